@@ -1,0 +1,323 @@
+//! The bounded way in. Work has to be handed an [`Admitted`], and only admission makes one.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::meter::Meter;
+use crate::{Clock, Job, Principal, PrincipalId, Receipt};
+
+/// How much is let in.
+#[derive(Clone, Copy, Debug)]
+pub struct AdmissionLimits {
+    /// Jobs that run at once.
+    pub slots: usize,
+    /// Jobs that may wait for a slot.
+    pub waiting: usize,
+    /// Jobs of one principal, running and waiting.
+    pub per_principal: usize,
+    /// How long a job may wait.
+    pub wait_max: Duration,
+}
+
+/// Lets jobs in while there is room, and reserves the place for their receipts.
+pub struct Admission {
+    limits: AdmissionLimits,
+    room: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
+    shares: Shares,
+    receipts: mpsc::Sender<Receipt>,
+    clock: Arc<dyn Clock>,
+    draining: AtomicBool,
+    /// Moving average of how long a job holds its slot, for Retry-After.
+    service_ms: Arc<AtomicU64>,
+}
+
+/// A job that may run. Its place is given back, and its receipt leaves, when this (or the stream
+/// made of it) is dropped.
+pub struct Admitted {
+    pub(crate) job: Job,
+    pub(crate) meter: Meter,
+}
+
+impl Admitted {
+    /// What is to be done.
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+}
+
+/// What a job holds while it runs.
+pub(crate) struct Permit {
+    _room: OwnedSemaphorePermit,
+    _slot: OwnedSemaphorePermit,
+    _share: Share,
+}
+
+/// Why a job was not let in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdmissionError {
+    /// The node is full.
+    #[error("the node is full; try again in {} s", retry_after.as_secs())]
+    Overloaded {
+        /// When there may be room.
+        retry_after: Duration,
+    },
+    /// This principal has too much under way.
+    #[error("you have {limit} requests under way, which is the limit")]
+    TooMany {
+        /// The limit.
+        limit: usize,
+        /// When there may be room.
+        retry_after: Duration,
+    },
+    /// The node is shutting down.
+    #[error("the node is shutting down")]
+    Draining,
+}
+
+/// A look at the door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdmissionLoad {
+    /// Jobs that hold a slot.
+    pub running: usize,
+    /// Jobs that wait for one.
+    pub waiting: usize,
+}
+
+impl Admission {
+    /// A door with these limits, whose receipts go to `receipts`.
+    pub fn new(
+        limits: AdmissionLimits,
+        receipts: mpsc::Sender<Receipt>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            room: Arc::new(Semaphore::new(limits.slots + limits.waiting)),
+            slots: Arc::new(Semaphore::new(limits.slots)),
+            limits,
+            shares: Shares::default(),
+            receipts,
+            clock,
+            draining: AtomicBool::new(false),
+            service_ms: Arc::new(AtomicU64::new(1_000)),
+        }
+    }
+
+    /// Lets the job in, waiting for a slot if there is room to wait.
+    ///
+    /// # Errors
+    /// At once when the waiting room or the principal's share is full, when the ledger cannot take
+    /// one more receipt, or when the node drains; after `wait_max` when no slot came free.
+    pub async fn admit(
+        &self,
+        principal: Principal,
+        job: Job,
+    ) -> Result<Admitted, AdmissionError> {
+        if self.draining.load(Ordering::Acquire) {
+            return Err(AdmissionError::Draining);
+        }
+        let share = self
+            .shares
+            .take(principal.id(), self.limits.per_principal)
+            .ok_or_else(|| AdmissionError::TooMany {
+                limit: self.limits.per_principal,
+                retry_after: self.retry_after(),
+            })?;
+        let overloaded = || AdmissionError::Overloaded {
+            retry_after: self.retry_after(),
+        };
+        let room = Arc::clone(&self.room)
+            .try_acquire_owned()
+            .map_err(|_| overloaded())?;
+        // Reserved before any work, so that no finished work is ever without its record.
+        let receipt = self
+            .receipts
+            .clone()
+            .try_reserve_owned()
+            .map_err(|_| overloaded())?;
+
+        let came = self.clock.monotonic();
+        let slot = Arc::clone(&self.slots).acquire_owned();
+        let slot = tokio::time::timeout(self.limits.wait_max, slot)
+            .await
+            .map_err(|_| overloaded())?
+            .map_err(|_| AdmissionError::Draining)?;
+        let queued = self.clock.monotonic().saturating_sub(came);
+
+        let permit = Permit {
+            _room: room,
+            _slot: slot,
+            _share: share,
+        };
+        let meter = Meter::new(
+            &job,
+            &principal,
+            permit,
+            receipt,
+            queued,
+            Arc::clone(&self.clock),
+            Arc::clone(&self.service_ms),
+        );
+        Ok(Admitted { job, meter })
+    }
+
+    /// From now on nobody new is let in; whoever is in may finish.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether the node is shutting down.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// How full it is.
+    pub fn load(&self) -> AdmissionLoad {
+        let running = self.limits.slots - self.slots.available_permits();
+        let inside = self.limits.slots + self.limits.waiting - self.room.available_permits();
+        AdmissionLoad {
+            running,
+            waiting: inside.saturating_sub(running),
+        }
+    }
+
+    /// The time until the last in the waiting room would get a slot, between 1 s and a minute.
+    fn retry_after(&self) -> Duration {
+        let load = self.load();
+        let service = self.service_ms.load(Ordering::Relaxed);
+        let turns = (load.waiting as u64 + 1).div_ceil(self.limits.slots as u64);
+        Duration::from_secs((service.saturating_mul(turns) / 1_000).clamp(1, 60))
+    }
+}
+
+/// How many jobs each principal has inside.
+#[derive(Clone, Default)]
+struct Shares(Arc<Mutex<HashMap<PrincipalId, usize>>>);
+
+impl Shares {
+    fn take(&self, principal: &PrincipalId, limit: usize) -> Option<Share> {
+        let mut held = self.0.lock().expect("no holder panics");
+        let count = held.entry(principal.clone()).or_default();
+        if *count >= limit {
+            return None;
+        }
+        *count += 1;
+        Some(Share {
+            shares: self.clone(),
+            principal: principal.clone(),
+        })
+    }
+}
+
+struct Share {
+    shares: Shares,
+    principal: PrincipalId,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut held = self.shares.0.lock().expect("no holder panics");
+        if let Some(count) = held.get_mut(&self.principal) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(&self.principal);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{JobId, ManualClock, Work};
+
+    fn job() -> Job {
+        Job {
+            id: JobId::random(),
+            model: "m".into(),
+            work: Work::Embed {
+                inputs: Vec::new(),
+                dimensions: None,
+            },
+        }
+    }
+
+    fn admission(limits: AdmissionLimits, ledger: usize) -> (Admission, mpsc::Receiver<Receipt>) {
+        let (receipts, inbox) = mpsc::channel(ledger);
+        let clock = Arc::new(ManualClock::default());
+        (Admission::new(limits, receipts, clock), inbox)
+    }
+
+    const LIMITS: AdmissionLimits = AdmissionLimits {
+        slots: 1,
+        waiting: 1,
+        per_principal: 8,
+        wait_max: Duration::from_secs(5),
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_house_turns_away_and_a_long_wait_ends() {
+        let (admission, mut inbox) = admission(LIMITS, 8);
+        let first = admission.admit(Principal::operator(), job()).await;
+        let first = first.ok().expect("there is a slot");
+        {
+            let waits = admission.admit(Principal::operator(), job());
+            tokio::pin!(waits);
+            assert!(futures_util::poll!(&mut waits).is_pending());
+            let expected = AdmissionLoad {
+                running: 1,
+                waiting: 1,
+            };
+            assert_eq!(admission.load(), expected);
+            let third = admission.admit(Principal::operator(), job()).await;
+            assert!(matches!(third, Err(AdmissionError::Overloaded { .. })));
+            // Time is paused, so this jumps to the end of the wait.
+            assert!(matches!(waits.await, Err(AdmissionError::Overloaded { .. })));
+        }
+        drop(first);
+        let empty = AdmissionLoad {
+            running: 0,
+            waiting: 0,
+        };
+        assert_eq!(admission.load(), empty);
+        assert!(inbox.try_recv().is_ok(), "one receipt for the one admitted");
+        assert!(inbox.try_recv().is_err(), "and none for those who were not");
+    }
+
+    #[tokio::test]
+    async fn one_principal_cannot_take_all() {
+        let limits = AdmissionLimits {
+            slots: 4,
+            per_principal: 1,
+            ..LIMITS
+        };
+        let (admission, _inbox) = admission(limits, 8);
+        let held = admission.admit(Principal::operator(), job()).await;
+        let second = admission.admit(Principal::operator(), job()).await;
+        assert!(matches!(second, Err(AdmissionError::TooMany { limit: 1, .. })));
+        drop(held);
+        assert!(admission.admit(Principal::operator(), job()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_slow_ledger_shows_at_the_door() {
+        let (admission, mut inbox) = admission(LIMITS, 1);
+        drop(admission.admit(Principal::operator(), job()).await);
+        let refused = admission.admit(Principal::operator(), job()).await;
+        assert!(matches!(refused, Err(AdmissionError::Overloaded { .. })));
+        inbox.recv().await.expect("the receipt is there");
+        assert!(admission.admit(Principal::operator(), job()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_draining_node_takes_nothing_new() {
+        let (admission, _inbox) = admission(LIMITS, 8);
+        admission.drain();
+        let refused = admission.admit(Principal::operator(), job()).await;
+        assert_eq!(refused.err(), Some(AdmissionError::Draining));
+    }
+}

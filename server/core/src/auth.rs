@@ -1,0 +1,424 @@
+//! Who asks. A [`Principal`] is made here and nowhere else, from a key that was checked or from a
+//! proof that the caller is the owner at his own machine.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::{KeyId, PrincipalId, random_id};
+
+/// A caller who was authenticated, and what he may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    id: PrincipalId,
+    key: Option<KeyId>,
+    scopes: Scopes,
+}
+
+impl Principal {
+    /// Checks a presented key against what is stored under its id.
+    ///
+    /// # Errors
+    /// [`AuthError::InvalidKey`] for an unknown id, a wrong secret, a revoked or an expired key:
+    /// one answer for all, so that nobody can tell them apart from outside.
+    pub fn from_key(
+        presented: &ApiKey,
+        stored: Option<&KeyRecord>,
+        now_ms: i64,
+    ) -> Result<Self, AuthError> {
+        let stored = stored.ok_or(AuthError::InvalidKey)?;
+        let equal: bool = presented.hash().ct_eq(&stored.hash).into();
+        if equal && stored.id == presented.id && stored.is_active(now_ms) {
+            Ok(Self {
+                id: PrincipalId::new(format!("key:{}", stored.id)),
+                key: Some(stored.id.clone()),
+                scopes: stored.scopes,
+            })
+        } else {
+            Err(AuthError::InvalidKey)
+        }
+    }
+
+    /// The owner, at a door that is open to him because nobody else can reach it.
+    pub fn owner(_: OpenDoor) -> Self {
+        Self::operator()
+    }
+
+    /// The person who runs this binary at a terminal, for work that never passes a door.
+    pub fn operator() -> Self {
+        Self {
+            id: PrincipalId::new("owner"),
+            key: None,
+            scopes: Scopes::ALL,
+        }
+    }
+
+    /// Who it is.
+    pub fn id(&self) -> &PrincipalId {
+        &self.id
+    }
+
+    /// The key that was used, if any.
+    pub fn key(&self) -> Option<&KeyId> {
+        self.key.as_ref()
+    }
+
+    /// Refuses what the principal may not do.
+    ///
+    /// # Errors
+    /// [`AuthError::MissingScope`], which names it.
+    pub fn require(&self, scope: Scope) -> Result<(), AuthError> {
+        if self.scopes.contains(scope) {
+            Ok(())
+        } else {
+            Err(AuthError::MissingScope(scope))
+        }
+    }
+}
+
+/// Why a caller was turned away.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// A key is needed and none came.
+    #[error(
+        "no API key was given; send it as 'Authorization: Bearer kw_…' (an owner makes one with 'kwaainet keys create')"
+    )]
+    MissingKey,
+    /// The key is not good.
+    #[error("the API key is not valid: it is unknown, expired or revoked")]
+    InvalidKey,
+    /// The key may not do this.
+    #[error("the API key lacks the scope '{0}'")]
+    MissingScope(Scope),
+    /// The request came through a name that is not this machine's (DNS rebinding).
+    #[error(
+        "the Host header does not name this machine; a node without keys answers only to localhost"
+    )]
+    ForeignHost,
+    /// A web page of somebody else sent the request.
+    #[error("the request comes from a foreign web page; a node without keys refuses those")]
+    ForeignOrigin,
+}
+
+/// What a principal may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Generate, embed, tokenize, list models.
+    Inference,
+    /// Read the metrics.
+    Metrics,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Inference => "inference",
+            Self::Metrics => "metrics",
+        })
+    }
+}
+
+/// A name that is not a scope.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a scope; there are: inference, metrics")]
+pub struct BadScope(String);
+
+impl FromStr for Scope {
+    type Err = BadScope;
+
+    fn from_str(name: &str) -> Result<Self, BadScope> {
+        match name {
+            "inference" => Ok(Self::Inference),
+            "metrics" => Ok(Self::Metrics),
+            other => Err(BadScope(other.to_owned())),
+        }
+    }
+}
+
+/// A set of [`Scope`]s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Scopes(u8);
+
+impl Scopes {
+    /// Everything.
+    pub const ALL: Self = Self(0b11);
+
+    fn bit(scope: Scope) -> u8 {
+        match scope {
+            Scope::Inference => 1,
+            Scope::Metrics => 2,
+        }
+    }
+
+    /// Whether the scope is in the set.
+    pub fn contains(self, scope: Scope) -> bool {
+        self.0 & Self::bit(scope) != 0
+    }
+
+    /// The members, in a fixed order.
+    pub fn iter(self) -> impl Iterator<Item = Scope> {
+        [Scope::Inference, Scope::Metrics]
+            .into_iter()
+            .filter(move |scope| self.contains(*scope))
+    }
+}
+
+impl FromIterator<Scope> for Scopes {
+    fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
+        Self(scopes.into_iter().fold(0, |bits, s| bits | Self::bit(s)))
+    }
+}
+
+/// Scopes are written as their names with spaces between, as OAuth writes them.
+impl fmt::Display for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, scope) in self.iter().enumerate() {
+            let gap = if i == 0 { "" } else { " " };
+            write!(f, "{gap}{scope}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Scopes {
+    type Err = BadScope;
+
+    fn from_str(names: &str) -> Result<Self, BadScope> {
+        names.split_whitespace().map(str::parse::<Scope>).collect()
+    }
+}
+
+/// An API key in the clear: `kw_<id>_<secret>`. Shown once when made, never stored, never logged.
+#[derive(Clone)]
+pub struct ApiKey {
+    id: KeyId,
+    secret: String,
+}
+
+impl ApiKey {
+    /// A fresh key with a 256-bit secret.
+    ///
+    /// # Panics
+    /// When the operating system gives no randomness.
+    pub fn generate() -> Self {
+        let mut secret = [0_u8; 32];
+        getrandom::fill(&mut secret).expect("the operating system gives random bytes");
+        Self {
+            id: KeyId::new(&random_id()[..12]),
+            secret: data_encoding::HEXLOWER.encode(&secret),
+        }
+    }
+
+    /// The public part.
+    pub fn id(&self) -> &KeyId {
+        &self.id
+    }
+
+    /// What is stored instead of the secret. Fast on purpose: 256 random bits need no stretching.
+    pub fn hash(&self) -> [u8; 32] {
+        Sha256::new()
+            .chain_update(b"kwaainet api key 1\0")
+            .chain_update(self.id.as_str().as_bytes())
+            .chain_update(b"\0")
+            .chain_update(self.secret.as_bytes())
+            .finalize()
+            .into()
+    }
+
+    /// The whole key, for its owner's eyes.
+    pub fn reveal(&self) -> String {
+        format!("kw_{}_{}", self.id, self.secret)
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ApiKey({})", self.id)
+    }
+}
+
+impl FromStr for ApiKey {
+    type Err = AuthError;
+
+    fn from_str(text: &str) -> Result<Self, AuthError> {
+        let (id, secret) = text
+            .strip_prefix("kw_")
+            .and_then(|rest| rest.split_once('_'))
+            .filter(|(id, secret)| !id.is_empty() && id.len() <= 64 && secret.len() == 64)
+            .ok_or(AuthError::InvalidKey)?;
+        Ok(Self {
+            id: KeyId::new(id),
+            secret: secret.to_owned(),
+        })
+    }
+}
+
+/// A stored key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// Its public part.
+    pub id: KeyId,
+    /// What its owner calls it.
+    pub name: String,
+    /// See [`ApiKey::hash`].
+    pub hash: [u8; 32],
+    /// What it may do.
+    pub scopes: Scopes,
+    /// Milliseconds since 1970, as all times here.
+    pub created_at_ms: i64,
+    /// From then on it is no good.
+    pub expires_at_ms: Option<i64>,
+    /// Since then it is no good.
+    pub revoked_at_ms: Option<i64>,
+    /// When work was last done with it.
+    pub last_used_at_ms: Option<i64>,
+}
+
+impl KeyRecord {
+    /// Whether it opens the door at this time.
+    pub fn is_active(&self, now_ms: i64) -> bool {
+        self.revoked_at_ms.is_none() && self.expires_at_ms.is_none_or(|end| now_ms < end)
+    }
+}
+
+/// What a browser says of where a request comes from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Browser<'a> {
+    /// The `Host` header.
+    pub host: Option<&'a str>,
+    /// The `Origin` header.
+    pub origin: Option<&'a str>,
+    /// The `Sec-Fetch-Site` header.
+    pub fetch_site: Option<&'a str>,
+}
+
+/// Proof that a door without keys may be used: the node has never had a key, and the request
+/// names this machine and comes from no foreign web page.
+#[derive(Debug)]
+pub struct OpenDoor(());
+
+impl OpenDoor {
+    /// Checks the headers that only a browser sets, against DNS rebinding and foreign pages.
+    ///
+    /// # Errors
+    /// [`AuthError::MissingKey`] once keys exist, else what is foreign.
+    pub fn check(keys_exist: bool, browser: Browser<'_>) -> Result<Self, AuthError> {
+        if keys_exist {
+            return Err(AuthError::MissingKey);
+        }
+        if !browser.host.is_some_and(is_loopback_authority) {
+            return Err(AuthError::ForeignHost);
+        }
+        let foreign_origin = browser.origin.is_some_and(|origin| {
+            !origin
+                .split_once("://")
+                .is_some_and(|(_, authority)| is_loopback_authority(authority))
+        });
+        // An `Origin` of this machine on another port is cross-site to nobody but same-site.
+        let foreign_site = browser.fetch_site == Some("cross-site");
+        if foreign_origin || foreign_site {
+            return Err(AuthError::ForeignOrigin);
+        }
+        Ok(Self(()))
+    }
+}
+
+/// Whether `host` or `host:port` is a name of this machine's loopback.
+fn is_loopback_authority(authority: &str) -> bool {
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').map_or("", |(host, _)| host),
+        None => authority
+            .split_once(':')
+            .map_or(authority, |(host, _)| host),
+    };
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(key: &ApiKey) -> KeyRecord {
+        KeyRecord {
+            id: key.id().clone(),
+            name: "test".into(),
+            hash: key.hash(),
+            scopes: [Scope::Inference].into_iter().collect(),
+            created_at_ms: 0,
+            expires_at_ms: Some(100),
+            revoked_at_ms: None,
+            last_used_at_ms: None,
+        }
+    }
+
+    #[test]
+    fn a_key_survives_being_written_down() {
+        let key = ApiKey::generate();
+        let again: ApiKey = key.reveal().parse().expect("a key parses");
+        assert_eq!(again.hash(), key.hash());
+        assert!(!format!("{key:?}").contains(&key.secret));
+        for bad in ["", "kw_", "kw_a_b", "sk-abc", "kw__", "kw_abc"] {
+            assert!(bad.parse::<ApiKey>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_an_active_key_with_the_right_secret_makes_a_principal() {
+        let key = ApiKey::generate();
+        let stored = record(&key);
+        let principal = Principal::from_key(&key, Some(&stored), 50).expect("it is good");
+        assert_eq!(principal.require(Scope::Inference), Ok(()));
+        assert_eq!(
+            principal.require(Scope::Metrics),
+            Err(AuthError::MissingScope(Scope::Metrics))
+        );
+
+        let refused = Err(AuthError::InvalidKey);
+        assert_eq!(Principal::from_key(&key, Some(&stored), 100), refused);
+        assert_eq!(Principal::from_key(&key, None, 50), refused);
+        let mut forged = key.clone();
+        forged.secret = "0".repeat(64);
+        assert_eq!(Principal::from_key(&forged, Some(&stored), 50), refused);
+        let mut revoked = stored;
+        revoked.revoked_at_ms = Some(1);
+        assert_eq!(Principal::from_key(&key, Some(&revoked), 50), refused);
+    }
+
+    #[test]
+    fn an_open_door_is_for_this_machine_only() {
+        let open = |host, origin, fetch_site| {
+            let browser = Browser {
+                host,
+                origin,
+                fetch_site,
+            };
+            OpenDoor::check(false, browser).map(|_| ())
+        };
+        for host in ["localhost", "LOCALHOST:1", "127.0.0.1:11435", "[::1]:80", "127.8.8.8"] {
+            assert_eq!(open(Some(host), None, None), Ok(()), "{host}");
+        }
+        for host in ["evil.example", "localhost.evil.example:80", "10.0.0.1", "[::2]", ""] {
+            assert_eq!(open(Some(host), None, None), Err(AuthError::ForeignHost), "{host}");
+        }
+        assert_eq!(open(None, None, None), Err(AuthError::ForeignHost));
+        let here = Some("localhost:1");
+        assert_eq!(open(here, Some("http://localhost:3000"), Some("same-site")), Ok(()));
+        for origin in ["https://evil.example", "null", "http://127.0.0.1.evil.example"] {
+            let refused = Err(AuthError::ForeignOrigin);
+            assert_eq!(open(here, Some(origin), None), refused, "{origin}");
+        }
+        assert_eq!(open(here, None, Some("cross-site")), Err(AuthError::ForeignOrigin));
+        assert!(OpenDoor::check(true, Browser::default()).is_err());
+    }
+
+    #[test]
+    fn scopes_are_written_and_read() {
+        assert_eq!("metrics inference".parse::<Scopes>(), Ok(Scopes::ALL));
+        assert_eq!(Scopes::ALL.to_string(), "inference metrics");
+        assert!("admin".parse::<Scopes>().is_err());
+    }
+}

@@ -1,0 +1,222 @@
+//! The seam to whatever computes. Small, and free of HTTP.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::Stream;
+use serde::Serialize;
+
+use crate::{BackendId, EmbedInput, Event, GenerateParams, ModelId, Prompt};
+
+/// A boxed future that may cross threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The events of one generation. Dropping it cancels the work within one decode step. After an
+/// error nothing follows.
+pub type EventStream = Pin<Box<dyn Stream<Item = Result<Event, BackendError>> + Send>>;
+
+/// Something that can generate or embed.
+///
+/// Every implementation passes the suite in `backends/testkit`.
+pub trait Backend: Send + Sync + 'static {
+    /// Its name in logs, receipts and route explanations.
+    fn id(&self) -> &BackendId;
+
+    /// What it serves now. Called in the background, never on the request path; may read files.
+    fn report(&self) -> BackendReport;
+
+    /// Starts a generation. An error here means that no work was done, so another backend may be
+    /// asked; the prompt's length is checked before the stream is given out.
+    fn generate(&self, request: GenerateRequest)
+    -> BoxFuture<'_, Result<EventStream, BackendError>>;
+
+    /// One vector for each input, in order; each is what it would be alone.
+    fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>>;
+
+    /// Token ids of a text or a conversation.
+    fn tokenize(
+        &self,
+        model: ModelId,
+        text: Tokenized,
+    ) -> BoxFuture<'_, Result<TextTokens, BackendError>>;
+
+    /// The text of token ids, special tokens spelled out, malformed bytes replaced.
+    fn detokenize(
+        &self,
+        model: ModelId,
+        tokens: Vec<u32>,
+    ) -> BoxFuture<'_, Result<String, BackendError>>;
+}
+
+/// One prompt of a job, on its way to a backend.
+#[derive(Clone, Debug)]
+pub struct GenerateRequest {
+    /// Which of the backend's models.
+    pub model: ModelId,
+    /// What to continue.
+    pub prompt: Prompt,
+    /// How.
+    pub params: GenerateParams,
+}
+
+/// The inputs of an embedding job.
+#[derive(Clone, Debug)]
+pub struct EmbedRequest {
+    /// Which of the backend's models.
+    pub model: ModelId,
+    /// At least one.
+    pub inputs: Vec<EmbedInput>,
+    /// Keep the first so many components and normalise again.
+    pub dimensions: Option<u32>,
+}
+
+/// Vectors of unit length.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embeddings {
+    /// One for each input, in order.
+    pub vectors: Vec<Vec<f32>>,
+    /// Tokens over all inputs.
+    pub prompt_tokens: u32,
+}
+
+/// What is to be tokenized.
+#[derive(Clone, Debug)]
+pub enum Tokenized {
+    /// Raw text.
+    Text {
+        /// The text.
+        text: String,
+        /// Put the model's own start token (and its like) around it.
+        add_special: bool,
+        /// Read control tokens that are spelled out in the text as such.
+        parse_special: bool,
+    },
+    /// A conversation, through the chat template.
+    Chat(Vec<crate::Message>),
+}
+
+/// Token ids and the context that they have to fit in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextTokens {
+    /// In order.
+    pub ids: Vec<u32>,
+    /// The model's context, in tokens.
+    pub context: u32,
+}
+
+/// What a backend serves, as of now.
+#[derive(Clone, Debug, Default)]
+pub struct BackendReport {
+    /// Its models.
+    pub models: Vec<ModelFacts>,
+    /// Why it can take no work, if it cannot.
+    pub unavailable: Option<String>,
+}
+
+/// What is known of one model on one backend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelFacts {
+    /// As clients name it.
+    pub id: ModelId,
+    /// What it can do.
+    pub kind: ModelKind,
+    /// Its context in tokens, where known.
+    pub context: Option<u32>,
+    /// When it came to be here: seconds since 1970.
+    pub created: i64,
+    /// Whether the first request has to wait for it to load.
+    pub loaded: bool,
+    /// Which bits it computes.
+    pub numerics: Option<Numerics>,
+}
+
+/// What a model is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelKind {
+    /// Continues text.
+    Generate,
+    /// Makes vectors.
+    Embed,
+    /// An upstream did not say; it is asked and may refuse.
+    Unknown,
+}
+
+/// A numerics class: two answers of one class, one model file and one seed are equal to the bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Numerics(pub &'static str);
+
+/// Why a backend did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum BackendError {
+    /// It has no such model (any more).
+    #[error("the model '{0}' is not served here")]
+    ModelNotFound(ModelId),
+    /// The prompt, with what was asked for, does not fit.
+    #[error(
+        "the model's context is {context} tokens, but {prompt_tokens} are in the prompt and {max_tokens} were asked for"
+    )]
+    ContextOverflow {
+        /// Tokens in the prompt.
+        prompt_tokens: u32,
+        /// Tokens asked for; 0 if the prompt alone is too long.
+        max_tokens: u32,
+        /// What there is.
+        context: u32,
+        /// The request's field that is too long.
+        param: &'static str,
+    },
+    /// This backend or model cannot do what a field asks for.
+    #[error("{reason}")]
+    Unsupported {
+        /// The request's field.
+        param: &'static str,
+        /// One sentence for the caller.
+        reason: String,
+    },
+    /// A field has a value that makes no sense for this model.
+    #[error("{reason}")]
+    Invalid {
+        /// The request's field.
+        param: &'static str,
+        /// One sentence for the caller.
+        reason: String,
+    },
+    /// Its own queue is full, or it is loading.
+    #[error("{reason}")]
+    Busy {
+        /// One sentence for the caller.
+        reason: String,
+        /// When to ask again.
+        retry_after: Duration,
+    },
+    /// A server that it depends on failed.
+    #[error("the upstream server failed: {reason}")]
+    Upstream {
+        /// One sentence for the caller, free of addresses and secrets.
+        reason: String,
+    },
+    /// A server that it depends on did not answer in time.
+    #[error("the upstream server did not answer in time: {reason}")]
+    Timeout {
+        /// Which wait ran out.
+        reason: String,
+    },
+    /// A fault of ours, for our log; the caller learns only that there was one.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl BackendError {
+    /// Whether another backend might do better with the same job.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::ModelNotFound(_)
+            | Self::Busy { .. }
+            | Self::Upstream { .. }
+            | Self::Timeout { .. }
+            | Self::Internal(_) => true,
+            Self::ContextOverflow { .. } | Self::Unsupported { .. } | Self::Invalid { .. } => false,
+        }
+    }
+}

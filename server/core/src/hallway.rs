@@ -1,0 +1,228 @@
+//! The one path that every job walks, whichever door it came through: admission, route, backend,
+//! metered stream, receipt.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::stream::{self, SelectAll, StreamExt};
+use tokio::sync::watch;
+
+use crate::{
+    Admission, AdmissionError, Admitted, Backend, BackendError, BackendId, EmbedRequest, Embeddings,
+    Event, EventStream, GenerateRequest, Job, MeteredStream, Outcome, Principal, RouteError,
+    Snapshot, Usage, Work, plan,
+};
+
+/// Takes jobs in and runs them.
+pub struct Hallway {
+    admission: Admission,
+    backends: HashMap<BackendId, Arc<dyn Backend>>,
+    snapshot: watch::Receiver<Arc<Snapshot>>,
+}
+
+/// Why a job did not run to its end.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum JobError {
+    /// It was not let in.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
+    /// Nobody can serve it.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// The last backend that was asked failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+}
+
+impl Hallway {
+    /// A hallway to these backends. The snapshot names backends out of this list only.
+    pub fn new(
+        admission: Admission,
+        backends: impl IntoIterator<Item = Arc<dyn Backend>>,
+        snapshot: watch::Receiver<Arc<Snapshot>>,
+    ) -> Self {
+        let backends = backends
+            .into_iter()
+            .map(|backend| (backend.id().clone(), backend))
+            .collect();
+        Self {
+            admission,
+            backends,
+            snapshot,
+        }
+    }
+
+    /// The way in.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// What routing knows now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.borrow())
+    }
+
+    /// A backend by name.
+    pub fn backend(&self, id: &BackendId) -> Option<&Arc<dyn Backend>> {
+        self.backends.get(id)
+    }
+
+    /// Runs a generation.
+    ///
+    /// # Errors
+    /// Before any text exists; later errors come as the stream's last item.
+    ///
+    /// # Panics
+    /// When the job is not a generation: the caller made it.
+    pub async fn generate(
+        &self,
+        principal: Principal,
+        job: Job,
+    ) -> Result<MeteredStream, JobError> {
+        let mut admitted = self.admission.admit(principal, job).await?;
+        match self.start(&mut admitted).await {
+            Ok(events) => Ok(MeteredStream::new(events, admitted.meter)),
+            Err(error) => {
+                admitted.meter.ended(Outcome::Error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs an embedding job.
+    ///
+    /// # Errors
+    /// Whatever kept it from being done.
+    ///
+    /// # Panics
+    /// When the job is not an embedding: the caller made it.
+    pub async fn embed(&self, principal: Principal, job: Job) -> Result<Embeddings, JobError> {
+        let mut admitted = self.admission.admit(principal, job).await?;
+        let result = self.start_embed(&mut admitted).await;
+        match &result {
+            Ok(embeddings) => {
+                admitted.meter.count(Usage {
+                    prompt_tokens: embeddings.prompt_tokens,
+                    ..Usage::default()
+                });
+                admitted.meter.ended(Outcome::Done);
+            }
+            Err(_) => admitted.meter.ended(Outcome::Error),
+        }
+        result
+    }
+
+    async fn start(&self, admitted: &mut Admitted) -> Result<EventStream, JobError> {
+        let Work::Generate { prompts, params } = &admitted.job.work else {
+            unreachable!("the door sends generations here");
+        };
+        let mut last = None;
+        for backend in self.route(&admitted.job)? {
+            admitted.meter.served_by(backend.id());
+            let mut parts = Vec::with_capacity(prompts.len());
+            for prompt in prompts {
+                let request = GenerateRequest {
+                    model: admitted.job.model.clone(),
+                    prompt: prompt.clone(),
+                    params: params.clone(),
+                };
+                parts.push(backend.generate(request).await);
+            }
+            match parts.into_iter().collect::<Result<Vec<_>, _>>() {
+                Ok(parts) => return Ok(join(parts, u32::from(params.n))),
+                Err(error) => last = Some(next_or_fail(error)?),
+            }
+        }
+        Err(exhausted(last))
+    }
+
+    async fn start_embed(&self, admitted: &mut Admitted) -> Result<Embeddings, JobError> {
+        let Work::Embed { inputs, dimensions } = &admitted.job.work else {
+            unreachable!("the door sends embeddings here");
+        };
+        let mut last = None;
+        for backend in self.route(&admitted.job)? {
+            admitted.meter.served_by(backend.id());
+            let request = EmbedRequest {
+                model: admitted.job.model.clone(),
+                inputs: inputs.clone(),
+                dimensions: *dimensions,
+            };
+            match backend.embed(request).await {
+                Ok(embeddings) => return Ok(embeddings),
+                Err(error) => last = Some(next_or_fail(error)?),
+            }
+        }
+        Err(exhausted(last))
+    }
+
+    fn route(&self, job: &Job) -> Result<Vec<Arc<dyn Backend>>, RouteError> {
+        let route = plan(job, &self.snapshot())?;
+        Ok(route
+            .backends
+            .iter()
+            .filter_map(|id| self.backends.get(id).map(Arc::clone))
+            .collect())
+    }
+}
+
+/// An error that another backend may not have, or the end of the search.
+fn next_or_fail(error: BackendError) -> Result<BackendError, JobError> {
+    if error.is_retryable() {
+        Ok(error)
+    } else {
+        Err(error.into())
+    }
+}
+
+fn exhausted(last: Option<BackendError>) -> JobError {
+    last.unwrap_or_else(|| BackendError::Internal("the route names no backend".into()))
+        .into()
+}
+
+/// One stream out of one for each prompt: choices are renumbered, usage is added up, and the first
+/// error ends all.
+fn join(mut parts: Vec<EventStream>, n: u32) -> EventStream {
+    if parts.len() == 1 {
+        return parts.remove(0);
+    }
+    let mut running = parts.len();
+    let mut total = Usage::default();
+    let merged: SelectAll<_> = parts
+        .into_iter()
+        .zip(0_u32..)
+        .map(|(part, prompt)| part.map(move |event| event.map(|e| renumber(e, prompt * n))))
+        .collect();
+    let joined = merged.filter_map(move |event| {
+        let event = match event {
+            Ok(Event::Done(usage)) => {
+                running -= 1;
+                total = total.plus(usage);
+                (running == 0).then_some(Ok(Event::Done(total)))
+            }
+            other => Some(other),
+        };
+        std::future::ready(event)
+    });
+    // After an error nothing may follow, and the other parts must stop.
+    Box::pin(stream::unfold(Some(joined), |state| async {
+        let mut joined = state?;
+        let event = joined.next().await?;
+        let rest = event.is_ok().then_some(joined);
+        Some((event, rest))
+    }))
+}
+
+fn renumber(event: Event, first: u32) -> Event {
+    match event {
+        Event::Delta(mut delta) => {
+            delta.choice += first;
+            Event::Delta(delta)
+        }
+        Event::Finished { choice, reason } => Event::Finished {
+            choice: choice + first,
+            reason,
+        },
+        other => other,
+    }
+}

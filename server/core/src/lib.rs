@@ -1,0 +1,35 @@
+//! The nouns of a node, the seams between its parts, and its pure policy.
+//!
+//! Nothing here opens a socket, reads a file or speaks SQL. A request enters as a
+//! [`Principal`] and a [`Job`], passes [`Admission`], is given a [`Route`] by [`plan`], runs on a
+//! [`Backend`], and leaves as a stream of [`Event`]s and exactly one [`Receipt`]. The
+//! [`Hallway`] is that path in one place.
+
+mod admission;
+mod auth;
+mod backend;
+mod clock;
+mod event;
+mod hallway;
+mod ids;
+mod job;
+mod meter;
+mod receipt;
+mod router;
+
+pub use admission::{Admission, AdmissionError, AdmissionLimits, AdmissionLoad, Admitted};
+pub use auth::{
+    ApiKey, AuthError, BadScope, Browser, KeyRecord, OpenDoor, Principal, Scope, Scopes,
+};
+pub use backend::{
+    Backend, BackendError, BackendReport, BoxFuture, EmbedRequest, Embeddings, EventStream,
+    GenerateRequest, ModelFacts, ModelKind, Numerics, TextTokens, Tokenized,
+};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use event::{Delta, Event, FinishReason, TokenLogprob, TopLogprob, Usage};
+pub use hallway::{Hallway, JobError};
+pub use ids::{BackendId, JobId, KeyId, ModelId, PrincipalId, random_id};
+pub use job::{EmbedInput, GenerateParams, Job, Message, Prompt, Role, Sampling, Work};
+pub use meter::MeteredStream;
+pub use receipt::{Outcome, Receipt};
+pub use router::{Candidate, Dropped, Route, RouteError, Snapshot, plan};
