@@ -1,0 +1,113 @@
+//! Receipts at rest: append-only, one row for each admitted job.
+
+use kwaainet_core::Receipt;
+use sqlx::Row;
+
+use crate::{Store, StoreError};
+
+impl Store {
+    /// Writes receipts, and when their keys were last used, in one transaction. A receipt that is
+    /// already there is left as it is, so a batch may be written again after a failure.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing was written.
+    pub async fn record(&self, receipts: &[Receipt]) -> Result<(), StoreError> {
+        let mut transaction = self.writer.begin().await?;
+        for receipt in receipts {
+            sqlx::query(
+                "INSERT INTO receipts (job, principal, key, model, work, backend, outcome,
+                     prompt_tokens, cached_tokens, completion_tokens,
+                     admitted_at_ms, queued_ms, first_token_ms, duration_ms)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                 ON CONFLICT (job) DO NOTHING",
+            )
+            .bind(receipt.job.as_str())
+            .bind(receipt.principal.as_str())
+            .bind(receipt.key.as_ref().map(|key| key.as_str()))
+            .bind(receipt.model.as_str())
+            .bind(receipt.work)
+            .bind(receipt.backend.as_ref().map(|backend| backend.as_str()))
+            .bind(receipt.outcome.as_str())
+            .bind(receipt.usage.prompt_tokens)
+            .bind(receipt.usage.cached_tokens)
+            .bind(receipt.usage.completion_tokens)
+            .bind(receipt.admitted_at_ms)
+            .bind(millis(receipt.queued_ms))
+            .bind(receipt.first_token_ms.map(millis))
+            .bind(millis(receipt.duration_ms))
+            .execute(&mut *transaction)
+            .await?;
+            if let Some(key) = &receipt.key {
+                sqlx::query(
+                    "UPDATE api_keys SET last_used_at_ms = MAX(COALESCE(last_used_at_ms, 0), ?)
+                     WHERE id = ?",
+                )
+                .bind(receipt.admitted_at_ms)
+                .bind(key.as_str())
+                .execute(&mut *transaction)
+                .await?;
+            }
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// How many receipts there are, by outcome: done, error, cancelled.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn receipt_counts(&self) -> Result<[u64; 3], StoreError> {
+        let row = sqlx::query(
+            "SELECT COUNT(*) FILTER (WHERE outcome = 'done') AS done,
+                    COUNT(*) FILTER (WHERE outcome = 'error') AS error,
+                    COUNT(*) FILTER (WHERE outcome = 'cancelled') AS cancelled
+             FROM receipts",
+        )
+        .fetch_one(&self.readers)
+        .await?;
+        let count = |name| row.try_get::<i64, _>(name).map(|n| n.max(0) as u64);
+        Ok([count("done")?, count("error")?, count("cancelled")?])
+    }
+}
+
+/// SQLite has signed integers only; no duration comes near their end.
+fn millis(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kwaainet_core::{JobId, Outcome, Usage};
+
+    #[tokio::test]
+    async fn a_batch_written_twice_counts_once() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let store = Store::open(&dir.path().join("node.db"))
+            .await
+            .expect("it opens");
+        let receipt = |outcome| Receipt {
+            job: JobId::random(),
+            principal: "owner".into(),
+            key: None,
+            model: "m".into(),
+            work: "generate",
+            backend: Some("candle".into()),
+            outcome,
+            usage: Usage::default(),
+            admitted_at_ms: 1,
+            queued_ms: 2,
+            first_token_ms: None,
+            duration_ms: u64::MAX,
+        };
+        let batch = [
+            receipt(Outcome::Done),
+            receipt(Outcome::Cancelled),
+            receipt(Outcome::Cancelled),
+        ];
+        store.record(&batch).await.expect("it is written");
+        store.record(&batch).await.expect("again");
+        let counts = store.receipt_counts().await.expect("it answers");
+        assert_eq!(counts, [1, 0, 2]);
+    }
+}
