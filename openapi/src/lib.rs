@@ -1,1 +1,34 @@
-//! x
+//! The REST API's wire types, shaped as OpenAI's clients expect them.
+//!
+//! They know nothing of the node: the door in `server/node` converts them once, in and out.
+//! Request types take unknown fields into `other`, so that the door can refuse what it knows and
+//! cannot honour, and pass over what nobody knows.
+
+mod chat;
+mod completion;
+mod embedding;
+mod error;
+mod health;
+mod model;
+mod tokenize;
+mod usage;
+
+pub use chat::{
+    AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatContent,
+    ChatDelta, ChatLogprobs, ChatMessage, ChatRequest, ContentPart, TokenLogprob, TopLogprob,
+};
+pub use completion::{
+    Completion, CompletionChoice, CompletionLogprobs, CompletionPrompt, CompletionRequest,
+};
+pub use embedding::{
+    Embedding, EmbeddingInput, EmbeddingList, EmbeddingRequest, EmbeddingUsage, EmbeddingVector,
+    EncodingFormat,
+};
+pub use error::{ErrorBody, ErrorObject};
+pub use health::{Health, Readiness};
+pub use model::{Model, ModelList};
+pub use tokenize::{DetokenizeRequest, Detokenized, TokenizeRequest, Tokens};
+pub use usage::{CompletionTokensDetails, PromptTokensDetails, Stop, StreamOptions, Usage};
+
+/// Fields that a request carries and its type does not name.
+pub type Other = serde_json::Map<String, serde_json::Value>;
