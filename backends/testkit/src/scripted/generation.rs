@@ -1,0 +1,193 @@
+//! The stream of one scripted generation. Pulled by its reader: nothing happens between polls.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures_util::stream;
+use kwaainet_core::{
+    BackendError, Delta, Event, EventStream, FinishReason, GenerateParams, TokenLogprob,
+    TopLogprob, Usage,
+};
+
+use super::script::{Alive, Answer, Fault, Script};
+use super::text_out::TextOut;
+use super::vocab::NUMBERED;
+use super::{pause, stir};
+
+/// All choices of one prompt, each of at most `room` tokens, told in turns.
+pub(super) fn stream(
+    script: Arc<Script>,
+    alive: Alive,
+    params: GenerateParams,
+    prompt_tokens: u32,
+    room: u32,
+) -> EventStream {
+    let choices = (0..u32::from(params.n)).map(|index| Choice::new(index, &params));
+    let generation = Generation {
+        choices: choices.collect(),
+        turn: 0,
+        ready: VecDeque::from([Event::Started {
+            prompt_tokens,
+            cached_tokens: 0,
+        }]),
+        usage: Usage {
+            prompt_tokens,
+            ..Usage::default()
+        },
+        logprobs: params.logprobs,
+        room,
+        script,
+        alive,
+    };
+    Box::pin(stream::unfold(Some(generation), |state| async {
+        let mut generation = state?;
+        let event = generation.next().await;
+        let over = matches!(event, Ok(Event::Done(_)) | Err(_));
+        Some((event, (!over).then_some(generation)))
+    }))
+}
+
+struct Generation {
+    script: Arc<Script>,
+    alive: Alive,
+    choices: Vec<Choice>,
+    /// Whose token is next.
+    turn: usize,
+    /// Events that were made and not yet read.
+    ready: VecDeque<Event>,
+    usage: Usage,
+    logprobs: Option<u8>,
+    room: u32,
+}
+
+struct Choice {
+    index: u32,
+    first_word: u32,
+    tokens: u32,
+    out: TextOut,
+    over: bool,
+}
+
+impl Choice {
+    fn new(index: u32, params: &GenerateParams) -> Self {
+        let drawn = params
+            .sampling
+            .seed
+            .filter(|_| params.sampling.temperature > 0.0);
+        let first_word = drawn.map_or(0, |seed| {
+            (stir(stir(seed) ^ u64::from(index)) % u64::from(NUMBERED)) as u32
+        });
+        Self {
+            index,
+            first_word,
+            tokens: 0,
+            out: TextOut::new(&params.stop),
+            over: false,
+        }
+    }
+
+    /// The bytes of its next token, if its answer goes on.
+    fn piece(&self, answer: &Answer) -> Option<Vec<u8>> {
+        match answer {
+            Answer::Words(count) if self.tokens >= *count => None,
+            Answer::Words(_) => {
+                let word = (self.first_word + self.tokens) % NUMBERED;
+                let gap = if self.tokens == 0 { "" } else { " " };
+                Some(format!("{gap}w{word}").into_bytes())
+            }
+            Answer::Pieces(pieces) => pieces.get(self.tokens as usize).cloned(),
+        }
+    }
+}
+
+impl Generation {
+    async fn next(&mut self) -> Result<Event, BackendError> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(event);
+            }
+            match &self.script.fault {
+                Some(Fault::FailAfter { tokens, error })
+                    if self.usage.completion_tokens >= *tokens =>
+                {
+                    return Err(error.clone());
+                }
+                Some(Fault::HangAfter { tokens }) if self.usage.completion_tokens >= *tokens => {
+                    std::future::pending().await
+                }
+                _ => {}
+            }
+            let Some(at) = self.running() else {
+                return Ok(Event::Done(self.usage));
+            };
+            pause(self.script.delay).await;
+            self.step(at);
+        }
+    }
+
+    /// One token of the choice whose turn it is, or its end.
+    fn step(&mut self, at: usize) {
+        self.turn = (at + 1) % self.choices.len();
+        let choice = &mut self.choices[at];
+        let mut delta = Delta {
+            choice: choice.index,
+            ..Delta::default()
+        };
+        let mut reason = None;
+        let piece = choice.piece(&self.script.answer);
+        if let Some(bytes) = piece.filter(|_| choice.tokens < self.room) {
+            choice.tokens += 1;
+            self.usage.completion_tokens += 1;
+            self.alive.count_token();
+            let logprob = self.logprobs.map(|top| logprob(&bytes, top));
+            let released = choice.out.push(&bytes, logprob);
+            delta.tokens = 1;
+            delta.text = released.text;
+            delta.logprobs = released.logprobs;
+            reason = released.stopped.then_some(FinishReason::Stop);
+        } else if choice.tokens < self.room {
+            reason = Some(FinishReason::Stop);
+        }
+        if reason.is_none() && choice.tokens >= self.room {
+            reason = Some(FinishReason::Length);
+        }
+        if reason.is_some() {
+            let rest = choice.out.finish();
+            delta.text.push_str(&rest.text);
+            delta.logprobs.extend(rest.logprobs);
+            choice.over = true;
+        }
+        let choice = choice.index;
+        if delta.tokens > 0 || !delta.text.is_empty() {
+            self.ready.push_back(Event::Delta(delta));
+        }
+        self.ready
+            .extend(reason.map(|reason| Event::Finished { choice, reason }));
+    }
+
+    /// The next choice in turn that is not over.
+    fn running(&self) -> Option<usize> {
+        let count = self.choices.len();
+        let mut order = (self.turn..count).chain(0..self.turn);
+        order.find(|&at| !self.choices[at].over)
+    }
+}
+
+/// The chosen token first, then words that no answer begins with.
+fn logprob(bytes: &[u8], top: u8) -> TokenLogprob {
+    let chosen = TopLogprob {
+        bytes: bytes.to_vec(),
+        logprob: -0.125,
+    };
+    let others = (1..u32::from(top.max(1))).map(|rank| TopLogprob {
+        bytes: format!(" other{rank}").into_bytes(),
+        logprob: -2.0 - rank as f32,
+    });
+    let top = std::iter::once(chosen.clone())
+        .chain(others)
+        .take(usize::from(top));
+    TokenLogprob {
+        top: top.collect(),
+        chosen,
+    }
+}
