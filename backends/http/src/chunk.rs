@@ -1,0 +1,83 @@
+//! One chunk of an OpenAI stream, of a chat or of a completion, as lenient as the field is varied:
+//! whatever a server may leave out or send as null is optional.
+
+use kwaainet_core::Usage;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::logprobs::WireLogprobs;
+
+#[derive(Deserialize)]
+pub(crate) struct Chunk {
+    #[serde(default)]
+    pub(crate) object: Option<String>,
+    #[serde(default)]
+    pub(crate) error: Option<IgnoredAny>,
+    #[serde(default)]
+    pub(crate) choices: Option<Vec<WireChoice>>,
+    #[serde(default)]
+    pub(crate) usage: Option<WireUsage>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct WireChoice {
+    #[serde(default)]
+    pub(crate) index: u32,
+    /// Of a chat.
+    #[serde(default)]
+    pub(crate) delta: Option<WireDelta>,
+    /// Of a completion.
+    #[serde(default)]
+    pub(crate) text: Option<String>,
+    #[serde(default)]
+    pub(crate) logprobs: Option<WireLogprobs>,
+    #[serde(default)]
+    pub(crate) finish_reason: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+pub(crate) struct WireDelta {
+    #[serde(default)]
+    pub(crate) content: Option<String>,
+    #[serde(default)]
+    pub(crate) refusal: Option<String>,
+    /// What a model says to itself. It costs tokens and is no part of the answer.
+    #[serde(default)]
+    pub(crate) reasoning_content: Option<String>,
+    /// The same under a newer name; some servers send both.
+    #[serde(default)]
+    pub(crate) reasoning: Option<String>,
+    #[serde(default)]
+    pub(crate) tool_calls: Option<Vec<IgnoredAny>>,
+    #[serde(default)]
+    pub(crate) function_call: Option<IgnoredAny>,
+}
+
+#[derive(Clone, Deserialize)]
+pub(crate) struct WireUsage {
+    #[serde(default)]
+    pub(crate) prompt_tokens: u32,
+    #[serde(default)]
+    pub(crate) completion_tokens: u32,
+    #[serde(default)]
+    pub(crate) prompt_tokens_details: Option<WirePromptDetails>,
+}
+
+#[derive(Clone, Deserialize)]
+pub(crate) struct WirePromptDetails {
+    #[serde(default)]
+    pub(crate) cached_tokens: Option<u32>,
+}
+
+impl WireUsage {
+    /// Never more cached tokens than tokens.
+    pub(crate) fn in_our_words(&self) -> Usage {
+        let details = self.prompt_tokens_details.as_ref();
+        let cached = details.and_then(|details| details.cached_tokens);
+        Usage {
+            prompt_tokens: self.prompt_tokens,
+            cached_tokens: cached.unwrap_or_default().min(self.prompt_tokens),
+            completion_tokens: self.completion_tokens,
+        }
+    }
+}
