@@ -32,6 +32,7 @@ pub struct Admission {
     receipts: mpsc::Sender<Receipt>,
     clock: Arc<dyn Clock>,
     draining: AtomicBool,
+    admitted: AtomicU64,
     /// Moving average of how long a job holds its slot, for Retry-After.
     service_ms: Arc<AtomicU64>,
 }
@@ -103,6 +104,7 @@ impl Admission {
             receipts,
             clock,
             draining: AtomicBool::new(false),
+            admitted: AtomicU64::new(0),
             service_ms: Arc::new(AtomicU64::new(1_000)),
         }
     }
@@ -112,11 +114,7 @@ impl Admission {
     /// # Errors
     /// At once when the waiting room or the principal's share is full, when the ledger cannot take
     /// one more receipt, or when the node drains; after `wait_max` when no slot came free.
-    pub async fn admit(
-        &self,
-        principal: Principal,
-        job: Job,
-    ) -> Result<Admitted, AdmissionError> {
+    pub async fn admit(&self, principal: Principal, job: Job) -> Result<Admitted, AdmissionError> {
         if self.draining.load(Ordering::Acquire) {
             return Err(AdmissionError::Draining);
         }
@@ -162,6 +160,7 @@ impl Admission {
             Arc::clone(&self.clock),
             Arc::clone(&self.service_ms),
         );
+        self.admitted.fetch_add(1, Ordering::Relaxed);
         Ok(Admitted { job, meter })
     }
 
@@ -173,6 +172,11 @@ impl Admission {
     /// Whether the node is shutting down.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// Jobs let in since the start. Each of them leaves one receipt.
+    pub fn admitted(&self) -> u64 {
+        self.admitted.load(Ordering::Relaxed)
     }
 
     /// How full it is.
@@ -276,7 +280,10 @@ mod tests {
             let third = admission.admit(Principal::operator(), job()).await;
             assert!(matches!(third, Err(AdmissionError::Overloaded { .. })));
             // Time is paused, so this jumps to the end of the wait.
-            assert!(matches!(waits.await, Err(AdmissionError::Overloaded { .. })));
+            assert!(matches!(
+                waits.await,
+                Err(AdmissionError::Overloaded { .. })
+            ));
         }
         drop(first);
         let empty = AdmissionLoad {
@@ -298,7 +305,10 @@ mod tests {
         let (admission, _inbox) = admission(limits, 8);
         let held = admission.admit(Principal::operator(), job()).await;
         let second = admission.admit(Principal::operator(), job()).await;
-        assert!(matches!(second, Err(AdmissionError::TooMany { limit: 1, .. })));
+        assert!(matches!(
+            second,
+            Err(AdmissionError::TooMany { limit: 1, .. })
+        ));
         drop(held);
         assert!(admission.admit(Principal::operator(), job()).await.is_ok());
     }

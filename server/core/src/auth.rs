@@ -398,20 +398,46 @@ mod tests {
             };
             OpenDoor::check(false, browser).map(|_| ())
         };
-        for host in ["localhost", "LOCALHOST:1", "127.0.0.1:11435", "[::1]:80", "127.8.8.8"] {
+        for host in [
+            "localhost",
+            "LOCALHOST:1",
+            "127.0.0.1:11435",
+            "[::1]:80",
+            "127.8.8.8",
+        ] {
             assert_eq!(open(Some(host), None, None), Ok(()), "{host}");
         }
-        for host in ["evil.example", "localhost.evil.example:80", "10.0.0.1", "[::2]", ""] {
-            assert_eq!(open(Some(host), None, None), Err(AuthError::ForeignHost), "{host}");
+        for host in [
+            "evil.example",
+            "localhost.evil.example:80",
+            "10.0.0.1",
+            "[::2]",
+            "",
+        ] {
+            assert_eq!(
+                open(Some(host), None, None),
+                Err(AuthError::ForeignHost),
+                "{host}"
+            );
         }
         assert_eq!(open(None, None, None), Err(AuthError::ForeignHost));
         let here = Some("localhost:1");
-        assert_eq!(open(here, Some("http://localhost:3000"), Some("same-site")), Ok(()));
-        for origin in ["https://evil.example", "null", "http://127.0.0.1.evil.example"] {
+        assert_eq!(
+            open(here, Some("http://localhost:3000"), Some("same-site")),
+            Ok(())
+        );
+        for origin in [
+            "https://evil.example",
+            "null",
+            "http://127.0.0.1.evil.example",
+        ] {
             let refused = Err(AuthError::ForeignOrigin);
             assert_eq!(open(here, Some(origin), None), refused, "{origin}");
         }
-        assert_eq!(open(here, None, Some("cross-site")), Err(AuthError::ForeignOrigin));
+        assert_eq!(
+            open(here, None, Some("cross-site")),
+            Err(AuthError::ForeignOrigin)
+        );
         assert!(OpenDoor::check(true, Browser::default()).is_err());
     }
 

@@ -27,8 +27,10 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Starts a generation. An error here means that no work was done, so another backend may be
     /// asked; the prompt's length is checked before the stream is given out.
-    fn generate(&self, request: GenerateRequest)
-    -> BoxFuture<'_, Result<EventStream, BackendError>>;
+    fn generate(
+        &self,
+        request: GenerateRequest,
+    ) -> BoxFuture<'_, Result<EventStream, BackendError>>;
 
     /// One vector for each input, in order; each is what it would be alone.
     fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>>;

@@ -8,9 +8,9 @@ use futures_util::stream::{self, SelectAll, StreamExt};
 use tokio::sync::watch;
 
 use crate::{
-    Admission, AdmissionError, Admitted, Backend, BackendError, BackendId, EmbedRequest, Embeddings,
-    Event, EventStream, GenerateRequest, Job, MeteredStream, Outcome, Principal, RouteError,
-    Snapshot, Usage, Work, plan,
+    Admission, AdmissionError, Admitted, Backend, BackendError, BackendId, EmbedRequest,
+    Embeddings, Event, EventStream, GenerateRequest, Job, MeteredStream, ModelId, Outcome,
+    Principal, RouteError, Snapshot, Usage, Work, plan,
 };
 
 /// Takes jobs in and runs them.
@@ -62,9 +62,18 @@ impl Hallway {
         Arc::clone(&self.snapshot.borrow())
     }
 
-    /// A backend by name.
-    pub fn backend(&self, id: &BackendId) -> Option<&Arc<dyn Backend>> {
-        self.backends.get(id)
+    /// The first backend that has this model, for questions that are no job: what a text's tokens
+    /// are.
+    ///
+    /// # Errors
+    /// When none has it.
+    pub fn serving(&self, model: &ModelId) -> Result<Arc<dyn Backend>, RouteError> {
+        self.snapshot()
+            .candidates
+            .iter()
+            .filter(|candidate| candidate.model.id == *model)
+            .find_map(|candidate| self.backends.get(&candidate.backend).map(Arc::clone))
+            .ok_or_else(|| RouteError::ModelNotFound(model.clone()))
     }
 
     /// Runs a generation.

@@ -80,7 +80,9 @@ pub fn random_id() -> String {
     let mut bytes = [0_u8; 15];
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
     let mut alphabet = Specification::new();
-    alphabet.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
+    alphabet
+        .symbols
+        .push_str("abcdefghijklmnopqrstuvwxyz234567");
     alphabet
         .encoding()
         .expect("the alphabet has 32 distinct symbols")
@@ -96,6 +98,9 @@ mod tests {
         let (a, b) = (random_id(), random_id());
         assert_ne!(a, b);
         assert_eq!(a.len(), 24);
-        assert!(a.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()));
+        assert!(
+            a.bytes()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+        );
     }
 }

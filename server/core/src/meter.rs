@@ -102,7 +102,10 @@ impl Meter {
     }
 
     fn elapsed_ms(&self) -> u64 {
-        self.clock.monotonic().saturating_sub(self.admitted).as_millis() as u64
+        self.clock
+            .monotonic()
+            .saturating_sub(self.admitted)
+            .as_millis() as u64
     }
 }
 
@@ -111,7 +114,10 @@ impl Drop for Meter {
         self.draft.duration_ms = self.elapsed_ms();
         // An average over some eight jobs; a lost update under contention does no harm.
         let average = self.service_ms.load(Ordering::Relaxed);
-        let next = (average.saturating_mul(7).saturating_add(self.draft.duration_ms)) / 8;
+        let next = (average
+            .saturating_mul(7)
+            .saturating_add(self.draft.duration_ms))
+            / 8;
         self.service_ms.store(next, Ordering::Relaxed);
         if let Some(outbox) = self.outbox.take() {
             outbox.send(self.draft.clone());
