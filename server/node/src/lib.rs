@@ -1,1 +1,23 @@
-//! x
+//! The KwaaiNet node: the HTTP door, the wiring of all parts, the command line.
+//!
+//! Everything here is glue. What a request means is `kwaainet-core`'s, how it is computed the
+//! backends', what is kept the store's.
+
+pub mod commands;
+pub mod config;
+pub mod door;
+mod ledger;
+mod library;
+pub mod metrics;
+pub mod node;
+mod server;
+mod snapshot;
+pub mod telemetry;
+pub mod terminal;
+mod wiring;
+
+/// This program's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The local engine's name as a backend.
+pub const LOCAL_BACKEND: &str = "local";

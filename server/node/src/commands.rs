@@ -1,0 +1,123 @@
+//! The command line: one file a command, each thin over the parts it uses.
+
+mod bench;
+mod keys;
+mod models;
+mod run;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Effective, Environment, Flags};
+use crate::{VERSION, door, terminal};
+
+/// A node that you own: it answers OpenAI's API from its own engine.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kwaainet",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags that every command takes; they beat the environment and the file.
+#[derive(Debug, Args)]
+struct Common {
+    /// Configuration file (TOML).
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the HTTP door listens.
+    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// Holds the database.
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Holds the models; shared by all data directories.
+    #[arg(long, global = true, value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
+    /// A model of the catalogue or a GGUF file; may be given several times.
+    #[arg(long = "model", global = true, value_name = "NAME|PATH")]
+    models: Vec<String>,
+    /// What is logged: error, warn, info, debug, or a filter as tracing writes them.
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the node.
+    Serve,
+    /// Answer one prompt in the terminal.
+    Run(run::RunArgs),
+    /// Fetch and verify models.
+    Pull(models::PullArgs),
+    /// List the catalogue and what is here.
+    Models,
+    /// Make, list and revoke API keys.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Show the configuration that holds, with where each value came from.
+    Config,
+    /// Print the OpenAPI document.
+    Openapi,
+    /// Measure the local engine.
+    Bench(bench::BenchArgs),
+    /// Print the version.
+    Version,
+}
+
+impl Cli {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// With a sentence for the person at the terminal.
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Version => {
+                terminal::line(format!("kwaainet {VERSION}"));
+                return Ok(ExitCode::SUCCESS);
+            }
+            Command::Openapi => {
+                terminal::line(door::document().to_pretty_json()?);
+                return Ok(ExitCode::SUCCESS);
+            }
+            _ => {}
+        }
+        let environment = Environment::of_process();
+        let effective = Effective::load(&self.common.flags(), &environment)?;
+        let config = effective.config.clone();
+        match self.command {
+            Command::Serve => return serve::serve(config, &environment).await,
+            Command::Run(args) => run::run(args, config, &environment).await?,
+            Command::Pull(args) => models::pull_models(args, &config, &environment).await?,
+            Command::Models => models::list(&config)?,
+            Command::Keys(command) => keys::run(command, &config).await?,
+            Command::Config => terminal::piece(&effective.describe()),
+            Command::Bench(args) => bench::bench(args, config, &environment).await?,
+            Command::Version | Command::Openapi => unreachable!("done above"),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Common {
+    fn flags(&self) -> Flags {
+        Flags {
+            file: self.config.clone(),
+            listen: self.listen.clone(),
+            data_dir: self.data_dir.clone(),
+            cache_dir: self.cache_dir.clone(),
+            models: self.models.clone(),
+            log: self.log.clone(),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! `kwaainet keys create|list|revoke`.
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use kwaainet_core::{ApiKey, Clock, KeyId, KeyRecord, Scope, Scopes, SystemClock};
+use kwaainet_store::Store;
+
+use crate::config::Config;
+use crate::node::make_data_dir;
+use crate::terminal;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeysCommand {
+    /// Make a key and print it, once. From the first key on, every request needs one.
+    Create(CreateArgs),
+    /// List the keys.
+    List,
+    /// Revoke a key, at once and for good.
+    Revoke {
+        /// The key's id, the part after `kw_`.
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CreateArgs {
+    /// What you call it.
+    #[arg(long, default_value = "")]
+    name: String,
+    /// What it may do: inference, metrics; may be given several times. Without it: inference.
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<Scope>,
+    /// For how long it is good: a number with s, m, h or d, such as 30d. Without it: for ever.
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    expires: Option<i64>,
+}
+
+pub(super) async fn run(command: KeysCommand, config: &Config) -> anyhow::Result<()> {
+    make_data_dir(&config.data_dir)?;
+    let store = Store::open(&config.database()).await?;
+    let now = SystemClock::default().unix_ms();
+    let done = match command {
+        KeysCommand::Create(args) => create(args, &store, now).await,
+        KeysCommand::List => list(&store, now).await,
+        KeysCommand::Revoke { id } => revoke(&id, &store, now).await,
+    };
+    store.close().await;
+    done
+}
+
+async fn create(args: CreateArgs, store: &Store, now: i64) -> anyhow::Result<()> {
+    let scopes: Scopes = if args.scopes.is_empty() {
+        [Scope::Inference].into_iter().collect()
+    } else {
+        args.scopes.into_iter().collect()
+    };
+    let key = ApiKey::generate();
+    let record = KeyRecord {
+        id: key.id().clone(),
+        name: args.name,
+        hash: key.hash(),
+        scopes,
+        created_at_ms: now,
+        expires_at_ms: args.expires.map(|seconds| now + seconds * 1_000),
+        revoked_at_ms: None,
+        last_used_at_ms: None,
+    };
+    store.insert_key(&record).await?;
+    terminal::note(format!(
+        "The key {} may do: {scopes}. It is shown this once; keep it safe.",
+        key.id()
+    ));
+    terminal::line(key.reveal());
+    Ok(())
+}
+
+async fn list(store: &Store, now: i64) -> anyhow::Result<()> {
+    let keys = store.keys().await?;
+    if keys.is_empty() {
+        terminal::note("There are no keys: the node answers to anyone on this machine.");
+        return Ok(());
+    }
+    let day = |ms: Option<i64>| ms.map_or_else(|| "-".to_owned(), date);
+    terminal::line(format!(
+        "{:<12}  {:<8}  {:<10}  {:<10}  {:<10}  {:<18}  NAME",
+        "ID", "STATE", "CREATED", "EXPIRES", "LAST USED", "SCOPES"
+    ));
+    for key in keys {
+        let state = match (key.revoked_at_ms, key.is_active(now)) {
+            (Some(_), _) => "revoked",
+            (None, true) => "good",
+            (None, false) => "expired",
+        };
+        terminal::line(format!(
+            "{:<12}  {state:<8}  {:<10}  {:<10}  {:<10}  {:<18}  {}",
+            key.id,
+            date(key.created_at_ms),
+            day(key.expires_at_ms),
+            day(key.last_used_at_ms),
+            key.scopes.to_string(),
+            key.name
+        ));
+    }
+    Ok(())
+}
+
+async fn revoke(id: &str, store: &Store, now: i64) -> anyhow::Result<()> {
+    // A whole key is taken too, since that is what is at hand when one has leaked.
+    let id = id
+        .parse::<ApiKey>()
+        .map_or_else(|_| KeyId::new(id), |key| key.id().clone());
+    if !store.revoke_key(&id, now).await? {
+        bail!("there is no key with the id '{id}'");
+    }
+    terminal::note(format!("The key {id} is revoked."));
+    Ok(())
+}
+
+/// A span of time as people write it, in seconds.
+fn seconds(text: &str) -> anyhow::Result<i64> {
+    let unit = text.chars().last().context("it is empty")?;
+    let each = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => bail!("it needs a unit: s, m, h or d"),
+    };
+    let number: i64 = text[..text.len() - 1]
+        .parse()
+        .context("it needs a whole number")?;
+    match number.checked_mul(each) {
+        // A thousand years, so that no sum overflows.
+        Some(seconds) if (1..=31_536_000_000).contains(&seconds) => Ok(seconds),
+        _ => bail!("it must be between a second and a thousand years"),
+    }
+}
+
+/// The day of a time in milliseconds since 1970, in UTC (Howard Hinnant's `civil_from_days`).
+fn date(ms: i64) -> String {
+    let days = ms.div_euclid(86_400_000) + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_written() {
+        assert_eq!(seconds("30d").ok(), Some(2_592_000));
+        assert_eq!(seconds("90s").ok(), Some(90));
+        for bad in ["", "d", "30", "-1d", "0s", "1.5h", "99999999999d"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn dates_are_right_at_the_edges() {
+        assert_eq!(date(0), "1970-01-01");
+        assert_eq!(date(951_782_400_000), "2000-02-29");
+        assert_eq!(date(1_767_225_599_999), "2025-12-31");
+        assert_eq!(date(-1), "1969-12-31");
+    }
+}

@@ -1,0 +1,142 @@
+//! `kwaainet serve`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use kwaainet_core::{Clock, ModelId, SystemClock};
+use kwaainet_store::Store;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, Environment};
+use crate::node::{DataDirLock, Node, Parts, make_data_dir};
+use crate::terminal::{self, PullProgress};
+use crate::wiring::{self, LocalEngine};
+use crate::{VERSION, telemetry};
+
+/// What a shell expects of a program that a second signal ended.
+const INTERRUPTED: u8 = 130;
+
+pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::Result<ExitCode> {
+    telemetry::start(&config.log)?;
+    let mut signals = Signals::listen()?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    make_data_dir(&config.data_dir)?;
+    let _lock = DataDirLock::take(&config.data_dir)?;
+    let local = LocalEngine::new(&config, environment, Arc::clone(&clock))?;
+    let upstreams = wiring::upstreams(&config, environment)?;
+    for upstream in &upstreams {
+        upstream.refresh().await;
+    }
+    let store = Store::open(&config.database()).await?;
+
+    let (readiness, not_ready) = watch::channel(Some("models are loading".to_owned()));
+    let node = Node::start(Parts {
+        config,
+        store,
+        clock: Arc::clone(&clock),
+        backends: wiring::in_order(&local.backend, &upstreams),
+        engine: Some(Arc::clone(&local.backend)),
+        not_ready,
+    })
+    .await?;
+    tracing::info!(version = VERSION, address = %node.address(), "listening");
+
+    let background = TaskTracker::new();
+    let discoveries: Vec<_> = upstreams
+        .into_iter()
+        .map(|upstream| background.spawn(wiring::discover(upstream)))
+        .collect();
+
+    // The door is open meanwhile: other models and upstreams answer.
+    let outcome = tokio::select! {
+        first = prepare(&local, clock.as_ref()) => first.map(Some),
+        () = signals.next() => Ok(None),
+    };
+    let ended = match outcome {
+        Ok(Some(first)) => {
+            readiness.send_replace(None);
+            terminal::line(greeting(&node, &first));
+            signals.next().await;
+            Ok(())
+        }
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+
+    tracing::info!("stopping; a second signal ends at once");
+    for discovery in discoveries {
+        discovery.abort();
+    }
+    drop(local);
+    tokio::select! {
+        () = node.shutdown() => {
+            ended?;
+            tracing::info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        () = signals.next() => Ok(ExitCode::from(INTERRUPTED)),
+    }
+}
+
+/// Pulls and loads what the owner wants from the start; gives the first model's name.
+async fn prepare(local: &LocalEngine, clock: &dyn Clock) -> anyhow::Result<ModelId> {
+    let mut first = None;
+    for wanted in &local.wanted {
+        let came = clock.monotonic();
+        let id = local.prepare(wanted, &PullProgress::default()).await?;
+        let seconds = clock.monotonic().saturating_sub(came).as_secs_f64();
+        tracing::info!(model = %id, "ready after {seconds:.1} s");
+        first.get_or_insert(id);
+    }
+    first.context("there is no model to serve")
+}
+
+/// The lines that a person needs first: where, and one request that works as it stands.
+fn greeting(node: &Node, model: &ModelId) -> String {
+    let address = node.address();
+    let snapshot = node.app().hallway.snapshot();
+    let embeds = snapshot
+        .candidates
+        .iter()
+        .any(|c| c.model.id == *model && c.model.kind == kwaainet_core::ModelKind::Embed);
+    let (path, body) = if embeds {
+        ("embeddings", r#""input": "Hello""#.to_owned())
+    } else {
+        let messages = r#""messages": [{"role": "user", "content": "What is the moon?"}]"#;
+        (
+            "chat/completions",
+            format!("{messages}, \"max_tokens\": 64"),
+        )
+    };
+    format!(
+        "KwaaiNet {VERSION} is ready on http://{address} (API page: http://{address}/docs/). \
+         Try:\n\ncurl http://{address}/v1/{path} -H 'Content-Type: application/json' -d \
+         '{{\"model\": \"{model}\", {body}}}'\n"
+    )
+}
+
+/// Whatever asks the process to end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("signals cannot be listened to");
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

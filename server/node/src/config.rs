@@ -1,0 +1,283 @@
+//! What the node is told: flags over environment over file over defaults, each key once.
+//!
+//! The only place that reads the environment. Every key has a default, so that the set of keys is
+//! known, and a key that is not in it is an error wherever it stands.
+
+mod layers;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use layers::{Effective, Environment, Flags};
+
+/// Why there is no valid configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration file {} cannot be read: {source}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("the configuration file {} is not valid: {reason}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Where and why.
+        reason: String,
+    },
+    /// A variable is unknown or has a value of the wrong kind.
+    #[error("the environment variable {name} {reason}")]
+    Variable {
+        /// Which.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// The values make no sense.
+    #[error("{0}")]
+    Value(String),
+}
+
+/// The whole configuration, every value valid in itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the HTTP door listens.
+    pub listen: SocketAddr,
+    /// Holds the database; one node at a time.
+    pub data_dir: PathBuf,
+    /// Holds the models; shared by all data directories.
+    pub cache_dir: PathBuf,
+    /// Models to serve from the start: names in the catalogue or paths of GGUF files. None means
+    /// the catalogue's default.
+    pub models: Vec<String>,
+    /// A catalogue of the user's own that extends the built-in one; empty for none.
+    pub catalogue: PathBuf,
+    /// What is let in.
+    pub limits: Limits,
+    /// The local engine.
+    pub engine: Engine,
+    /// Other OpenAI-compatible servers that this node may ask.
+    pub upstream: Vec<Upstream>,
+    /// The log.
+    pub log: Log,
+}
+
+/// What is let in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Jobs that run at once.
+    pub slots: usize,
+    /// Jobs that may wait for a slot.
+    pub waiting: usize,
+    /// Jobs of one key, running and waiting.
+    pub per_key: usize,
+    /// Seconds that a job may wait for a slot.
+    pub wait_s: u64,
+    /// Bytes of a request body.
+    pub body_bytes: usize,
+    /// Open connections.
+    pub connections: usize,
+    /// Seconds that running jobs may take when the node is told to stop.
+    pub drain_s: u64,
+}
+
+/// The local engine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Engine {
+    /// Threads that compute; 0 means one for each core.
+    pub threads: usize,
+    /// Sequences that are computed together.
+    pub sequences: usize,
+    /// Mebibytes for the keys and values of all sequences of one model.
+    pub kv_mib: usize,
+    /// Models that are kept in memory.
+    pub loaded_models: usize,
+}
+
+/// Another OpenAI-compatible server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// Its name in logs and in `owned_by`.
+    pub id: String,
+    /// For example `http://127.0.0.1:11434/v1`.
+    pub base_url: String,
+    /// The variable that holds its API key.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub api_key_env: String,
+    /// Or the file that does.
+    #[serde(default, skip_serializing_if = "path_is_empty")]
+    pub api_key_file: PathBuf,
+    /// Our name for a model = its name there. Empty: whatever it lists.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<String, String>,
+    /// Seconds until a connection must stand.
+    #[serde(default = "five")]
+    pub connect_timeout_s: u64,
+    /// Seconds until the first byte must come.
+    #[serde(default = "sixty")]
+    pub first_byte_timeout_s: u64,
+    /// Seconds that a stream may be silent.
+    #[serde(default = "sixty")]
+    pub idle_timeout_s: u64,
+}
+
+/// The log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// What is logged, as `tracing` filters are written: `info`, `kwaainet=debug,warn`.
+    pub filter: String,
+    /// `text` or `json`.
+    pub format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+fn five() -> u64 {
+    5
+}
+
+fn sixty() -> u64 {
+    60
+}
+
+fn path_is_empty(path: &Path) -> bool {
+    path.as_os_str().is_empty()
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 11435),
+            data_dir: PathBuf::new(),
+            cache_dir: PathBuf::new(),
+            models: Vec::new(),
+            catalogue: PathBuf::new(),
+            limits: Limits::default(),
+            engine: Engine::default(),
+            upstream: Vec::new(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            slots: 16,
+            waiting: 64,
+            per_key: 80,
+            wait_s: 120,
+            body_bytes: 8 << 20,
+            connections: 1024,
+            drain_s: 30,
+        }
+    }
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self {
+            threads: 0,
+            sequences: 16,
+            kv_mib: 2_048,
+            loaded_models: 3,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            filter: "info".to_owned(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+impl Limits {
+    /// How long a job may wait for a slot.
+    pub fn wait(&self) -> Duration {
+        Duration::from_secs(self.wait_s)
+    }
+
+    /// How long running jobs may take when the node is told to stop.
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_s)
+    }
+}
+
+impl Config {
+    /// The database's file.
+    pub fn database(&self) -> PathBuf {
+        self.data_dir.join("node.db")
+    }
+
+    /// Checks what the types cannot say.
+    fn check(&self) -> Result<(), ConfigError> {
+        let positive = [
+            ("limits.slots", self.limits.slots),
+            ("limits.per_key", self.limits.per_key),
+            ("limits.body_bytes", self.limits.body_bytes),
+            ("limits.connections", self.limits.connections),
+            ("engine.sequences", self.engine.sequences),
+            ("engine.kv_mib", self.engine.kv_mib),
+            ("engine.loaded_models", self.engine.loaded_models),
+        ];
+        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(ConfigError::Value(format!("{key} must be at least 1")));
+        }
+        let most = [
+            ("limits.slots", self.limits.slots, 4_096),
+            ("limits.waiting", self.limits.waiting, 65_536),
+            ("limits.body_bytes", self.limits.body_bytes, 1 << 30),
+            ("limits.connections", self.limits.connections, 65_536),
+            ("engine.threads", self.engine.threads, 1_024),
+            ("engine.sequences", self.engine.sequences, 1_024),
+            ("engine.kv_mib", self.engine.kv_mib, 1 << 24),
+        ];
+        if let Some((key, _, max)) = most.iter().find(|(_, value, max)| value > max) {
+            return Err(ConfigError::Value(format!("{key} must be at most {max}")));
+        }
+        for upstream in &self.upstream {
+            if upstream.id.is_empty() || upstream.id == crate::LOCAL_BACKEND {
+                let local = crate::LOCAL_BACKEND;
+                let reason = format!("an upstream needs an id, and '{local}' is taken");
+                return Err(ConfigError::Value(reason));
+            }
+            let both = !upstream.api_key_env.is_empty() && !path_is_empty(&upstream.api_key_file);
+            if both {
+                let id = &upstream.id;
+                let reason = format!("upstream '{id}' has both api_key_env and api_key_file");
+                return Err(ConfigError::Value(reason));
+            }
+        }
+        let mut ids: Vec<_> = self.upstream.iter().map(|u| u.id.as_str()).collect();
+        ids.sort_unstable();
+        if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+            let reason = format!("two upstreams have the id '{}'", pair[0]);
+            return Err(ConfigError::Value(reason));
+        }
+        Ok(())
+    }
+}

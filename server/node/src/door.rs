@@ -1,0 +1,88 @@
+//! The HTTP door: turns requests into a principal and a job, and events into OpenAI's shapes.
+//!
+//! Every route is registered together with its documentation, authenticated unless it stands in
+//! [`auth::PUBLIC`], and answers errors through [`ApiError`]. Nothing is computed here.
+
+mod auth;
+mod body;
+mod chat;
+mod completions;
+mod docs;
+mod embeddings;
+mod error;
+mod health;
+mod models;
+mod params;
+mod request_id;
+mod stream;
+mod tokenize;
+mod unsupported;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::from_fn_with_state;
+use kwaainet_core::{Clock, Hallway};
+use kwaainet_store::Store;
+use tokio::sync::watch;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub use docs::document;
+pub use error::ApiError;
+
+use crate::metrics::Metrics;
+
+/// What the handlers need.
+pub struct App {
+    /// Where jobs go.
+    pub hallway: Hallway,
+    /// Where keys lie.
+    pub store: Store,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Why the node is not ready; none once it is.
+    pub not_ready: watch::Receiver<Option<String>>,
+    /// Bytes of a request body.
+    pub body_bytes_max: usize,
+}
+
+/// All routes over this state.
+pub fn router(app: Arc<App>) -> Router {
+    let (router, _) = routes().split_for_parts();
+    router
+        .merge(docs::routes_of_docs())
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(Arc::clone(&app), auth::authenticate))
+        .layer(from_fn_with_state(Arc::clone(&app), request_id::tag))
+        .with_state(app)
+}
+
+fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(docs::base())
+        .routes(routes!(chat::create))
+        .routes(routes!(completions::create))
+        .routes(routes!(embeddings::create))
+        .routes(routes!(models::list))
+        .routes(routes!(models::show))
+        .routes(routes!(tokenize::tokenize))
+        .routes(routes!(tokenize::detokenize))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
+}
+
+async fn unknown_path(method: Method, uri: Uri) -> ApiError {
+    let message = format!("Unknown URL: {method} {}", uri.path());
+    ApiError::bad_request(StatusCode::NOT_FOUND, Some("unknown_url"), message)
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> ApiError {
+    let message = format!("{} does not take {method}", uri.path());
+    let code = Some("method_not_supported");
+    ApiError::bad_request(StatusCode::METHOD_NOT_ALLOWED, code, message)
+}

@@ -1,0 +1,65 @@
+//! Who is at the door. Runs before every handler; whoever passes has a [`Principal`].
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use kwaainet_core::{ApiKey, AuthError, Browser, OpenDoor, Principal, Scope};
+
+use super::{ApiError, App};
+
+/// Paths that need no principal: they say nothing of the owner and cost nothing.
+pub(crate) const PUBLIC: [&str; 3] = ["/healthz", "/readyz", "/openapi.json"];
+/// The rendered API page and its parts, which say nothing of the owner either.
+pub(crate) const PUBLIC_DOCS: &str = "/docs";
+
+/// Puts the caller's principal into the request, or turns him away.
+pub(crate) async fn authenticate(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let path = request.uri().path();
+    if PUBLIC.contains(&path) || path == PUBLIC_DOCS || path.starts_with("/docs/") {
+        return Ok(next.run(request).await);
+    }
+    let scope = match path {
+        "/metrics" => Scope::Metrics,
+        _ => Scope::Inference,
+    };
+    let principal = identify(&app, request.headers()).await?;
+    principal.require(scope)?;
+    request.extensions_mut().insert(principal);
+    Ok(next.run(request).await)
+}
+
+async fn identify(app: &App, headers: &HeaderMap) -> Result<Principal, ApiError> {
+    let failed = |error: kwaainet_store::StoreError| ApiError::internal(error.to_string());
+    let keys_exist = app.store.keys_exist().await.map_err(failed)?;
+    if !keys_exist {
+        let browser = Browser {
+            host: text(headers, header::HOST),
+            origin: text(headers, header::ORIGIN),
+            fetch_site: text(headers, header::HeaderName::from_static("sec-fetch-site")),
+        };
+        // Clients of OpenAI always send some key; without keys of ours it means nothing.
+        return Ok(Principal::owner(OpenDoor::check(keys_exist, browser)?));
+    }
+    let presented: ApiKey = bearer(headers).ok_or(AuthError::MissingKey)?.parse()?;
+    let stored = app.store.key(presented.id()).await.map_err(failed)?;
+    let now = app.clock.unix_ms();
+    Ok(Principal::from_key(&presented, stored.as_ref(), now)?)
+}
+
+/// The token after `Bearer`, whose case does not matter (RFC 7235, section 2.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = text(headers, header::AUTHORIZATION)?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// A header's text; one that is not text counts as present and foreign.
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or("?"))
+}

@@ -1,0 +1,116 @@
+//! The OpenAPI document and the page that renders it. Both come with the binary and load nothing
+//! from anywhere else.
+
+use std::sync::Arc;
+
+use axum::Router;
+use kwaainet_openapi::ErrorBody;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{
+    ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder,
+    PathItem, Ref, RefOr, Response, ResponseBuilder, SecurityRequirement,
+};
+use utoipa::{PartialSchema, ToSchema};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use super::auth::PUBLIC;
+use super::{App, routes};
+
+/// Where the document is served.
+const DOCUMENT_PATH: &str = "/openapi.json";
+
+/// The errors that every operation may answer, by status.
+const ERRORS: [(&str, &str); 11] = [
+    ("400", "The request is wrong; `param` says where."),
+    ("401", "No key was given, or it is no good."),
+    (
+        "403",
+        "The key may not do this, or the request comes from elsewhere.",
+    ),
+    ("404", "There is no such model."),
+    ("408", "The request's body did not come in time."),
+    ("413", "The request's body is too large."),
+    ("429", "The key has too much under way; see Retry-After."),
+    ("500", "The node failed."),
+    ("502", "An upstream server failed."),
+    ("503", "The node is full or shutting down; see Retry-After."),
+    ("504", "An upstream server did not answer in time."),
+];
+
+/// The document as it is served.
+pub fn document() -> OpenApi {
+    let (_, mut document) = routes().split_for_parts();
+    for (path, item) in &mut document.paths.paths {
+        if !PUBLIC.contains(&path.as_str()) {
+            operations(item).for_each(add_common);
+        }
+    }
+    document
+}
+
+/// The document before the routes are in it.
+pub(crate) fn base() -> OpenApi {
+    let licence = LicenseBuilder::new()
+        .name("MIT")
+        .identifier(Some("MIT"))
+        .build();
+    let about = "A node that a person owns: OpenAI's API from the node's own engine. Errors have \
+                 OpenAI's shape everywhere.";
+    let key = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("kw_<id>_<secret>")
+        .build();
+    let mut schemas = vec![("ErrorBody".to_owned(), ErrorBody::schema())];
+    ErrorBody::schemas(&mut schemas);
+    OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title("KwaaiNet node")
+                .version(crate::VERSION)
+                .description(Some(about))
+                .license(Some(licence))
+                .build(),
+        )
+        .components(Some(
+            ComponentsBuilder::new()
+                .schemas_from_iter(schemas)
+                .security_scheme("key", SecurityScheme::Http(key))
+                .build(),
+        ))
+        .build()
+}
+
+/// The document and its page.
+pub(crate) fn routes_of_docs() -> Router<Arc<App>> {
+    SwaggerUi::new(super::auth::PUBLIC_DOCS)
+        .config(Config::default().use_base_layout().validator_url("none"))
+        .url(DOCUMENT_PATH, document())
+        .into()
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.post].into_iter().flatten()
+}
+
+fn add_common(operation: &mut Operation) {
+    operation.security = Some(vec![SecurityRequirement::new("key", [""; 0])]);
+    for (status, description) in ERRORS {
+        operation
+            .responses
+            .responses
+            .entry(status.to_owned())
+            .or_insert_with(|| RefOr::T(error(description)));
+    }
+}
+
+fn error(description: &str) -> Response {
+    let schema = Ref::from_schema_name("ErrorBody");
+    ResponseBuilder::new()
+        .description(description)
+        .content(
+            "application/json",
+            ContentBuilder::new().schema(Some(schema)).build(),
+        )
+        .build()
+}

@@ -1,0 +1,66 @@
+//! `POST /v1/tokenize` and `POST /v1/detokenize`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use kwaainet_core::Tokenized;
+use kwaainet_openapi::{DetokenizeRequest, Detokenized, TokenizeRequest, Tokens};
+
+use super::body::ApiJson;
+use super::{ApiError, App, chat, params};
+
+/// Gives the token ids of a text or a conversation.
+#[utoipa::path(
+    post,
+    path = "/v1/tokenize",
+    tag = "models",
+    operation_id = "tokenize",
+    request_body = TokenizeRequest,
+    responses((status = 200, description = "The token ids.", body = Tokens))
+)]
+pub(crate) async fn tokenize(
+    State(app): State<Arc<App>>,
+    ApiJson(request): ApiJson<TokenizeRequest>,
+) -> Result<Json<Tokens>, ApiError> {
+    let model = params::model(request.model)?;
+    let text = match (request.prompt, request.messages) {
+        (Some(text), None) => Tokenized::Text {
+            text,
+            add_special: request.add_special_tokens.unwrap_or(true),
+            parse_special: request.parse_special_tokens.unwrap_or(true),
+        },
+        (None, Some(messages)) => Tokenized::Chat(chat::messages(Some(messages))?),
+        _ => {
+            let message = "Give either 'prompt' or 'messages'.";
+            return Err(ApiError::invalid("prompt", "invalid_value", message));
+        }
+    };
+    let backend = app.hallway.serving(&model)?;
+    let tokens = backend.tokenize(model, text).await?;
+    Ok(Json(Tokens {
+        count: tokens.ids.len() as u32,
+        tokens: tokens.ids,
+        max_model_len: tokens.context,
+    }))
+}
+
+/// Gives the text of token ids.
+#[utoipa::path(
+    post,
+    path = "/v1/detokenize",
+    tag = "models",
+    operation_id = "detokenize",
+    request_body = DetokenizeRequest,
+    responses((status = 200, description = "The text.", body = Detokenized))
+)]
+pub(crate) async fn detokenize(
+    State(app): State<Arc<App>>,
+    ApiJson(request): ApiJson<DetokenizeRequest>,
+) -> Result<Json<Detokenized>, ApiError> {
+    let model = params::model(request.model)?;
+    let ids = params::required(request.tokens, "tokens")?;
+    let backend = app.hallway.serving(&model)?;
+    let prompt = backend.detokenize(model, ids).await?;
+    Ok(Json(Detokenized { prompt }))
+}

@@ -1,0 +1,168 @@
+//! The models on this machine: those of the catalogue that lie in the cache, and files that the
+//! owner named.
+
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use kwaainet_candle::{Files, Library, LibraryEntry};
+use kwaainet_core::ModelId;
+use kwaainet_models::{Cache, Catalogue, Entry, EntryKind};
+
+use crate::config::Config;
+
+/// A name that is neither in the catalogue nor a file.
+#[derive(Debug, thiserror::Error)]
+#[error("'{name}' is neither a file nor a model in the catalogue, which has: {known}")]
+pub(crate) struct UnknownModel {
+    name: String,
+    known: String,
+}
+
+/// What the node can load.
+pub(crate) struct NodeLibrary {
+    pub(crate) catalogue: Catalogue,
+    pub(crate) cache: Cache,
+    files: Vec<LibraryEntry>,
+}
+
+/// A model that the owner wants served from the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// A file of his own.
+    File(ModelId),
+    /// An entry of the catalogue, which may have to be pulled.
+    Entry(ModelId),
+}
+
+impl NodeLibrary {
+    pub(crate) fn new(config: &Config, catalogue: Catalogue) -> Self {
+        Self {
+            cache: Cache::new(&config.cache_dir),
+            catalogue,
+            files: Vec::new(),
+        }
+    }
+
+    /// Takes in the names and paths that the owner gave; none means the default model.
+    ///
+    /// # Errors
+    /// For the first that is neither.
+    pub(crate) fn want(&mut self, names: &[String]) -> Result<Vec<Wanted>, UnknownModel> {
+        if names.is_empty() {
+            let default = ModelId::new(self.catalogue.default_model().name());
+            return Ok(vec![Wanted::Entry(default)]);
+        }
+        names.iter().map(|name| self.want_one(name)).collect()
+    }
+
+    fn want_one(&mut self, name: &str) -> Result<Wanted, UnknownModel> {
+        if self.catalogue.get(name).is_some() {
+            return Ok(Wanted::Entry(ModelId::new(name)));
+        }
+        let path = Path::new(name);
+        let Some(entry) = path.exists().then(|| file_entry(path)).flatten() else {
+            let known: Vec<_> = self.catalogue.iter().map(Entry::name).collect();
+            return Err(UnknownModel {
+                name: name.to_owned(),
+                known: known.join(", "),
+            });
+        };
+        let id = entry.id.clone();
+        self.files.retain(|file| file.id != id);
+        self.files.push(entry);
+        Ok(Wanted::File(id))
+    }
+
+    fn cached(&self, entry: &Entry) -> Option<LibraryEntry> {
+        let files = self.cache.find(entry)?;
+        let (files, created) = match entry.kind() {
+            EntryKind::Embed => (Files::Embedder(files.dir().to_owned()), files.created()),
+            EntryKind::Generate => (Files::Gguf(files.gguf()?.to_owned()), files.created()),
+        };
+        Some(LibraryEntry {
+            id: ModelId::new(entry.name()),
+            files,
+            created,
+        })
+    }
+}
+
+impl Library for NodeLibrary {
+    fn list(&self) -> Vec<LibraryEntry> {
+        let cached = self.catalogue.iter().filter_map(|entry| self.cached(entry));
+        let named = |id: &ModelId| self.files.iter().any(|file| file.id == *id);
+        let cached = cached.filter(|entry| !named(&entry.id));
+        self.files.iter().cloned().chain(cached).collect()
+    }
+
+    fn find(&self, model: &ModelId) -> Option<LibraryEntry> {
+        let named = self.files.iter().find(|file| file.id == *model).cloned();
+        named.or_else(|| self.cached(self.catalogue.get(model.as_str())?))
+    }
+}
+
+/// A GGUF file is called as its name without the ending, a folder is an embedder.
+fn file_entry(path: &Path) -> Option<LibraryEntry> {
+    let name = if path.is_dir() {
+        path.file_name()?
+    } else {
+        path.file_stem()?
+    };
+    let files = if path.is_dir() {
+        Files::Embedder(path.to_owned())
+    } else {
+        Files::Gguf(path.to_owned())
+    };
+    let created = path
+        .metadata()
+        .ok()
+        .and_then(|metadata| metadata.modified().ok())
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+        .map_or(0, |since| since.as_secs() as i64);
+    Some(LibraryEntry {
+        id: ModelId::new(name.to_str()?),
+        files,
+        created,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_paths_and_nonsense_are_told_apart() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let config = Config {
+            cache_dir: dir.path().to_owned(),
+            ..Config::default()
+        };
+        let mut library = NodeLibrary::new(&config, Catalogue::builtin());
+        let default = library.want(&[]).expect("there is a default");
+        assert_eq!(default, [Wanted::Entry("smollm2-135m-instruct".into())]);
+
+        let path = dir.path().join("My.Model.gguf");
+        std::fs::write(&path, b"x").expect("it can be written");
+        let names = [
+            path.to_string_lossy().into_owned(),
+            "gemma3-270m".to_owned(),
+        ];
+        let wanted = library.want(&names).expect("both are known");
+        let expected = [
+            Wanted::File("My.Model".into()),
+            Wanted::Entry("gemma3-270m".into()),
+        ];
+        assert_eq!(wanted, expected);
+        let listed: Vec<_> = library.list().into_iter().map(|entry| entry.id).collect();
+        assert_eq!(
+            listed,
+            ["My.Model".into()],
+            "what is not in the cache is not listed"
+        );
+
+        let error = library
+            .want(&["gemma9".to_owned()])
+            .expect_err("no such thing");
+        assert!(error.to_string().contains("all-minilm-l6-v2"), "{error}");
+    }
+}

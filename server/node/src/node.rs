@@ -1,0 +1,289 @@
+//! A running node: it is handed its parts, binds, serves, drains.
+
+use std::fs::{DirBuilder, File, TryLockError};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::Router;
+use kwaainet_candle::CandleBackend;
+use kwaainet_core::{Admission, AdmissionLimits, Backend, Clock, Hallway};
+use kwaainet_store::{Store, StoreError};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::door::{self, App};
+use crate::metrics::Metrics;
+use crate::{ledger, server, snapshot};
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be made or written.
+    #[error("the data directory {} cannot be used: {source}", path.display())]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another node uses it.
+    #[error("another node is running with the data directory {}", path.display())]
+    InUse {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It would be open to strangers.
+    #[error(
+        "{listen} can be reached from other machines, and there is no valid API key: make one with \
+         'kwaainet keys create', or listen on 127.0.0.1"
+    )]
+    Open {
+        /// Where it was to listen.
+        listen: SocketAddr,
+    },
+    /// The socket cannot be had.
+    #[error("cannot listen on {listen}: {source}{}", hint(source))]
+    Listen {
+        /// Where it was to listen.
+        listen: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            " (another program, perhaps another node, listens there; choose another with --listen)"
+        }
+        _ => "",
+    }
+}
+
+/// What a node is made of.
+pub struct Parts {
+    /// Its configuration.
+    pub config: Config,
+    /// Its open database.
+    pub store: Store,
+    /// Its time.
+    pub clock: Arc<dyn Clock>,
+    /// Its backends, in order of preference.
+    pub backends: Vec<Arc<dyn Backend>>,
+    /// The local engine, if it is one of them.
+    pub engine: Option<Arc<CandleBackend>>,
+    /// Why it is not ready yet; none once it is.
+    pub not_ready: watch::Receiver<Option<String>>,
+}
+
+/// The hallway with its background tasks, without a socket.
+pub struct Assembled {
+    /// What the door needs.
+    pub app: Arc<App>,
+    /// The door.
+    pub router: Router,
+    tasks: TaskTracker,
+    /// Ends the tasks that would go on for ever; the ledger ends when nobody can send to it.
+    over: CancellationToken,
+    engine: Option<Arc<CandleBackend>>,
+    store: Store,
+}
+
+impl Assembled {
+    /// Puts the parts together and starts the ledger and the snapshot.
+    pub async fn new(parts: Parts) -> Self {
+        let limits = &parts.config.limits;
+        let tasks = TaskTracker::new();
+        let metrics = Metrics::new(parts.engine.clone());
+
+        let (receipts, inbox) = mpsc::channel(ledger::CAPACITY);
+        tasks.spawn(ledger::run(parts.store.clone(), metrics.clone(), inbox));
+        let admission = Admission::new(
+            AdmissionLimits {
+                slots: limits.slots,
+                waiting: limits.waiting,
+                per_principal: limits.per_key,
+                wait_max: limits.wait(),
+            },
+            receipts,
+            Arc::clone(&parts.clock),
+        );
+
+        let (publish, snapshot) = watch::channel(Arc::new(snapshot::gather(&parts.backends)));
+        let over = CancellationToken::new();
+        let refresh = snapshot::refresh(parts.backends.clone(), publish);
+        tasks.spawn(over.clone().run_until_cancelled_owned(refresh));
+        let upkeep = upkeep(metrics.clone());
+        tasks.spawn(over.clone().run_until_cancelled_owned(upkeep));
+
+        let app = Arc::new(App {
+            hallway: Hallway::new(admission, parts.backends, snapshot),
+            store: parts.store.clone(),
+            clock: parts.clock,
+            metrics,
+            not_ready: parts.not_ready,
+            body_bytes_max: limits.body_bytes,
+        });
+        Self {
+            router: door::router(Arc::clone(&app)),
+            app,
+            tasks,
+            over,
+            engine: parts.engine,
+            store: parts.store,
+        }
+    }
+
+    /// Ends the background tasks once every job is over and every receipt is written. Clones of
+    /// `app` and `router` must be gone, or this waits for them.
+    pub async fn close(self) {
+        drop((self.app, self.router));
+        self.over.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        if let Some(engine) = self.engine {
+            engine.shutdown().await;
+        }
+        self.store.close().await;
+    }
+}
+
+/// How often recorded values are folded into the histograms.
+const UPKEEP_PERIOD: std::time::Duration = std::time::Duration::from_secs(5);
+
+async fn upkeep(metrics: Metrics) {
+    let mut ticks = tokio::time::interval(UPKEEP_PERIOD);
+    loop {
+        ticks.tick().await;
+        metrics.upkeep();
+    }
+}
+
+/// A node that listens.
+pub struct Node {
+    address: SocketAddr,
+    stop: CancellationToken,
+    server: tokio::task::JoinHandle<()>,
+    assembled: Assembled,
+}
+
+impl Node {
+    /// Binds the socket and serves.
+    ///
+    /// # Errors
+    /// When it may not or cannot listen there.
+    pub async fn start(parts: Parts) -> Result<Self, StartError> {
+        let listen = parts.config.listen;
+        refuse_open_door(listen, &parts.store, parts.clock.unix_ms()).await?;
+        let failed = |source| StartError::Listen { listen, source };
+        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let limits = parts.config.limits.clone();
+        let assembled = Assembled::new(parts).await;
+        let stop = CancellationToken::new();
+        let server = assembled.tasks.spawn(server::serve(
+            listener,
+            assembled.router.clone(),
+            limits.connections,
+            stop.clone(),
+            limits.drain(),
+        ));
+        Ok(Self {
+            address,
+            stop,
+            server,
+            assembled,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What the door sees.
+    pub fn app(&self) -> &Arc<App> {
+        &self.assembled.app
+    }
+
+    /// Takes nothing new, lets running jobs finish within the configured time, writes every
+    /// receipt, and closes the database.
+    pub async fn shutdown(self) {
+        self.assembled.app.hallway.admission().drain();
+        self.stop.cancel();
+        if let Err(error) = self.server.await {
+            tracing::error!(%error, "the server failed");
+        }
+        self.assembled.close().await;
+    }
+}
+
+/// Listening where strangers can come needs a key that is good now.
+async fn refuse_open_door(
+    listen: SocketAddr,
+    store: &Store,
+    now_ms: i64,
+) -> Result<(), StartError> {
+    if listen.ip().is_loopback() {
+        return Ok(());
+    }
+    let keys = store.keys().await?;
+    if keys.iter().any(|key| key.is_active(now_ms)) {
+        Ok(())
+    } else {
+        Err(StartError::Open { listen })
+    }
+}
+
+/// Makes the data directory, for its owner only.
+///
+/// # Errors
+/// When it cannot be made or written.
+pub fn make_data_dir(path: &Path) -> Result<(), StartError> {
+    let failed = |source| StartError::DataDir {
+        path: path.to_owned(),
+        source,
+    };
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(failed)
+}
+
+/// Holds a data directory for one node; given back when dropped, or when the process ends.
+#[derive(Debug)]
+pub struct DataDirLock(#[expect(dead_code, reason = "holding it is its use")] File);
+
+impl DataDirLock {
+    /// Takes the directory.
+    ///
+    /// # Errors
+    /// When another node has it, or it cannot be written.
+    pub fn take(path: &Path) -> Result<Self, StartError> {
+        let failed = |source| StartError::DataDir {
+            path: path.to_owned(),
+            source,
+        };
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(path.join("node.lock"))
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(TryLockError::WouldBlock) => Err(StartError::InUse {
+                path: path.to_owned(),
+            }),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+}

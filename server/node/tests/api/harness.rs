@@ -1,0 +1,213 @@
+//! A node in this process without a socket. When it is dropped it checks what must always hold:
+//! every place came home, nothing runs on, and receipts equal admissions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use axum::response::Response;
+use http_body_util::BodyExt;
+use kwaainet::config::Config;
+use kwaainet::node::{Assembled, Node, Parts};
+use kwaainet_core::{Admission, AdmissionLoad, SystemClock};
+use kwaainet_store::Store;
+use kwaainet_testkit::{Script, ScriptHandle, ScriptedBackend};
+use serde_json::Value;
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+pub(crate) const MODEL: &str = "scripted";
+pub(crate) const EMBEDDER: &str = "scripted-vectors";
+pub(crate) const CONTEXT: u32 = 100;
+
+/// How long anything that must happen may take before a test gives up on it.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+
+pub(crate) struct TestNode {
+    assembled: Option<Assembled>,
+    pub(crate) script: ScriptHandle,
+    pub(crate) store: Store,
+    _dir: tempfile::TempDir,
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    }
+
+    /// The error object: status, type, code, param.
+    pub(crate) fn error(&self) -> (u16, String, Option<String>, Option<String>) {
+        let error = &self.json()["error"];
+        let text = |field: &str| error[field].as_str().map(str::to_owned);
+        let fields = error
+            .as_object()
+            .unwrap_or_else(|| panic!("no error: {}", self.text));
+        let mut names: Vec<_> = fields.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["code", "message", "param", "type"]);
+        assert!(text("message").is_some_and(|message| !message.is_empty()));
+        let kind = text("type").expect("a type");
+        (self.status.as_u16(), kind, text("code"), text("param"))
+    }
+
+    /// The data of each server-sent event.
+    pub(crate) fn events(&self) -> Vec<String> {
+        let data = |event: &str| event.strip_prefix("data: ").map(str::to_owned);
+        self.text.split("\n\n").filter_map(data).collect()
+    }
+
+    /// The chunks of a stream that ended well.
+    pub(crate) fn chunks(&self) -> Vec<Value> {
+        let mut events = self.events();
+        assert_eq!(events.pop().as_deref(), Some("[DONE]"));
+        let parse = |event: &String| serde_json::from_str(event).expect("chunks are JSON");
+        events.iter().map(parse).collect()
+    }
+}
+
+impl TestNode {
+    pub(crate) async fn new() -> Self {
+        Self::with(Config::default()).await
+    }
+
+    pub(crate) async fn with(config: Config) -> Self {
+        let (parts, script, dir) = parts(config).await;
+        let store = parts.store.clone();
+        Self {
+            assembled: Some(Assembled::new(parts).await),
+            script,
+            store,
+            _dir: dir,
+        }
+    }
+
+    fn assembled(&self) -> &Assembled {
+        self.assembled.as_ref().expect("it is there until dropped")
+    }
+
+    pub(crate) fn admission(&self) -> &Admission {
+        self.assembled().app.hallway.admission()
+    }
+
+    /// Sends a request; the answer's body is not yet read.
+    pub(crate) async fn send(&self, request: Request<Body>) -> Response {
+        let router = self.assembled().router.clone();
+        router
+            .oneshot(request)
+            .await
+            .expect("the router never fails")
+    }
+
+    pub(crate) async fn ask(&self, request: Request<Body>) -> Answer {
+        read(self.send(request).await).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.ask(post(path, body.to_string())).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.ask(get(path)).await
+    }
+
+    /// Waits until nothing runs and every receipt is written, and gives their counts.
+    pub(crate) async fn settled(&self) -> [u64; 3] {
+        let idle = AdmissionLoad {
+            running: 0,
+            waiting: 0,
+        };
+        let settled = async {
+            loop {
+                let counts = self.store.receipt_counts().await.expect("it answers");
+                let written: u64 = counts.iter().sum();
+                if self.admission().load() == idle
+                    && self.script.counts().alive == 0
+                    && written == self.admission().admitted()
+                {
+                    return counts;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(SOON, settled)
+            .await
+            .expect("it comes to rest")
+    }
+}
+
+impl Drop for TestNode {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let load = self.admission().load();
+        assert_eq!(
+            (load.running, load.waiting),
+            (0, 0),
+            "every place comes home"
+        );
+        assert_eq!(self.script.counts().alive, 0, "nothing runs on");
+    }
+}
+
+/// A node on a real socket.
+pub(crate) async fn listening(config: Config) -> (Node, ScriptHandle, tempfile::TempDir) {
+    let (parts, script, dir) = parts(config).await;
+    let node = Node::start(parts).await.expect("it starts");
+    (node, script, dir)
+}
+
+pub(crate) async fn parts(mut config: Config) -> (Parts, ScriptHandle, tempfile::TempDir) {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    config.data_dir = dir.path().to_owned();
+    config.listen = "127.0.0.1:0".parse().expect("it is an address");
+    let backend = ScriptedBackend::builder("scripted")
+        .generator(MODEL, CONTEXT)
+        .embedder(EMBEDDER, CONTEXT, 8)
+        .script(Script::words(4))
+        .build();
+    let script = backend.handle();
+    let (readiness, not_ready) = watch::channel(None);
+    drop(readiness);
+    let parts = Parts {
+        store: Store::open(&config.database()).await.expect("it opens"),
+        config,
+        clock: Arc::new(SystemClock::default()),
+        backends: vec![Arc::new(backend)],
+        engine: None,
+        not_ready,
+    };
+    (parts, script, dir)
+}
+
+pub(crate) fn post(path: &str, body: impl Into<Body>) -> Request<Body> {
+    Request::post(path)
+        .header("host", "localhost")
+        .header("content-type", "application/json")
+        .body(body.into())
+        .expect("it is a request")
+}
+
+pub(crate) fn get(path: &str) -> Request<Body> {
+    let request = Request::get(path).header("host", "localhost");
+    request.body(Body::empty()).expect("it is a request")
+}
+
+pub(crate) async fn read(response: Response) -> Answer {
+    let (head, body) = response.into_parts();
+    let bytes = body.collect().await.expect("the body is whole").to_bytes();
+    Answer {
+        status: head.status,
+        headers: head.headers,
+        text: String::from_utf8(bytes.to_vec()).expect("answers are UTF-8"),
+    }
+}

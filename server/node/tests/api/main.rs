@@ -1,0 +1,10 @@
+//! The door, tested in one process over the scripted backend.
+
+mod auth;
+mod chat;
+mod completions;
+mod document;
+mod embeddings;
+mod errors;
+mod harness;
+mod sockets;
