@@ -267,7 +267,7 @@ mod tests {
     async fn a_full_house_turns_away_and_a_long_wait_ends() {
         let (admission, mut inbox) = admission(LIMITS, 8);
         let first = admission.admit(Principal::operator(), job()).await;
-        let first = first.ok().expect("there is a slot");
+        assert!(first.is_ok(), "there is a slot");
         {
             let waits = admission.admit(Principal::operator(), job());
             tokio::pin!(waits);

@@ -19,6 +19,7 @@ pub struct SystemClock {
 }
 
 impl Default for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     fn default() -> Self {
         Self {
             start: Instant::now(),
@@ -27,6 +28,7 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     fn unix_ms(&self) -> i64 {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)

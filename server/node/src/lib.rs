@@ -14,6 +14,7 @@ mod server;
 mod snapshot;
 pub mod telemetry;
 pub mod terminal;
+mod threads;
 mod wiring;
 
 /// This program's version.

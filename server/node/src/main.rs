@@ -21,11 +21,25 @@ fn main() -> ExitCode {
     let code = match runtime.block_on(cli.run()) {
         Ok(code) => code,
         Err(error) => {
-            terminal::note(format!("error: {error:#}"));
+            terminal::note(format!("error: {}", sentence(&error)));
             ExitCode::FAILURE
         }
     };
     // Work that cannot be interrupted, like reading a model, must not hold up the end.
     runtime.shutdown_background();
     code
+}
+
+/// An error and its causes in one line; many of ours already tell their cause themselves.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut sentence = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if sentence.is_empty() {
+            sentence = cause;
+        } else if !sentence.contains(&cause) {
+            sentence = format!("{sentence}: {cause}");
+        }
+    }
+    sentence
 }

@@ -13,7 +13,10 @@ use kwaainet_openapi::{ErrorBody, ErrorObject};
 
 /// An error on its way to the caller.
 #[derive(Clone, Debug)]
-pub struct ApiError {
+pub struct ApiError(Box<Fields>);
+
+#[derive(Clone, Debug)]
+struct Fields {
     status: StatusCode,
     kind: &'static str,
     code: Option<&'static str>,
@@ -34,10 +37,7 @@ impl ApiError {
         code: &'static str,
         message: impl Into<String>,
     ) -> Self {
-        Self {
-            param: Some(param.into()),
-            ..Self::new(StatusCode::BAD_REQUEST, INVALID, Some(code), message)
-        }
+        Self::new(StatusCode::BAD_REQUEST, INVALID, Some(code), message).at(param)
     }
 
     /// A request that is wrong as a whole.
@@ -51,46 +51,41 @@ impl ApiError {
 
     /// A fault of ours. The caller learns only that there was one.
     pub fn internal(log: impl Into<String>) -> Self {
-        Self {
-            log: Some(log.into()),
-            ..Self::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                SERVER,
-                Some("internal_error"),
-                "the node failed to process the request; its log says why",
-            )
-        }
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        let message = "the node failed to process the request; its log says why";
+        Self::new(status, SERVER, Some("internal_error"), message).logged_as(log)
     }
 
     /// The status it is sent with.
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// The object that the caller sees.
     pub fn body(&self) -> ErrorBody {
         ErrorBody {
             error: ErrorObject {
-                message: self.message.clone(),
-                kind: self.kind.to_owned(),
-                param: self.param.clone(),
-                code: self.code.map(str::to_owned),
+                message: self.0.message.clone(),
+                kind: self.0.kind.to_owned(),
+                param: self.0.param.clone(),
+                code: self.0.code.map(str::to_owned),
             },
         }
     }
 
     /// Writes what is ours to know to our log. Called once, where the error leaves.
     pub fn record(&self) {
-        let log = self.log.as_deref().unwrap_or(&self.message);
-        let (status, code) = (self.status.as_u16(), self.code.unwrap_or("-"));
-        if self.status.is_server_error() && self.retry_after.is_none() {
+        let error = &self.0;
+        let log = error.log.as_deref().unwrap_or(&error.message);
+        let (status, code) = (error.status.as_u16(), error.code.unwrap_or("-"));
+        if error.status.is_server_error() && (error.retry_after.is_none() || error.log.is_some()) {
             tracing::error!(status, code, "{log}");
         } else {
             // The message may hold the caller's own words, so only its kind is logged.
             tracing::debug!(
                 status,
                 code,
-                param = self.param.as_deref(),
+                param = error.param.as_deref(),
                 "request refused"
             );
         }
@@ -102,7 +97,7 @@ impl ApiError {
         code: Option<&'static str>,
         message: impl Into<String>,
     ) -> Self {
-        Self {
+        Self(Box::new(Fields {
             status,
             kind,
             code,
@@ -110,30 +105,42 @@ impl ApiError {
             message: message.into(),
             retry_after: None,
             log: None,
-        }
+        }))
     }
 
     fn busy(message: impl Into<String>, retry_after: Duration) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        Self {
-            retry_after: Some(retry_after),
-            ..Self::new(status, SERVER, Some("overloaded"), message)
-        }
+        Self::new(status, SERVER, Some("overloaded"), message).after(retry_after)
+    }
+
+    fn at(mut self, param: impl Into<String>) -> Self {
+        self.0.param = Some(param.into());
+        self
+    }
+
+    fn after(mut self, retry_after: Duration) -> Self {
+        self.0.retry_after = Some(retry_after);
+        self
+    }
+
+    fn logged_as(mut self, log: impl Into<String>) -> Self {
+        self.0.log = Some(log.into());
+        self
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         self.record();
-        let mut response = (self.status, Json(self.body())).into_response();
+        let mut response = (self.status(), Json(self.body())).into_response();
         let headers = response.headers_mut();
-        if let Some(after) = self.retry_after {
+        if let Some(after) = self.0.retry_after {
             headers.insert(
                 header::RETRY_AFTER,
                 HeaderValue::from(after.as_secs().max(1)),
             );
         }
-        if self.status == StatusCode::UNAUTHORIZED {
+        if self.status() == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
             headers.insert(header::WWW_AUTHENTICATE, scheme);
         }
@@ -176,15 +183,11 @@ impl From<AdmissionError> for ApiError {
         match error {
             AdmissionError::Overloaded { retry_after } => Self::busy(message, retry_after),
             AdmissionError::Draining => Self::busy(message, Duration::from_secs(5)),
-            AdmissionError::TooMany { retry_after, .. } => Self {
-                retry_after: Some(retry_after),
-                ..Self::new(
-                    StatusCode::TOO_MANY_REQUESTS,
-                    "requests",
-                    Some("rate_limit_exceeded"),
-                    message,
-                )
-            },
+            AdmissionError::TooMany { retry_after, .. } => {
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                Self::new(status, "requests", Some("rate_limit_exceeded"), message)
+                    .after(retry_after)
+            }
         }
     }
 }
@@ -195,10 +198,10 @@ impl From<RouteError> for ApiError {
         match error {
             RouteError::ModelNotFound(_) => model_not_found(message),
             RouteError::WrongKind { .. } => Self::invalid("model", "unsupported_value", message),
-            RouteError::Unavailable { dropped, .. } => Self {
-                log: Some(format!("{message}: {dropped:?}")),
-                ..Self::busy(message, Duration::from_secs(5))
-            },
+            RouteError::Unavailable { dropped, .. } => {
+                let log = format!("{message}: {dropped:?}");
+                Self::busy(message, Duration::from_secs(5)).logged_as(log)
+            }
         }
     }
 }
@@ -232,13 +235,11 @@ impl From<BackendError> for ApiError {
 }
 
 fn model_not_found(message: String) -> ApiError {
-    ApiError {
-        param: Some("model".to_owned()),
-        ..ApiError::new(
-            StatusCode::NOT_FOUND,
-            INVALID,
-            Some("model_not_found"),
-            message,
-        )
-    }
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        INVALID,
+        Some("model_not_found"),
+        message,
+    )
+    .at("model")
 }

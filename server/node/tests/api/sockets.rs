@@ -90,7 +90,6 @@ async fn a_stopping_node_finishes_what_it_began() {
         .expect("it is text");
     assert!(answer.contains("w19"), "{answer}");
     assert!(answer.contains("data: [DONE]"));
-    stopping.await.expect("it stops");
     assert!(
         TcpStream::connect(address).await.is_err(),
         "nobody listens any more"
