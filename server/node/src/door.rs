@@ -31,6 +31,7 @@ use utoipa_axum::routes;
 
 pub use docs::document;
 pub use error::ApiError;
+pub(crate) use params::CHOICES_MAX;
 
 use crate::metrics::Metrics;
 

@@ -14,6 +14,8 @@ use crate::LOCAL_BACKEND;
 use crate::config::{Config, Environment, Upstream};
 use crate::library::{NodeLibrary, Wanted};
 
+/// Prompts of one job; the door allows no more.
+const PROMPTS_MAX: usize = crate::door::CHOICES_MAX as usize;
 /// How often an upstream's list of models is read.
 const DISCOVERY_PERIOD: Duration = Duration::from_secs(10);
 
@@ -39,7 +41,8 @@ impl LocalEngine {
             max_loaded: config.engine.loaded_models,
             limits: EngineLimits {
                 running: config.engine.sequences,
-                queued: config.limits.slots,
+                // What was admitted must find room: each job may bring so many prompts.
+                queued: config.limits.slots * PROMPTS_MAX,
                 kv_bytes: (config.engine.kv_mib as u64) << 20,
             },
         };
