@@ -312,11 +312,9 @@ impl OpenDoor {
         if !browser.host.is_some_and(is_loopback_authority) {
             return Err(AuthError::ForeignHost);
         }
-        let foreign_origin = browser.origin.is_some_and(|origin| {
-            !origin
-                .split_once("://")
-                .is_some_and(|(_, authority)| is_loopback_authority(authority))
-        });
+        let foreign_origin = browser
+            .origin
+            .is_some_and(|origin| !is_loopback_origin(origin));
         // An `Origin` of this machine on another port is cross-site to nobody but same-site.
         let foreign_site = browser.fetch_site == Some("cross-site");
         if foreign_origin || foreign_site {
@@ -324,6 +322,12 @@ impl OpenDoor {
         }
         Ok(Self(()))
     }
+}
+
+/// Whether an `Origin` is a page that this machine itself serves.
+pub fn is_loopback_origin(origin: &str) -> bool {
+    let authority = origin.split_once("://");
+    authority.is_some_and(|(_, authority)| is_loopback_authority(authority))
 }
 
 /// Whether `host` or `host:port` is a name of this machine's loopback.

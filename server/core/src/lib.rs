@@ -20,6 +20,7 @@ mod router;
 pub use admission::{Admission, AdmissionError, AdmissionLimits, AdmissionLoad, Admitted};
 pub use auth::{
     ApiKey, AuthError, BadScope, Browser, KeyRecord, OpenDoor, Principal, Scope, Scopes,
+    is_loopback_origin,
 };
 pub use backend::{
     Backend, BackendError, BackendReport, BoxFuture, EmbedRequest, Embeddings, EventStream,

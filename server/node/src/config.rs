@@ -185,8 +185,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             slots: 16,
-            waiting: 64,
-            per_key: 80,
+            waiting: 240,
+            per_key: 256,
             wait_s: 120,
             body_bytes: 8 << 20,
             connections: 1024,

@@ -21,11 +21,13 @@ mod unsupported;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::from_fn_with_state;
-use kwaainet_core::{Clock, Hallway};
+use kwaainet_core::{Clock, Hallway, is_loopback_origin};
 use kwaainet_store::Store;
 use tokio::sync::watch;
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -59,6 +61,7 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(&app), auth::authenticate))
+        .layer(cors())
         .layer(from_fn_with_state(Arc::clone(&app), request_id::tag))
         .with_state(app)
 }
@@ -75,6 +78,16 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
+}
+
+/// Pages that this machine itself serves may read answers; a browser keeps them from all others.
+fn cors() -> CorsLayer {
+    let ours = |origin: &HeaderValue, _: &Parts| origin.to_str().is_ok_and(is_loopback_origin);
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(ours))
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([request_id::HEADER, header::RETRY_AFTER])
 }
 
 async fn unknown_path(method: Method, uri: Uri) -> ApiError {

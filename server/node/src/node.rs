@@ -18,7 +18,8 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::door::{self, App};
 use crate::metrics::Metrics;
-use crate::{ledger, server, snapshot};
+use crate::snapshot::Observer;
+use crate::{ledger, server};
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +94,7 @@ pub struct Assembled {
     tasks: TaskTracker,
     /// Ends the tasks that would go on for ever; the ledger ends when nobody can send to it.
     over: CancellationToken,
+    observer: Arc<Observer>,
     engine: Option<Arc<CandleBackend>>,
     store: Store,
 }
@@ -117,15 +119,15 @@ impl Assembled {
             Arc::clone(&parts.clock),
         );
 
-        let (publish, snapshot) = watch::channel(Arc::new(snapshot::gather(&parts.backends)));
+        let observer = Arc::new(Observer::new(parts.backends.clone()));
         let over = CancellationToken::new();
-        let refresh = snapshot::refresh(parts.backends.clone(), publish);
-        tasks.spawn(over.clone().run_until_cancelled_owned(refresh));
+        let watch = Arc::clone(&observer).watch();
+        tasks.spawn(over.clone().run_until_cancelled_owned(watch));
         let upkeep = upkeep(metrics.clone());
         tasks.spawn(over.clone().run_until_cancelled_owned(upkeep));
 
         let app = Arc::new(App {
-            hallway: Hallway::new(admission, parts.backends, snapshot),
+            hallway: Hallway::new(admission, parts.backends, observer.subscribe()),
             store: parts.store.clone(),
             clock: parts.clock,
             metrics,
@@ -137,6 +139,7 @@ impl Assembled {
             app,
             tasks,
             over,
+            observer,
             engine: parts.engine,
             store: parts.store,
         }
@@ -212,6 +215,11 @@ impl Node {
     /// What the door sees.
     pub fn app(&self) -> &Arc<App> {
         &self.assembled.app
+    }
+
+    /// Looks at the backends now rather than at the next regular time.
+    pub async fn refresh(&self) {
+        self.assembled.observer.refresh().await;
     }
 
     /// Takes nothing new, lets running jobs finish within the configured time, writes every

@@ -1,5 +1,7 @@
 //! The listening socket: accepts a bounded number of connections, and lets them finish.
 
+mod stall;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +15,12 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use stall::StallGuard;
+
 /// How long a client may take for the head of a request, also the first of a connection.
 const HEAD_MAX: Duration = Duration::from_secs(30);
+/// How long a client may take nothing of an answer that is there for it.
+const STALL_MAX: Duration = Duration::from_secs(60);
 /// Pause after a failed accept, which is mostly a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -78,7 +84,7 @@ pub(crate) async fn serve(
 fn connection(
     stream: TcpStream,
     router: Router,
-) -> http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>> {
+) -> http1::Connection<TokioIo<StallGuard<TcpStream>>, TowerToHyperService<Router>> {
     // Small pieces of a stream have to leave at once.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
@@ -86,5 +92,8 @@ fn connection(
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(
+            TokioIo::new(StallGuard::new(stream, STALL_MAX)),
+            TowerToHyperService::new(router),
+        )
 }

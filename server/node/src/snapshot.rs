@@ -10,7 +10,7 @@ use tokio::sync::watch;
 const PERIOD: Duration = Duration::from_millis(500);
 
 /// Asks every backend what it serves, in order of preference. May read files.
-pub(crate) fn gather(backends: &[Arc<dyn Backend>]) -> Snapshot {
+fn gather(backends: &[Arc<dyn Backend>]) -> Snapshot {
     let mut candidates = Vec::new();
     for backend in backends {
         let report = backend.report();
@@ -23,22 +23,45 @@ pub(crate) fn gather(backends: &[Arc<dyn Backend>]) -> Snapshot {
     Snapshot { candidates }
 }
 
-/// Keeps the snapshot fresh until dropped.
-pub(crate) async fn refresh(
-    backends: Vec<Arc<dyn Backend>>,
-    snapshot: watch::Sender<Arc<Snapshot>>,
-) {
-    let backends = Arc::new(backends);
-    let mut ticks = tokio::time::interval(PERIOD);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let asked = Arc::clone(&backends);
+/// Where snapshots come from.
+pub(crate) struct Observer {
+    backends: Arc<Vec<Arc<dyn Backend>>>,
+    publish: watch::Sender<Arc<Snapshot>>,
+}
+
+impl Observer {
+    /// One of these backends, with the first snapshot already taken.
+    pub(crate) fn new(backends: Vec<Arc<dyn Backend>>) -> Self {
+        let (publish, _) = watch::channel(Arc::new(gather(&backends)));
+        Self {
+            backends: Arc::new(backends),
+            publish,
+        }
+    }
+
+    /// Always the newest snapshot.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.publish.subscribe()
+    }
+
+    /// Takes a snapshot now.
+    pub(crate) async fn refresh(&self) {
+        let asked = Arc::clone(&self.backends);
         match tokio::task::spawn_blocking(move || gather(&asked)).await {
             Ok(fresh) => {
-                snapshot.send_replace(Arc::new(fresh));
+                self.publish.send_replace(Arc::new(fresh));
             }
             Err(error) => tracing::error!(%error, "a backend's report failed"),
+        }
+    }
+
+    /// Keeps the snapshot fresh until dropped.
+    pub(crate) async fn watch(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(PERIOD);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.refresh().await;
         }
     }
 }

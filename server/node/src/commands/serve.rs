@@ -57,6 +57,7 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
     };
     let ended = match outcome {
         Ok(Some(first)) => {
+            node.refresh().await;
             readiness.send_replace(None);
             terminal::line(greeting(&node, &first));
             signals.next().await;

@@ -243,9 +243,16 @@ impl Layers {
     }
 
     fn finish(self) -> Result<Effective, ConfigError> {
-        let config: Config = Value::Table(self.table)
-            .try_into()
-            .map_err(|error: toml::de::Error| ConfigError::Value(error.message().to_owned()))?;
+        let config: Config =
+            serde_path_to_error::deserialize(Value::Table(self.table)).map_err(|error| {
+                let key = error.path().to_string();
+                let source = self.sources.get(&key);
+                let from = source
+                    .map(|source| format!(" ({source})"))
+                    .unwrap_or_default();
+                let reason = error.inner().message();
+                ConfigError::Value(format!("{key}{from}: {reason}"))
+            })?;
         config.check()?;
         Ok(Effective {
             config,
@@ -371,7 +378,7 @@ mod tests {
             "{described}"
         );
         assert!(described.contains("slots = 3  # environment KWAAINET_LIMITS_SLOTS"));
-        assert!(described.contains("per_key = 80\n"), "{described}");
+        assert!(described.contains("per_key = 256\n"), "{described}");
     }
 
     use super::super::Limits;
@@ -411,7 +418,15 @@ mod tests {
         ] {
             let environment = Environment::from([HOME, (name, value)]);
             let loaded = Effective::load(&Flags::default(), &environment);
-            assert!(loaded.is_err(), "{name}={value}");
+            let error = loaded.expect_err(value).to_string();
+            let key = name
+                .trim_start_matches("KWAAINET_")
+                .to_lowercase()
+                .replacen('_', ".", 1);
+            assert!(
+                error.contains(name) || error.contains(&key),
+                "{name}={value}: {error}"
+            );
         }
         assert!(Effective::load(&Flags::default(), &Environment::default()).is_err());
     }

@@ -11,7 +11,8 @@ use tracing::Instrument;
 
 use super::App;
 
-const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+/// Carries the id, in and out.
+pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const LENGTH_MAX: usize = 128;
 
 /// Takes the client's `x-request-id` if it is sane, makes one if not, and sends it back.

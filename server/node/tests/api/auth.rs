@@ -163,3 +163,31 @@ async fn an_open_node_answers_to_this_machine_only() {
         assert_eq!(answer.status, 403);
     }
 }
+
+#[tokio::test]
+async fn pages_of_this_machine_may_read_answers_and_others_may_not() {
+    let node = TestNode::new().await;
+    let preflight = |origin: &str| {
+        let request = Request::options("/v1/chat/completions")
+            .header("host", "localhost")
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header(
+                "access-control-request-headers",
+                "authorization,content-type",
+            );
+        node.ask(request.body(Body::empty()).expect("it is a request"))
+    };
+    let ours = preflight("http://localhost:5173").await;
+    assert_eq!(ours.status, 200);
+    assert_eq!(
+        ours.headers["access-control-allow-origin"],
+        "http://localhost:5173"
+    );
+    assert_eq!(
+        ours.headers["access-control-allow-headers"],
+        "authorization,content-type"
+    );
+    let foreign = preflight("https://page.example").await;
+    assert!(!foreign.headers.contains_key("access-control-allow-origin"));
+}

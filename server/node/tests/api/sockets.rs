@@ -82,12 +82,9 @@ async fn a_stopping_node_finishes_what_it_began() {
     client.write_all(&chat(true)).await.expect("it is sent");
     until("the job runs", || script.counts().tokens > 1).await;
     let store = node.app().store.clone();
-    let stopping = tokio::spawn(node.shutdown());
     let mut answer = String::new();
-    client
-        .read_to_string(&mut answer)
-        .await
-        .expect("it is text");
+    let (_, read) = tokio::join!(node.shutdown(), client.read_to_string(&mut answer));
+    read.expect("it is text");
     assert!(answer.contains("w19"), "{answer}");
     assert!(answer.contains("data: [DONE]"));
     assert!(
