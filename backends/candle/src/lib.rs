@@ -1,1 +1,28 @@
-//! x
+//! The local engine: decoder models from GGUF files, embedders from safetensors.
+//!
+//! It owns everything between a prompt and a stream of [`kwaainet_core::Event`]s on this machine:
+//! files, tokenizer, chat template, arithmetic, batching and sampling. It never opens a socket and
+//! never fetches a file; what models there are, a [`Library`] says.
+
+mod backend;
+mod detokenize;
+mod embedder;
+mod engine;
+mod error;
+mod generator;
+mod gguf;
+mod graph;
+mod library;
+mod rank;
+mod sampler;
+mod shelf;
+mod stop;
+mod template;
+#[cfg(test)]
+mod testing;
+mod text_out;
+mod tokenizer;
+
+pub use backend::{CandleBackend, CandleConfig, EngineLimits, EngineStats};
+pub use error::ModelError;
+pub use library::{Files, Library, LibraryEntry};

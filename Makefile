@@ -1,0 +1,112 @@
+# The everyday commands. `make` alone lists them.
+
+# One target directory and one set of features for everything, so that nothing is built twice:
+# what is run and tested here is what `cargo test --workspace` builds.
+CARGO ?= cargo
+PYTHON ?= python3
+# Set to --locked by continuous integration.
+LOCKED ?=
+# Further arguments of `run`, `bench` and `load`.
+ARGS ?=
+
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+NODE := $(TARGET)/debug/kwaainet
+OUTSIDE := server/node/tests/outside
+VENV := $(TARGET)/outside/venv
+TEST_MODELS := smollm2-135m-instruct gemma3-270m all-minilm-l6-v2
+
+# What `make test` does, in this order. Each is a target of its own.
+STEPS := tools fmt clippy build models unit outside-python outside-js
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test bench load golden openapi clean-outside $(STEPS)
+
+help: ## list these commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+		while IFS='|' read -r name what; do printf '  %-20s %s\n' "make $$name" "$$what"; done
+
+run: ## build the node, fetch its models, and serve on 127.0.0.1:11435
+	@if command -v $(CARGO) >/dev/null; then :; else \
+		echo "missing: Rust (cargo); see rustup or your system's packages"; exit 1; fi
+	$(CARGO) build --release -p kwaainet $(LOCKED)
+	$(TARGET)/release/kwaainet pull smollm2-135m-instruct all-minilm-l6-v2
+	@exec $(TARGET)/release/kwaainet serve $(ARGS)
+
+test: ## everything that has to pass, with the time of each step
+	@set -e; \
+	for step in $(STEPS); do \
+		printf '\n== %s\n' "$$step"; begin=$$(date +%s); \
+		$(MAKE) --no-print-directory "$$step"; \
+		end=$$(date +%s); times="$$times  $$step $$((end - begin)) s\n"; \
+	done; \
+	printf '\nall passed:\n%b' "$$times"
+
+tools: ## test, step 1: say in one line each which tools are missing
+	@missing=0; \
+	need() { if eval "$$1" >/dev/null 2>&1; then :; else echo "missing: $$2"; missing=1; fi; }; \
+	need 'command -v $(CARGO)' 'Rust (cargo)'; \
+	need '$(CARGO) fmt --version' 'rustfmt, a component of Rust'; \
+	need '$(CARGO) clippy --version' 'clippy, a component of Rust'; \
+	need 'command -v cc' 'a C compiler (cc)'; \
+	need '$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))"' 'Python 3.10 or later ($(PYTHON))'; \
+	need '$(PYTHON) -c "import venv, ensurepip"' 'venv and ensurepip of $(PYTHON) (on Debian: python3-venv)'; \
+	need '$(PYTHON) -m pip --version' 'pip of $(PYTHON)'; \
+	need 'node -e "process.exit(+(parseInt(process.versions.node) < 20))"' 'Node 20 or later (node)'; \
+	need 'command -v npm' 'npm'; \
+	exit $$missing
+
+fmt: ## test, step 2: the formatting
+	$(CARGO) fmt --all --check
+
+clippy: ## test, step 3: the lints
+	$(CARGO) clippy --workspace --all-targets $(LOCKED) -- -D warnings
+
+build: ## test, step 4: the node and all tests of the workspace
+	$(CARGO) build --workspace --all-targets $(LOCKED)
+
+models: ## test, step 5: the models that the tests use, into the user's cache
+	$(NODE) pull $(TEST_MODELS)
+
+unit: ## test, step 6: the tests of the workspace
+	$(CARGO) test --workspace $(LOCKED)
+
+outside-python: $(VENV)/.ready ## test, step 7: a real node through the official Python SDK, and its faults
+	KWAAINET_BINARY=$(NODE) $(VENV)/bin/python -m pytest $(OUTSIDE) $(ARGS)
+
+outside-js: $(OUTSIDE)/js/node_modules/.ready ## test, step 8: a real node through the official JavaScript SDK
+	cd $(OUTSIDE)/js && KWAAINET_BINARY=$(NODE) npm test --silent
+
+$(VENV)/.ready: $(OUTSIDE)/requirements.txt
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet -r $(OUTSIDE)/requirements.txt
+	@touch $@
+
+$(OUTSIDE)/js/node_modules/.ready: $(OUTSIDE)/js/package-lock.json
+	cd $(OUTSIDE)/js && npm ci --no-audit --no-fund
+	@touch $@
+
+bench: ## measure the engine on this machine (ARGS="--runs 5 --json")
+	$(CARGO) run --release -p kwaainet $(LOCKED) -- bench $(ARGS)
+
+load: ## put load on a running node (ARGS="chat --model NAME ..."; see loadtests/README.md)
+	$(CARGO) run --release -p kwaainet-loadtests $(LOCKED) -- $(ARGS)
+
+golden: ## say how the golden texts of the engine's tests are made anew
+	@echo 'The files in backends/candle/tests/golden come from other programs. To make them anew:'
+	@echo
+	@echo '  make models   # the model files lie in the cache afterwards'
+	@echo '  cd backends/candle/tests/golden'
+	@echo
+	@echo 'Then, each in a virtual environment of its own with the packages that its head names:'
+	@echo
+	@echo '  python make_llama.py --help    # smollm2.json and gemma3.json, by llama.cpp'
+	@echo '  python make_minilm.py --help   # minilm.json, by sentence-transformers'
+
+openapi: ## write openapi/openapi.json anew
+	$(CARGO) build -p kwaainet $(LOCKED)
+	$(NODE) openapi > openapi/openapi.json.new
+	mv openapi/openapi.json.new openapi/openapi.json
+
+clean-outside: ## remove what the outside tests installed
+	rm -rf $(TARGET)/outside $(OUTSIDE)/js/node_modules

@@ -1,0 +1,320 @@
+//! The engine as a [`Backend`]: finds the model, does the work of the CPU away from the async
+//! threads, and puts errors into the seam's words.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kwaainet_core::{
+    Backend, BackendError, BackendId, BackendReport, BoxFuture, Clock, EmbedRequest, Embeddings,
+    EventStream, GenerateRequest, ModelFacts, ModelId, TextTokens, Tokenized,
+};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use crate::embedder::Embedder;
+use crate::generator::Generator;
+use crate::shelf::{Loaded, Shelf};
+use crate::{Library, ModelError};
+
+/// Texts that are tokenized at once.
+const TEXTS_AT_ONCE: usize = 2;
+/// When a model that found no room may find some.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// How much of the machine the engine may use.
+#[derive(Clone, Debug)]
+pub struct CandleConfig {
+    /// The backend's name.
+    pub id: BackendId,
+    /// Models that are kept in memory at once, at least 1; the least recently used idle one makes
+    /// room.
+    pub max_loaded: usize,
+    /// Bounds of each loaded generator.
+    pub limits: EngineLimits,
+}
+
+/// The bounds of one model's engine.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineLimits {
+    /// Sequences (choices of requests) that are computed together.
+    pub running: usize,
+    /// Requests that may be inside beyond that many; more are turned away as busy.
+    pub queued: usize,
+    /// Memory for keys and values of all sequences together, in bytes. A model's context is cut
+    /// down to what fits in it.
+    pub kv_bytes: u64,
+}
+
+impl Default for EngineLimits {
+    fn default() -> Self {
+        Self {
+            running: 16,
+            queued: 64,
+            kv_bytes: 2 << 30,
+        }
+    }
+}
+
+/// What the engines of all loaded models do now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EngineStats {
+    /// Sequences that hold memory and are computed.
+    pub running: usize,
+    /// Sequences and requests that wait for their turn.
+    pub queued: usize,
+    /// Of the running, those whose reader is too slow; they are left out until it catches up.
+    pub parked: usize,
+    /// Tokens for which keys and values are held.
+    pub kv_tokens: usize,
+    /// Prompt tokens computed since the model was loaded.
+    pub tokens_in: u64,
+    /// Tokens drawn since the model was loaded.
+    pub tokens_out: u64,
+}
+
+impl EngineStats {
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            running: self.running + other.running,
+            queued: self.queued + other.queued,
+            parked: self.parked + other.parked,
+            kv_tokens: self.kv_tokens + other.kv_tokens,
+            tokens_in: self.tokens_in + other.tokens_in,
+            tokens_out: self.tokens_out + other.tokens_out,
+        }
+    }
+}
+
+/// The engine with its loaded models. Its methods need a tokio runtime.
+pub struct CandleBackend {
+    id: BackendId,
+    shelf: Arc<Shelf>,
+    texts: Arc<Semaphore>,
+    /// One batch at a time: candle spreads each over all cores.
+    embeddings: Arc<Semaphore>,
+}
+
+impl CandleBackend {
+    /// An engine for the models of `library`. Nothing is loaded yet.
+    pub fn new(config: CandleConfig, library: Arc<dyn Library>, clock: Arc<dyn Clock>) -> Self {
+        let shelf = Shelf::new(library, config.max_loaded, config.limits, clock);
+        Self {
+            id: config.id,
+            shelf: Arc::new(shelf),
+            texts: Arc::new(Semaphore::new(TEXTS_AT_ONCE)),
+            embeddings: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// Loads a model now rather than on its first request.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub async fn preload(&self, model: &ModelId) -> Result<(), ModelError> {
+        self.shelf.take(model).await.map(|_| ())
+    }
+
+    /// The sums over all loaded models.
+    pub fn engine_stats(&self) -> EngineStats {
+        self.shelf.stats()
+    }
+
+    /// Threads that the arithmetic runs on: one for each physical core, or what the environment
+    /// variable `CANDLE_NUM_THREADS` (else `RAYON_NUM_THREADS`) said when the first model was used.
+    pub fn threads(&self) -> usize {
+        crate::graph::threads()
+    }
+
+    /// Unloads every model. Streams under way end with an error, so drain first.
+    pub async fn shutdown(&self) {
+        self.shelf.close().await;
+    }
+
+    async fn model(&self, id: &ModelId) -> Result<Arc<Loaded>, BackendError> {
+        let model = self.shelf.take(id).await;
+        model.map_err(|error| unusable(id, error))
+    }
+
+    /// Runs work on texts away from the async threads, a bounded number at once.
+    async fn on_text<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, BackendError> + Send + 'static,
+    ) -> Result<T, BackendError> {
+        let permit = Arc::clone(&self.texts).acquire_owned().await;
+        let done = spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        done.await.unwrap_or_else(|_| Err(broke_down()))
+    }
+
+    async fn generate_now(&self, request: GenerateRequest) -> Result<EventStream, BackendError> {
+        let model = self.model(&request.model).await?;
+        generator(&model, &request.model)?;
+        self.on_text(move || {
+            let generator = generator(&model, &request.model)?;
+            generator.start(generator.prepare(&request.prompt, request.params)?)
+        })
+        .await
+    }
+
+    async fn embed_now(&self, request: EmbedRequest) -> Result<Embeddings, BackendError> {
+        if request.inputs.is_empty() {
+            return Err(BackendError::Invalid {
+                param: "input",
+                reason: "there is nothing to embed".into(),
+            });
+        }
+        let model = self.model(&request.model).await?;
+        embedder(&model, &request.model)?.check_dimensions(request.dimensions)?;
+        // All inputs are checked before any is computed.
+        let (inputs, id) = (request.inputs, request.model);
+        let prepared = {
+            let (model, id) = (Arc::clone(&model), id.clone());
+            let prepare = move || {
+                let embedder = embedder(&model, &id)?;
+                inputs.into_iter().map(|i| embedder.prepare(i)).collect()
+            };
+            self.on_text::<Vec<Vec<u32>>>(prepare).await?
+        };
+        let prompt_tokens = prepared.iter().map(|ids| ids.len() as u32).sum();
+        let mut permit = Arc::clone(&self.embeddings).acquire_owned().await;
+        let mut vectors = Vec::with_capacity(prepared.len());
+        // One input at a time, so that a caller who leaves stops the rest.
+        for ids in prepared {
+            let (model, id) = (Arc::clone(&model), id.clone());
+            let one = spawn_blocking(move || {
+                let vector = embedder(&model, &id).and_then(|e| e.embed(&ids, request.dimensions));
+                (vector, permit)
+            });
+            let (vector, back) = one.await.map_err(|_| broke_down())?;
+            vectors.push(vector?);
+            permit = back;
+        }
+        Ok(Embeddings {
+            vectors,
+            prompt_tokens,
+        })
+    }
+
+    async fn tokenize_now(
+        &self,
+        id: ModelId,
+        text: Tokenized,
+    ) -> Result<TextTokens, BackendError> {
+        let model = self.model(&id).await?;
+        let work = move || match (&*model, text) {
+            (Loaded::Generator(generator), text) => generator.tokenize(&text),
+            (
+                Loaded::Embedder(embedder),
+                Tokenized::Text {
+                    text, add_special, ..
+                },
+            ) => embedder.tokenize(&text, add_special),
+            (Loaded::Embedder(_), Tokenized::Chat(_)) => Err(BackendError::Unsupported {
+                param: "messages",
+                reason: format!("the model '{id}' makes embeddings and knows no conversations"),
+            }),
+        };
+        self.on_text(work).await
+    }
+
+    async fn detokenize_now(&self, id: ModelId, ids: Vec<u32>) -> Result<String, BackendError> {
+        let model = self.model(&id).await?;
+        let work = move || match &*model {
+            Loaded::Generator(generator) => generator.detokenize(&ids),
+            Loaded::Embedder(embedder) => embedder.detokenize(&ids),
+        };
+        self.on_text(work).await
+    }
+}
+
+impl Backend for CandleBackend {
+    fn id(&self) -> &BackendId {
+        &self.id
+    }
+
+    fn report(&self) -> BackendReport {
+        let entries = self.shelf.library().list();
+        let facts = entries.into_iter().map(|entry| {
+            let loaded = self.shelf.loaded(&entry.id);
+            ModelFacts {
+                kind: entry.files.kind(),
+                context: loaded.as_ref().map(|model| model.context()),
+                created: entry.created,
+                loaded: loaded.is_some(),
+                // candle's kernels round differently on different machines.
+                numerics: None,
+                id: entry.id,
+            }
+        });
+        let broken = self.shelf.broken();
+        BackendReport {
+            models: facts.collect(),
+            unavailable: broken.map(|id| format!("the engine of the model '{id}' broke down")),
+        }
+    }
+
+    fn generate(
+        &self,
+        request: GenerateRequest,
+    ) -> BoxFuture<'_, Result<EventStream, BackendError>> {
+        Box::pin(self.generate_now(request))
+    }
+
+    fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
+        Box::pin(self.embed_now(request))
+    }
+
+    fn tokenize(
+        &self,
+        model: ModelId,
+        text: Tokenized,
+    ) -> BoxFuture<'_, Result<TextTokens, BackendError>> {
+        Box::pin(self.tokenize_now(model, text))
+    }
+
+    fn detokenize(
+        &self,
+        model: ModelId,
+        tokens: Vec<u32>,
+    ) -> BoxFuture<'_, Result<String, BackendError>> {
+        Box::pin(self.detokenize_now(model, tokens))
+    }
+}
+
+fn generator<'a>(model: &'a Loaded, id: &ModelId) -> Result<&'a Generator, BackendError> {
+    match model {
+        Loaded::Generator(generator) => Ok(generator),
+        Loaded::Embedder(_) => Err(wrong_kind(id, "generate text")),
+    }
+}
+
+fn embedder<'a>(model: &'a Loaded, id: &ModelId) -> Result<&'a Embedder, BackendError> {
+    match model {
+        Loaded::Embedder(embedder) => Ok(embedder),
+        Loaded::Generator(_) => Err(wrong_kind(id, "make embeddings")),
+    }
+}
+
+fn wrong_kind(id: &ModelId, verb: &str) -> BackendError {
+    BackendError::Unsupported {
+        param: "model",
+        reason: format!("the model '{id}' cannot {verb}"),
+    }
+}
+
+fn unusable(id: &ModelId, error: ModelError) -> BackendError {
+    match error {
+        ModelError::NotFound(id) => BackendError::ModelNotFound(id),
+        ModelError::NoRoom { .. } => BackendError::Busy {
+            reason: error.to_string(),
+            retry_after: RETRY_AFTER,
+        },
+        other => BackendError::Internal(format!("the model '{id}' cannot be used: {other}")),
+    }
+}
+
+fn broke_down() -> BackendError {
+    BackendError::Internal("a worker thread broke down".into())
+}

@@ -1,0 +1,274 @@
+//! A loaded embedder: sentence-transformers models of the BERT family, through candle-transformers.
+//!
+//! Each input is computed by itself, without padding, so that a batch gives what its inputs give
+//! alone.
+
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use candle_transformers::models::bert::{BertModel, Config};
+use kwaainet_core::{BackendError, EmbedInput, TextTokens};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::ModelError;
+use crate::tokenizer::from_tokenizer_json;
+
+/// A model that embeds.
+pub(crate) struct Embedder {
+    model: BertModel,
+    tokenizer: tokenizers::Tokenizer,
+    pooling: Pooling,
+    vocab: usize,
+    width: usize,
+    context: usize,
+}
+
+/// How the vectors of the tokens become one.
+#[derive(Clone, Copy)]
+enum Pooling {
+    Mean,
+    /// The first token's.
+    First,
+}
+
+#[derive(Deserialize)]
+struct PoolingConfig {
+    #[serde(default)]
+    pooling_mode_cls_token: bool,
+    #[serde(default)]
+    pooling_mode_mean_tokens: bool,
+}
+
+#[derive(Deserialize)]
+struct SentenceConfig {
+    max_seq_length: Option<usize>,
+}
+
+impl Embedder {
+    /// Reads a directory.
+    ///
+    /// # Errors
+    /// When a file is missing or is not what it should be.
+    pub(crate) fn load(dir: &Path) -> Result<Self, ModelError> {
+        let config: Config = needed(dir, "config.json")?;
+        check(&config)?;
+        let pooling = pooling(optional(dir, "1_Pooling/config.json")?)?;
+        let sentence: Option<SentenceConfig> = optional(dir, "sentence_bert_config.json")?;
+        let context = sentence
+            .and_then(|config| config.max_seq_length)
+            .map_or(config.max_position_embeddings, |max| {
+                max.min(config.max_position_embeddings)
+            });
+        let tokenizer = from_tokenizer_json(&read(dir, "tokenizer.json")?)
+            .map_err(|e| ModelError::Tokenizer(e.to_string()))?;
+        let weights = read(dir, "model.safetensors")?;
+        let model = VarBuilder::from_slice_safetensors(&weights, DType::F32, &Device::Cpu)
+            .and_then(|weights| BertModel::load(weights, &config))
+            .map_err(|e| ModelError::Malformed(first_line(&e)))?;
+        Ok(Self {
+            model,
+            tokenizer,
+            pooling,
+            vocab: config.vocab_size,
+            width: config.hidden_size,
+            context,
+        })
+    }
+
+    /// The longest input in tokens.
+    pub(crate) fn context(&self) -> u32 {
+        self.context as u32
+    }
+
+    /// Token ids of an input, checked to fit.
+    ///
+    /// # Errors
+    /// For empty and over-long inputs and for ids outside the vocabulary.
+    pub(crate) fn prepare(&self, input: EmbedInput) -> Result<Vec<u32>, BackendError> {
+        let ids = match input {
+            EmbedInput::Text(text) => self.encode(&text, true)?,
+            EmbedInput::Tokens(ids) => ids,
+        };
+        if ids.is_empty() {
+            return Err(invalid("an input has no tokens".into()));
+        }
+        if ids.len() > self.context {
+            return Err(BackendError::ContextOverflow {
+                prompt_tokens: u32::try_from(ids.len()).unwrap_or(u32::MAX),
+                max_tokens: 0,
+                context: self.context(),
+                param: "input",
+            });
+        }
+        match ids.iter().find(|&&id| id as usize >= self.vocab) {
+            None => Ok(ids),
+            Some(id) => Err(invalid(format!(
+                "the token id {id} is not below {}, the size of the vocabulary",
+                self.vocab
+            ))),
+        }
+    }
+
+    /// Checks a wish for shorter vectors.
+    ///
+    /// # Errors
+    /// For none, and for more components than there are.
+    pub(crate) fn check_dimensions(&self, dimensions: Option<u32>) -> Result<(), BackendError> {
+        match dimensions {
+            Some(wanted) if wanted == 0 || wanted as usize > self.width => {
+                Err(BackendError::Invalid {
+                    param: "dimensions",
+                    reason: format!(
+                        "the model's vectors have {} components; {wanted} cannot be kept",
+                        self.width
+                    ),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The vector of checked token ids, of unit length.
+    ///
+    /// # Errors
+    /// Only when candle refuses what was checked before: a fault.
+    pub(crate) fn embed(
+        &self,
+        ids: &[u32],
+        dimensions: Option<u32>,
+    ) -> Result<Vec<f32>, BackendError> {
+        let mut vector = self
+            .pooled(ids)
+            .map_err(|e| BackendError::Internal(first_line(&e)))?;
+        if let Some(dimensions) = dimensions {
+            vector.truncate(dimensions as usize);
+        }
+        let square: f32 = vector.iter().map(|x| x * x).sum();
+        // The bound that sentence-transformers puts under the length, too.
+        let length = square.sqrt().max(1e-12);
+        for x in &mut vector {
+            *x /= length;
+        }
+        Ok(vector)
+    }
+
+    /// Token ids of a text.
+    ///
+    /// # Errors
+    /// When the tokenizer refuses it.
+    pub(crate) fn tokenize(
+        &self,
+        text: &str,
+        add_special: bool,
+    ) -> Result<TextTokens, BackendError> {
+        Ok(TextTokens {
+            ids: self.encode(text, add_special)?,
+            context: self.context(),
+        })
+    }
+
+    /// The text of token ids, as near as the vocabulary allows.
+    ///
+    /// # Errors
+    /// For ids outside the vocabulary.
+    pub(crate) fn detokenize(&self, ids: &[u32]) -> Result<String, BackendError> {
+        if let Some(id) = ids.iter().find(|&&id| id as usize >= self.vocab) {
+            return Err(BackendError::Invalid {
+                param: "tokens",
+                reason: format!("the token id {id} is not in the vocabulary"),
+            });
+        }
+        self.tokenizer
+            .decode(ids, false)
+            .map_err(|e| BackendError::Internal(e.to_string()))
+    }
+
+    fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, BackendError> {
+        self.tokenizer
+            .encode(text, add_special)
+            .map(|encoding| encoding.get_ids().to_vec())
+            .map_err(|e| invalid(format!("the text cannot be tokenized: {e}")))
+    }
+
+    fn pooled(&self, ids: &[u32]) -> candle_core::Result<Vec<f32>> {
+        let ids = Tensor::new(ids, &Device::Cpu)?.unsqueeze(0)?;
+        let types = ids.zeros_like()?;
+        // Without padding there is nothing to mask.
+        let tokens = self.model.forward(&ids, &types, None)?.squeeze(0)?;
+        match self.pooling {
+            Pooling::Mean => tokens.mean(0)?.to_vec1(),
+            Pooling::First => tokens.get(0)?.to_vec1(),
+        }
+    }
+}
+
+fn invalid(reason: String) -> BackendError {
+    BackendError::Invalid {
+        param: "input",
+        reason,
+    }
+}
+
+/// What candle's loader would take at its word.
+fn check(config: &Config) -> Result<(), ModelError> {
+    match config.model_type.as_deref() {
+        None | Some("bert") => {}
+        Some(other) => {
+            return Err(ModelError::UnknownArchitecture {
+                name: other.chars().take(40).collect(),
+                known: "bert".into(),
+            });
+        }
+    }
+    let (width, heads) = (config.hidden_size, config.num_attention_heads);
+    let sensible = heads > 0
+        && width.is_multiple_of(heads)
+        && (1..=1 << 16).contains(&width)
+        && (1..=1 << 20).contains(&config.max_position_embeddings)
+        && (1..=1 << 22).contains(&config.vocab_size)
+        && config.num_hidden_layers <= 1 << 10;
+    if sensible {
+        Ok(())
+    } else {
+        Err(ModelError::Malformed("config.json has senseless sizes".into()))
+    }
+}
+
+fn pooling(config: Option<PoolingConfig>) -> Result<Pooling, ModelError> {
+    match config {
+        None => Ok(Pooling::Mean),
+        Some(config) => match (config.pooling_mode_mean_tokens, config.pooling_mode_cls_token) {
+            (true, false) => Ok(Pooling::Mean),
+            (false, true) => Ok(Pooling::First),
+            _ => Err(ModelError::Unsupported("a pooling other than mean or cls".into())),
+        },
+    }
+}
+
+fn needed<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<T, ModelError> {
+    parse(name, &read(dir, name)?)
+}
+
+fn optional<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<Option<T>, ModelError> {
+    if dir.join(name).exists() {
+        needed(dir, name).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, ModelError> {
+    serde_json::from_slice(bytes).map_err(|e| ModelError::Malformed(format!("{name}: {e}")))
+}
+
+fn read(dir: &Path, name: &str) -> Result<Vec<u8>, ModelError> {
+    std::fs::read(dir.join(name)).map_err(|e| ModelError::unreadable(name, &e))
+}
+
+/// candle's errors may carry a backtrace.
+fn first_line(error: &candle_core::Error) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().to_owned()
+}

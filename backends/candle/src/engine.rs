@@ -1,0 +1,192 @@
+//! The engine of one model: a thread that owns the decoder and every sequence's state.
+//!
+//! Requests come in through a bounded queue and are turned away when it is full. Events go out
+//! through a bounded channel for each request; the engine never waits for a reader. It has no
+//! timers: it computes while anything can be computed and sleeps otherwise, woken by a new request,
+//! by a reader that catches up or leaves, and by its end.
+
+mod gauges;
+mod job;
+mod memory;
+mod scheduler;
+mod sequence;
+mod stream;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use kwaainet_core::{BackendError, Event, EventStream, Sampling};
+use rayon::ThreadPoolBuilder;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::backend::{EngineLimits, EngineStats};
+use crate::graph::{Decoder, threads};
+use crate::tokenizer::TextModel;
+use crate::ModelError;
+use gauges::Gauges;
+use job::Ticket;
+use memory::Memory;
+use scheduler::Scheduler;
+use stream::{Reader, broken_down};
+
+/// When a caller who was turned away may find room.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A model that is being served.
+pub(crate) struct Engine {
+    queue: SyncSender<Ticket>,
+    /// One for each request that may be inside.
+    places: Arc<Semaphore>,
+    gauges: Arc<Gauges>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    context: usize,
+}
+
+/// What the thread is given.
+pub(crate) struct Model {
+    pub(crate) decoder: Decoder,
+    pub(crate) text: Arc<TextModel>,
+}
+
+/// A prompt that was checked: its tokens are in the vocabulary, at least one, and there is room in
+/// the context for what it asks.
+pub(crate) struct Request {
+    pub(crate) prompt: Vec<u32>,
+    /// Choices, at least 1.
+    pub(crate) n: u32,
+    /// Most tokens for each choice, at least 1.
+    pub(crate) max_tokens: usize,
+    pub(crate) stop: Vec<String>,
+    /// How many alternatives, if log-probabilities are wanted.
+    pub(crate) logprobs: Option<u8>,
+    pub(crate) sampling: Sampling,
+    pub(crate) seed: u64,
+}
+
+impl Engine {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn start(
+        name: &str,
+        model: Model,
+        context: usize,
+        limits: &EngineLimits,
+    ) -> Result<Self, ModelError> {
+        let memory = Memory::new(model.decoder.kv_shape(), limits.kv_bytes);
+        let requests_max = limits.running + limits.queued;
+        let (queue, inbox) = sync_channel(requests_max);
+        let gauges = Arc::new(Gauges::default());
+        let stop = Arc::new(AtomicBool::new(false));
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(threads())
+            .thread_name(|index| format!("engine-{index}"))
+            .build()
+            .map_err(|e| ModelError::Fault(e.to_string()))?;
+        let thread = {
+            let (gauges, stop) = (Arc::clone(&gauges), Arc::clone(&stop));
+            let running_max = limits.running;
+            let name = name.to_owned();
+            let life = move || {
+                let scheduler = Scheduler::new(model, memory, running_max, pool, inbox, gauges);
+                run(scheduler, &stop, &name);
+            };
+            thread::Builder::new()
+                .name("engine".into())
+                .spawn(life)
+                .map_err(|e| ModelError::Fault(e.to_string()))?
+        };
+        Ok(Self {
+            queue,
+            places: Arc::new(Semaphore::new(requests_max)),
+            gauges,
+            stop,
+            thread: Some(thread),
+            context: context.min(memory.positions()),
+        })
+    }
+
+    /// Tokens that a sequence may have: the model's context, as far as the memory for keys and
+    /// values reaches.
+    pub(crate) fn context(&self) -> usize {
+        self.context
+    }
+
+    /// Takes a request in.
+    ///
+    /// # Errors
+    /// `Busy` when the queue is full, `Internal` when the engine has broken down.
+    pub(crate) fn submit(&self, request: Request) -> Result<EventStream, BackendError> {
+        let place = Arc::clone(&self.places)
+            .try_acquire_owned()
+            .map_err(|_| busy())?;
+        let (sender, receiver) = mpsc::channel(job::events_max(request.n));
+        sender
+            .try_send(Ok(Event::Started {
+                prompt_tokens: request.prompt.len() as u32,
+                cached_tokens: 0,
+            }))
+            .expect("the channel is new and has room");
+        let ticket = Ticket {
+            request,
+            events: sender,
+            place,
+        };
+        self.queue.try_send(ticket).map_err(|error| match error {
+            TrySendError::Full(_) => busy(),
+            TrySendError::Disconnected(_) => broken_down(),
+        })?;
+        self.gauges.submitted();
+        let thread = self.thread.as_ref().ok_or_else(broken_down)?.thread();
+        thread.unpark();
+        Ok(Box::pin(Reader::new(receiver, thread.clone())))
+    }
+
+    /// What it does now.
+    pub(crate) fn stats(&self) -> EngineStats {
+        self.gauges.read()
+    }
+
+    /// Whether it still computes; it never does again once it has broken down.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.thread
+            .as_ref()
+            .is_some_and(|thread| !thread.is_finished())
+    }
+}
+
+/// Ends the thread within one step; streams under way end with an error.
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // A panic has been reported by the thread itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread's whole life.
+fn run(mut scheduler: Scheduler, stop: &AtomicBool, model: &str) {
+    // A panic must not leave readers waiting: unwinding drops their channels, and a channel that
+    // ends early reads as an error.
+    match catch_unwind(AssertUnwindSafe(|| scheduler.run(stop))) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(model, %error, "the engine cannot go on"),
+        Err(_) => tracing::error!(model, "the engine broke down"),
+    }
+}
+
+fn busy() -> BackendError {
+    BackendError::Busy {
+        reason: "the engine has no room for another request".into(),
+        retry_after: RETRY_AFTER,
+    }
+}

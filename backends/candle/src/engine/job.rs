@@ -1,0 +1,107 @@
+//! One request inside the engine: what its choices share.
+
+use std::cell::Cell;
+
+use kwaainet_core::{BackendError, Event, Usage};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::Sender;
+
+use super::Request;
+
+/// At most so many events leave for one choice in one step: its text, the rest that was held back,
+/// its end, and the end of all.
+const EVENTS_PER_STEP: usize = 4;
+/// So far a reader may fall behind before its request is parked.
+const EVENTS_MIN: usize = 32;
+
+/// Places in a request's channel. All of its choices fit, so that none waits for the others.
+pub(super) fn events_max(n: u32) -> usize {
+    EVENTS_MIN.max(EVENTS_PER_STEP * n as usize)
+}
+
+/// A request on its way to the thread.
+pub(super) struct Ticket {
+    pub(super) request: Request,
+    pub(super) events: Sender<Result<Event, BackendError>>,
+    pub(super) place: OwnedSemaphorePermit,
+}
+
+/// A request on the thread. It leaves when its last choice does.
+pub(super) struct Job {
+    pub(super) prompt_len: usize,
+    pub(super) max_tokens: usize,
+    pub(super) logprobs: Option<u8>,
+    events: Sender<Result<Event, BackendError>>,
+    unfinished: Cell<u32>,
+    completion_tokens: Cell<u32>,
+    /// Choices that take part in the step that is being planned.
+    taking_part: Cell<usize>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Job {
+    pub(super) fn new(ticket: Ticket) -> (Self, Request) {
+        let request = ticket.request;
+        let job = Self {
+            prompt_len: request.prompt.len(),
+            max_tokens: request.max_tokens,
+            logprobs: request.logprobs,
+            events: ticket.events,
+            unfinished: Cell::new(request.n),
+            completion_tokens: Cell::new(0),
+            taking_part: Cell::new(0),
+            _place: ticket.place,
+        };
+        (job, request)
+    }
+
+    /// Whether nobody reads any more.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.events.is_closed()
+    }
+
+    /// Before a step is planned.
+    pub(super) fn begin_plan(&self) {
+        self.taking_part.set(0);
+    }
+
+    /// Whether there is room for the events of a choice.
+    pub(super) fn has_room(&self) -> bool {
+        self.has_room_for(1)
+    }
+
+    /// Lets one more choice take part in the step, if there is room for its events too.
+    pub(super) fn may_take_part(&self) -> bool {
+        let choices = self.taking_part.get() + 1;
+        let may = self.has_room_for(choices);
+        if may {
+            self.taking_part.set(choices);
+        }
+        may
+    }
+
+    fn has_room_for(&self, choices: usize) -> bool {
+        self.events.capacity() >= EVENTS_PER_STEP * choices
+    }
+
+    pub(super) fn count_token(&self) {
+        self.completion_tokens.set(self.completion_tokens.get() + 1);
+    }
+
+    /// Sends what there is room for by plan; a reader who left is noticed before the next step.
+    pub(super) fn send(&self, event: Event) {
+        let _ = self.events.try_send(Ok(event));
+    }
+
+    /// One choice has ended; the last one ends the stream.
+    pub(super) fn choice_ended(&self) {
+        self.unfinished.set(self.unfinished.get() - 1);
+        if self.unfinished.get() == 0 {
+            self.send(Event::Done(Usage {
+                prompt_tokens: self.prompt_len as u32,
+                cached_tokens: 0,
+                completion_tokens: self.completion_tokens.get(),
+            }));
+        }
+    }
+}

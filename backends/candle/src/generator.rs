@@ -1,0 +1,269 @@
+//! A loaded decoder: requests are checked and tokenized here, then handed to its engine.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::Path;
+use std::sync::Arc;
+
+use kwaainet_core::{
+    BackendError, Event, EventStream, FinishReason, GenerateParams, ModelId, Prompt, TextTokens,
+    Tokenized, Usage,
+};
+
+use crate::backend::{EngineLimits, EngineStats};
+use crate::engine::{Engine, Model, Request};
+use crate::gguf::{Gguf, ModelConfig};
+use crate::graph::Decoder;
+use crate::tokenizer::{TextError, TextModel};
+use crate::ModelError;
+
+/// Choices of one prompt; the published API has the same bound.
+const CHOICES_MAX: u16 = 128;
+
+/// A model that generates.
+pub(crate) struct Generator {
+    text: Arc<TextModel>,
+    engine: Engine,
+}
+
+impl Generator {
+    /// Reads a GGUF file. Takes as long as the file takes to read.
+    ///
+    /// # Errors
+    /// When the file or the machine does not allow it.
+    pub(crate) fn load(
+        id: &ModelId,
+        path: &Path,
+        limits: &EngineLimits,
+    ) -> Result<Self, ModelError> {
+        let mut file = Gguf::open(path)?;
+        let config = ModelConfig::read(&file)?;
+        let text = TextModel::from_gguf(file.metadata())
+            .map_err(|e| ModelError::Tokenizer(e.to_string()))?;
+        if text.vocab_len() != config.vocab {
+            return Err(ModelError::Malformed(format!(
+                "it has {} tokens but {} embeddings",
+                text.vocab_len(),
+                config.vocab
+            )));
+        }
+        let text = Arc::new(text);
+        let context = config.context;
+        let decoder = Decoder::load(&mut file, config)?;
+        let model = Model {
+            decoder,
+            text: Arc::clone(&text),
+        };
+        let engine = Engine::start(id.as_str(), model, context, limits)?;
+        if engine.context() < context {
+            tracing::info!(
+                model = %id,
+                model_context = context,
+                context = engine.context(),
+                "the memory for keys and values holds less than the model's context"
+            );
+        }
+        Ok(Self { text, engine })
+    }
+
+    /// Tokens that a sequence may have.
+    pub(crate) fn context(&self) -> u32 {
+        self.engine.context() as u32
+    }
+
+    pub(crate) fn stats(&self) -> EngineStats {
+        self.engine.stats()
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.engine.is_alive()
+    }
+
+    /// Tokenizes a prompt and checks that the request can be done. May take a while for a long one.
+    ///
+    /// # Errors
+    /// For everything that is wrong with the request.
+    pub(crate) fn prepare(
+        &self,
+        prompt: &Prompt,
+        params: GenerateParams,
+    ) -> Result<Prepared, BackendError> {
+        let field = prompt_field(prompt);
+        let tokens = match prompt {
+            Prompt::Chat(messages) => self.encode_chat(messages)?,
+            Prompt::Text(text) => self.encode(text, true, true, field)?,
+            Prompt::Tokens(ids) => ids.clone(),
+        };
+        self.check_ids(tokens.iter(), "prompt")?;
+        self.check_ids(params.sampling.logit_bias.iter().map(|(id, _)| id), "logit_bias")?;
+        if tokens.is_empty() {
+            return Err(invalid(field, "the prompt has no tokens".into()));
+        }
+        if params.n == 0 || params.n > CHOICES_MAX {
+            return Err(invalid(
+                "n",
+                format!("n is {}, but from 1 to {CHOICES_MAX} choices can be made", params.n),
+            ));
+        }
+        let max_tokens = self.room(tokens.len(), &params, field)?;
+        Ok(Prepared(Request {
+            prompt: tokens,
+            n: u32::from(params.n),
+            max_tokens,
+            stop: params.stop,
+            logprobs: params.logprobs,
+            seed: params.sampling.seed.unwrap_or_else(random_seed),
+            sampling: params.sampling,
+        }))
+    }
+
+    /// Starts a generation.
+    ///
+    /// # Errors
+    /// When the engine is full or has broken down.
+    pub(crate) fn start(&self, prepared: Prepared) -> Result<EventStream, BackendError> {
+        let Prepared(request) = prepared;
+        if request.max_tokens == 0 {
+            return Ok(nothing_to_do(&request));
+        }
+        self.engine.submit(request)
+    }
+
+    /// Token ids of a text or a conversation.
+    ///
+    /// # Errors
+    /// When there is no template, or it refuses the messages.
+    pub(crate) fn tokenize(&self, text: &Tokenized) -> Result<TextTokens, BackendError> {
+        let ids = match text {
+            Tokenized::Text {
+                text,
+                add_special,
+                parse_special,
+            } => self.encode(text, *add_special, *parse_special, "prompt")?,
+            Tokenized::Chat(messages) => self.encode_chat(messages)?,
+        };
+        Ok(TextTokens {
+            ids,
+            context: self.context(),
+        })
+    }
+
+    /// The text of token ids.
+    ///
+    /// # Errors
+    /// For ids outside the vocabulary.
+    pub(crate) fn detokenize(&self, ids: &[u32]) -> Result<String, BackendError> {
+        self.check_ids(ids.iter(), "tokens")?;
+        Ok(self.text.decode(ids))
+    }
+
+    fn encode(
+        &self,
+        text: &str,
+        add_special: bool,
+        parse_special: bool,
+        field: &'static str,
+    ) -> Result<Vec<u32>, BackendError> {
+        self.text
+            .encode(text, add_special, parse_special)
+            .map_err(|error| refusal(error, field))
+    }
+
+    fn encode_chat(
+        &self,
+        messages: &[kwaainet_core::Message],
+    ) -> Result<Vec<u32>, BackendError> {
+        self.text
+            .encode_chat(messages)
+            .map_err(|error| refusal(error, "messages"))
+    }
+
+    fn check_ids<'a>(
+        &self,
+        mut ids: impl Iterator<Item = &'a u32>,
+        field: &'static str,
+    ) -> Result<(), BackendError> {
+        let vocab = self.text.vocab_len();
+        match ids.find(|&&id| id as usize >= vocab) {
+            None => Ok(()),
+            Some(id) => Err(invalid(
+                field,
+                format!("the token id {id} is not below {vocab}, the size of the vocabulary"),
+            )),
+        }
+    }
+
+    /// Tokens that each choice may have.
+    fn room(
+        &self,
+        prompt: usize,
+        params: &GenerateParams,
+        field: &'static str,
+    ) -> Result<usize, BackendError> {
+        let left = self.engine.context().saturating_sub(prompt);
+        let overflow = |max_tokens, param| BackendError::ContextOverflow {
+            prompt_tokens: u32::try_from(prompt).unwrap_or(u32::MAX),
+            max_tokens,
+            context: self.context(),
+            param,
+        };
+        match params.max_tokens {
+            _ if left == 0 => Err(overflow(0, field)),
+            Some(wanted) if wanted as usize > left => {
+                Err(overflow(wanted, params.max_tokens_param))
+            }
+            Some(wanted) => Ok(wanted as usize),
+            None => Ok(left),
+        }
+    }
+}
+
+/// A request that the engine can take as it is.
+pub(crate) struct Prepared(Request);
+
+fn prompt_field(prompt: &Prompt) -> &'static str {
+    match prompt {
+        Prompt::Chat(_) => "messages",
+        Prompt::Text(_) | Prompt::Tokens(_) => "prompt",
+    }
+}
+
+fn invalid(param: &'static str, reason: String) -> BackendError {
+    BackendError::Invalid { param, reason }
+}
+
+fn refusal(error: TextError, param: &'static str) -> BackendError {
+    match error {
+        TextError::NoTemplate => BackendError::Unsupported {
+            param,
+            reason: "the model has no chat template; use /v1/completions with a prompt".into(),
+        },
+        TextError::Template(reason) => invalid(param, reason),
+        TextError::Text(_) => invalid(param, error.to_string()),
+        _ => BackendError::Internal(error.to_string()),
+    }
+}
+
+/// The answer to a request for no tokens at all.
+fn nothing_to_do(request: &Request) -> EventStream {
+    let prompt_tokens = request.prompt.len() as u32;
+    let mut events = vec![Ok(Event::Started {
+        prompt_tokens,
+        cached_tokens: 0,
+    })];
+    events.extend((0..request.n).map(|choice| {
+        Ok(Event::Finished {
+            choice,
+            reason: FinishReason::Length,
+        })
+    }));
+    events.push(Ok(Event::Done(Usage {
+        prompt_tokens,
+        ..Usage::default()
+    })));
+    Box::pin(futures_util::stream::iter(events))
+}
+
+/// The standard library keys each hasher with fresh randomness of the system.
+fn random_seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

@@ -1,0 +1,135 @@
+//! What a sequence gets does not depend on how it is computed.
+
+use super::*;
+use crate::testing::{ARCHITECTURES, Noise, Tiny};
+
+fn prompt(seed: u64, len: usize) -> Vec<u32> {
+    let mut noise = Noise(seed);
+    (0..len).map(|_| (noise.next() % 260) as u32).collect()
+}
+
+/// The logits after each of the last tokens, with the prompt cut into pieces of `chunk`.
+fn logits_in_chunks(decoder: &Decoder, tokens: &[u32], chunk: usize) -> Vec<f32> {
+    let (mut kv, mut work) = (KvCache::new(decoder.kv_shape()), Work::default());
+    let mut last = Vec::new();
+    for tokens in tokens.chunks(chunk) {
+        kv.reserve(kv.len() + tokens.len());
+        let mut parts = [Part {
+            tokens,
+            kv: &mut kv,
+            wants_logits: true,
+        }];
+        let logits = decoder.step(&mut parts, &mut work).expect("the step is sound");
+        last = logits.to_vec();
+    }
+    last
+}
+
+#[test]
+fn logits_do_not_depend_on_how_a_prompt_is_cut() {
+    for architecture in ARCHITECTURES {
+        let decoder = Tiny::new(architecture).load().decoder;
+        let tokens = prompt(7, 70);
+        let whole = logits_in_chunks(&decoder, &tokens, 70);
+        assert!(whole.iter().all(|x| x.is_finite()) && whole.len() == decoder.vocab());
+        for chunk in [1, 2, 7, 32, 33] {
+            let cut = logits_in_chunks(&decoder, &tokens, chunk);
+            assert!(cut == whole, "{architecture} in pieces of {chunk}");
+        }
+    }
+}
+
+#[test]
+fn logits_do_not_depend_on_who_else_is_in_the_step() {
+    for architecture in ARCHITECTURES {
+        let decoder = Tiny::new(architecture).load().decoder;
+        let prompts: Vec<_> = (1..6).map(|i| prompt(i, 9 * i as usize)).collect();
+        let mut kvs: Vec<_> = prompts.iter().map(|_| KvCache::new(decoder.kv_shape())).collect();
+        let mut parts: Vec<_> = kvs
+            .iter_mut()
+            .zip(&prompts)
+            .enumerate()
+            .map(|(i, (kv, tokens))| {
+                kv.reserve(tokens.len());
+                Part {
+                    tokens,
+                    kv,
+                    // One that is only being read must not shift the others' rows.
+                    wants_logits: i != 2,
+                }
+            })
+            .collect();
+        let mut work = Work::default();
+        let together = decoder.step(&mut parts, &mut work).expect("the step is sound");
+        let asked = prompts.iter().enumerate().filter(|(i, _)| *i != 2);
+        let rows = together.chunks_exact(decoder.vocab());
+        assert_eq!(rows.len(), 4);
+        for ((index, tokens), row) in asked.zip(rows) {
+            let alone = logits_in_chunks(&decoder, tokens, tokens.len());
+            assert!(alone == row, "{architecture}, sequence {index}");
+        }
+    }
+}
+
+#[test]
+fn a_copied_prefix_goes_on_like_the_original() {
+    let decoder = Tiny::new("llama").load().decoder;
+    let tokens = prompt(3, 50);
+    let (mut kv, mut work) = (KvCache::new(decoder.kv_shape()), Work::default());
+    kv.reserve(50);
+    let mut step = |kv: &mut KvCache, tokens: &[u32]| {
+        kv.reserve(kv.len() + tokens.len());
+        let mut parts = [Part {
+            tokens,
+            kv,
+            wants_logits: true,
+        }];
+        decoder.step(&mut parts, &mut work).map(<[f32]>::to_vec).expect("the step is sound")
+    };
+    let whole = step(&mut kv, &tokens);
+    let mut copy = kv.prefix(40);
+    assert_eq!(step(&mut copy, &tokens[40..]), whole);
+}
+
+#[test]
+fn a_window_hides_what_is_far_back() {
+    // Two layers that see 8 tokens each reach 14 tokens back.
+    let decoder = Tiny::new("gemma3").all_windows().load().decoder;
+    let tokens = prompt(5, 40);
+    let changed = |at: usize| {
+        let mut tokens = tokens.clone();
+        tokens[at] = (tokens[at] + 1) % 260;
+        logits_in_chunks(&decoder, &tokens, 40)
+    };
+    let original = logits_in_chunks(&decoder, &tokens, 40);
+    assert!(changed(39 - 15) == original, "beyond the windows");
+    assert!(changed(39 - 14) != original, "at the edge of the windows");
+}
+
+#[test]
+fn tmp_speed() {
+    for name in ["SmolLM2-135M-Instruct.Q4_1.gguf", "gemma-3-270m-q4_k_m.gguf"] {
+        let t = std::time::Instant::now();
+        let mut file = Gguf::open(format!("/tmp/models/{name}").as_ref()).expect("opens");
+        let config = ModelConfig::read(&file).expect("config");
+        let decoder = Decoder::load(&mut file, config).expect("loads");
+        drop(file);
+        let load = t.elapsed();
+        let rss = std::fs::read_to_string("/proc/self/status").expect("s");
+        let rss: Vec<_> = rss.lines().filter(|l| l.starts_with("VmRSS") || l.starts_with("VmHWM")).collect();
+        let (mut kv, mut work) = (KvCache::new(decoder.kv_shape()), Work::default());
+        kv.reserve(1024);
+        let tokens: Vec<u32> = (0..128).map(|i| 1000 + i * 7).collect();
+        let t = std::time::Instant::now();
+        for c in tokens.chunks(16) {
+            decoder.step(&mut [Part { tokens: c, kv: &mut kv, wants_logits: false }], &mut work).expect("s");
+        }
+        let pre = 128.0 / t.elapsed().as_secs_f64();
+        let t = std::time::Instant::now();
+        for i in 0..32 {
+            decoder.step(&mut [Part { tokens: &tokens[i..i + 1], kv: &mut kv, wants_logits: true }], &mut work).expect("s");
+        }
+        let dec = 32.0 / t.elapsed().as_secs_f64();
+        eprint!("{name}: load {load:?} {rss:?} prefill {pre:.1} decode {dec:.1}\n");
+    }
+}

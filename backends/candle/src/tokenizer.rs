@@ -1,0 +1,311 @@
+//! Text to token ids and back, as the model file itself prescribes.
+//!
+//! Vocabulary, special tokens and chat template come from a GGUF file's metadata; ids equal those of
+//! llama.cpp for the same file. A text's control tokens are read as such only where its author owns
+//! the whole prompt. Nothing here panics or grows without bound, whatever the file holds.
+
+mod arena;
+mod bpe;
+mod byte_level;
+mod charsmap;
+mod chat;
+mod merge;
+mod metadata;
+mod names;
+mod pretokenize;
+mod sentence;
+mod special;
+#[cfg(test)]
+mod tests;
+mod unigram;
+mod vocab;
+
+use std::collections::HashMap;
+
+use candle_core::quantized::gguf_file::Value;
+use kwaainet_core::Message;
+
+use crate::template::ChatTemplate;
+use bpe::Bpe;
+use chat::Part;
+use metadata::Metadata;
+use pretokenize::PreTokenizer;
+use sentence::Sentence;
+use special::{Fragment, Specials};
+use unigram::Unigram;
+use vocab::{Spelling, Vocab, bad};
+
+/// Some million tokens. Bounds the memory of an encoding, the worst being a hundred bytes for each.
+const TEXT_BYTES_MAX: usize = 4 << 20;
+
+/// Why a text cannot be tokenized.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub(crate) enum TextError {
+    /// The model's tokenizer cannot be used.
+    #[error("the model's tokenizer cannot be used: {0}")]
+    Vocabulary(String),
+    /// The model has no chat template.
+    #[error("the model has no chat template")]
+    NoTemplate,
+    /// The chat template refuses the messages, in its own words.
+    #[error("{0}")]
+    Template(String),
+    /// The chat template cannot be used.
+    #[error("the model's chat template cannot be used: {0}")]
+    BadTemplate(String),
+    /// The text itself cannot be tokenized.
+    #[error("the text cannot be tokenized: {0}")]
+    Text(String),
+}
+
+/// A model's tokenizer with its special tokens and its chat template.
+pub(crate) struct TextModel {
+    vocab: Vocab,
+    specials: Specials,
+    encoder: Encoder,
+    /// Put before a text, if the model wants that.
+    prefix: Option<u32>,
+    /// Put after a text, if the model wants that.
+    suffix: Option<u32>,
+    /// Drop the space with which the first word of a text is spelled.
+    strips_space: bool,
+    /// All tokens that end a generation, in order.
+    ends: Vec<u32>,
+    chat: Result<ChatTemplate, TextError>,
+}
+
+enum Encoder {
+    Bpe(Bpe),
+    Sentence(Sentence),
+    Unigram(Unigram),
+}
+
+impl TextModel {
+    /// Reads the `tokenizer.*` keys of a GGUF file.
+    ///
+    /// # Errors
+    /// [`TextError::Vocabulary`] where the file's tokenizer is of a kind that is not known here, or
+    /// contradicts itself. A chat template that does not compile is no error before it is used.
+    pub(crate) fn from_gguf(meta: &HashMap<String, Value>) -> Result<Self, TextError> {
+        let meta = Metadata(meta);
+        let model = meta
+            .text("tokenizer.ggml.model")?
+            .ok_or_else(|| bad("the file does not name its kind"))?;
+        let spelling = match model {
+            "gpt2" => Spelling::ByteLevel,
+            "llama" | "t5" => Spelling::Sentence,
+            unknown => {
+                return Err(bad(format!(
+                    "its kind '{unknown}' is not one of gpt2, llama and t5"
+                )));
+            }
+        };
+        let vocab = Vocab::read(meta, spelling)?;
+        let token = |key: &str, default: Option<u32>| -> Result<Option<u32>, TextError> {
+            let id = meta.id(key)?.or(default);
+            Ok(id.filter(|id| (*id as usize) < vocab.len()))
+        };
+        // Files of Llama's day leave out what was the same in all of them.
+        let llama = |id| (model == "llama").then_some(id);
+        let bos = token("tokenizer.ggml.bos_token_id", llama(1))?;
+        let eos = token("tokenizer.ggml.eos_token_id", llama(2))?;
+        let unknown = token("tokenizer.ggml.unknown_token_id", llama(0))?;
+        let mut ends: Vec<u32> = (0..vocab.len() as u32)
+            .filter(|id| vocab.piece(*id).is_some_and(names::is_end))
+            .chain(eos)
+            .chain(token("tokenizer.ggml.eot_token_id", None)?)
+            .chain(token("tokenizer.ggml.eom_token_id", None)?)
+            .collect();
+        ends.sort_unstable();
+        ends.dedup();
+
+        let (encoder, adds_bos) = encoder(meta, model, &vocab, unknown)?;
+        let spelled = |id: Option<u32>| id.and_then(|id| vocab.piece(id)).unwrap_or_default();
+        let chat = match meta.text("tokenizer.chat_template")? {
+            Some(source) => ChatTemplate::parse(source, spelled(bos), spelled(eos)),
+            None => Err(TextError::NoTemplate),
+        };
+        let add_bos = meta
+            .flag("tokenizer.ggml.add_bos_token")?
+            .unwrap_or(adds_bos);
+        let add_eos = meta
+            .flag("tokenizer.ggml.add_eos_token")?
+            .unwrap_or(model == "t5");
+        Ok(Self {
+            specials: Specials::new(&vocab)?,
+            prefix: bos.filter(|_| add_bos),
+            suffix: eos.filter(|_| add_eos),
+            strips_space: match spelling {
+                Spelling::ByteLevel => false,
+                Spelling::Sentence => space_prefix(meta, model)?,
+            },
+            ends,
+            chat,
+            encoder,
+            vocab,
+        })
+    }
+
+    /// Token ids of a text: with the tokens that the model wants around it if `add_special`, and with
+    /// control tokens that are spelled out in it read as such if `parse_special`.
+    ///
+    /// # Errors
+    /// [`TextError::Text`] above 4 MiB.
+    pub(crate) fn encode(
+        &self,
+        text: &str,
+        add_special: bool,
+        parse_special: bool,
+    ) -> Result<Vec<u32>, TextError> {
+        check_length(text.len())?;
+        let mut out = Vec::new();
+        out.extend(self.prefix.filter(|_| add_special));
+        self.encode_fragments(text, parse_special, true, &mut out)?;
+        out.extend(self.suffix.filter(|_| add_special));
+        Ok(out)
+    }
+
+    /// Token ids of a conversation, through the model's chat template, up to where its answer begins.
+    ///
+    /// # Errors
+    /// [`TextError::NoTemplate`], [`TextError::BadTemplate`], or [`TextError::Template`] where the
+    /// template refuses the messages; [`TextError::Text`] above 4 MiB.
+    pub(crate) fn encode_chat(&self, messages: &[Message]) -> Result<Vec<u32>, TextError> {
+        let template = self.chat.as_ref().map_err(Clone::clone)?;
+        check_length(messages.iter().map(|message| message.content.len()).sum())?;
+        let rendered = chat::render(messages, template, &self.specials, TEXT_BYTES_MAX)?;
+        let mut out = Vec::new();
+        let mut after_special = true;
+        for part in rendered.parts(&self.specials) {
+            match part {
+                Part::Token(id) => {
+                    out.push(id);
+                    after_special = true;
+                }
+                Part::Text(text) => {
+                    after_special = self.encode_fragments(&text, false, after_special, &mut out)?;
+                }
+            }
+        }
+        // Many templates write the start token themselves.
+        if let Some(bos) = self.prefix
+            && out.first() != Some(&bos)
+        {
+            out.insert(0, bos);
+        }
+        Ok(out)
+    }
+
+    /// The bytes that a token adds to a text; none for control tokens.
+    pub(crate) fn token_bytes(&self, id: u32) -> Option<&[u8]> {
+        self.vocab.bytes(id)
+    }
+
+    /// A token as the vocabulary spells it.
+    pub(crate) fn piece(&self, id: u32) -> Option<&str> {
+        self.vocab.piece(id)
+    }
+
+    /// Whether the token ends a generation.
+    pub(crate) fn is_end(&self, id: u32) -> bool {
+        self.ends.binary_search(&id).is_ok()
+    }
+
+    /// Tokens in the vocabulary.
+    pub(crate) fn vocab_len(&self) -> usize {
+        self.vocab.len()
+    }
+
+    /// The text of token ids, special tokens spelled out, malformed bytes replaced. Ids outside the
+    /// vocabulary say nothing.
+    pub(crate) fn decode(&self, ids: &[u32]) -> String {
+        let mut bytes = Vec::new();
+        let mut at_start = true;
+        for id in ids {
+            let special = self.vocab.kind(*id).is_some_and(vocab::Kind::is_special);
+            if special {
+                bytes.extend(self.piece(*id).unwrap_or_default().bytes());
+                continue;
+            }
+            let token = self.token_bytes(*id).unwrap_or_default();
+            let strips = at_start && self.strips_space;
+            bytes.extend(token.strip_prefix(b" ").filter(|_| strips).unwrap_or(token));
+            at_start = false;
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Appends the tokens of a text without anything around it, and says whether the last one was
+    /// special.
+    fn encode_fragments(
+        &self,
+        text: &str,
+        parse_special: bool,
+        mut after_special: bool,
+        out: &mut Vec<u32>,
+    ) -> Result<bool, TextError> {
+        for fragment in self.specials.split(text, parse_special) {
+            match fragment {
+                Fragment::Token(id) => out.push(id),
+                Fragment::Text(text) => match &self.encoder {
+                    Encoder::Bpe(bpe) => bpe.encode(&self.vocab, text, out),
+                    Encoder::Sentence(s) => s.encode(&self.vocab, text, after_special, out),
+                    Encoder::Unigram(unigram) => unigram.encode(&self.vocab, text, out)?,
+                },
+            }
+            after_special = matches!(fragment, Fragment::Token(_));
+        }
+        Ok(after_special)
+    }
+}
+
+/// The encoder of a kind of tokenizer, and whether that kind starts texts with a token of its own.
+fn encoder(
+    meta: Metadata<'_>,
+    model: &str,
+    vocab: &Vocab,
+    unknown: Option<u32>,
+) -> Result<(Encoder, bool), TextError> {
+    Ok(match model {
+        "gpt2" => {
+            let name = meta.text("tokenizer.ggml.pre")?.unwrap_or("default");
+            let words = PreTokenizer::named(name)?;
+            let adds_bos = words.adds_bos;
+            (Encoder::Bpe(Bpe::read(meta, vocab, words)?), adds_bos)
+        }
+        "llama" => {
+            let space_prefix = space_prefix(meta, model)?;
+            let sentence = Sentence::new(vocab, unknown, space_prefix)?;
+            (Encoder::Sentence(sentence), true)
+        }
+        _ => (
+            Encoder::Unigram(Unigram::read(meta, vocab, unknown)?),
+            false,
+        ),
+    })
+}
+
+/// Whether a text's first word is spelled with a space before it.
+fn space_prefix(meta: Metadata<'_>, model: &str) -> Result<bool, TextError> {
+    let given = meta.flag("tokenizer.ggml.add_space_prefix")?;
+    Ok(given.unwrap_or(model == "llama"))
+}
+
+fn check_length(bytes: usize) -> Result<(), TextError> {
+    if bytes > TEXT_BYTES_MAX {
+        return Err(TextError::Text("it is longer than 4 MiB".to_owned()));
+    }
+    Ok(())
+}
+
+/// A `tokenizer.json` as embedders use it: whole texts, neither padded nor cut.
+///
+/// # Errors
+/// [`TextError::Vocabulary`] where it cannot be read.
+pub(crate) fn from_tokenizer_json(bytes: &[u8]) -> Result<tokenizers::Tokenizer, TextError> {
+    let unreadable = |error: tokenizers::Error| bad(error.to_string());
+    let mut tokenizer = tokenizers::Tokenizer::from_bytes(bytes).map_err(unreadable)?;
+    tokenizer.with_padding(None);
+    tokenizer.with_truncation(None).map_err(unreadable)?;
+    Ok(tokenizer)
+}
