@@ -1,0 +1,1 @@
+"""What the outside tests share: a node as a child process, and plain HTTP below any client."""

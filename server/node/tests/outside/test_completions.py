@@ -1,0 +1,67 @@
+"""Text completions, the older endpoint, through the official SDK."""
+
+from __future__ import annotations
+
+from support.ask import COUNT, complete, tokens
+from support.node import SMOL
+
+
+def test_a_continuation_has_openais_shape_and_makes_sense(client):
+    answer = complete(client)
+    assert answer.id.startswith("cmpl-")
+    assert answer.object == "text_completion"
+    assert answer.model == SMOL
+    (choice,) = answer.choices
+    assert choice.text.startswith(" four, five")
+    assert choice.finish_reason == "length"
+    assert answer.usage.completion_tokens == 8
+    assert answer.usage.prompt_tokens == len(tokens(client, COUNT, add_special_tokens=True))
+
+
+def test_without_a_limit_there_are_sixteen_tokens(client):
+    answer = client.completions.create(model=SMOL, prompt=COUNT, temperature=0)
+    assert answer.usage.completion_tokens == 16
+
+
+def test_several_prompts_are_answered_in_order_as_if_alone(client):
+    prompts = [COUNT, "Monday, Tuesday,"]
+    alone = [complete(client, prompt=prompt) for prompt in prompts]
+    together = complete(client, prompt=prompts)
+    assert [choice.index for choice in together.choices] == [0, 1]
+    assert [c.text for c in together.choices] == [a.choices[0].text for a in alone]
+    assert together.usage.prompt_tokens == sum(a.usage.prompt_tokens for a in alone)
+    assert together.usage.completion_tokens == sum(a.usage.completion_tokens for a in alone)
+
+
+def test_several_prompts_share_a_stream(client):
+    options = {"prompt": [COUNT, "Monday, Tuesday,"], "n": 2, "temperature": 1, "seed": 3}
+    whole = complete(client, **options)
+    texts, reasons, usage = [""] * 4, [None] * 4, []
+    stream = complete(client, **options, stream=True, stream_options={"include_usage": True})
+    for chunk in stream:
+        usage.append(chunk.usage)
+        for choice in chunk.choices:
+            texts[choice.index] += choice.text
+            reasons[choice.index] = reasons[choice.index] or choice.finish_reason
+    assert texts == [choice.text for choice in whole.choices]
+    assert reasons == [choice.finish_reason for choice in whole.choices]
+    assert usage[-1] == whole.usage
+    assert not any(usage[:-1])
+
+
+def test_a_prompt_of_token_ids_is_the_same_prompt(client):
+    ids = tokens(client, COUNT, add_special_tokens=True)
+    assert complete(client, prompt=ids).choices == complete(client).choices
+    assert complete(client, prompt=[ids, ids]).choices[1].text == complete(client).choices[0].text
+
+
+def test_stop_texts_end_a_continuation(client):
+    whole = complete(client).choices[0].text
+    assert ", five" in whole
+    choice = complete(client, stop=["never said", ", five"]).choices[0]
+    assert (choice.text, choice.finish_reason) == (" four", "stop")
+
+
+def test_a_stop_text_at_the_very_start_leaves_nothing(client):
+    choice = complete(client, stop=" four").choices[0]
+    assert (choice.text, choice.finish_reason) == ("", "stop")
