@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use kwaainet_candle::CandleBackend;
-use kwaainet_core::{AdmissionLoad, Receipt};
+use kwaainet_core::{Admission, Receipt};
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
@@ -15,6 +15,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 const REQUESTS: &str = "kwaainet_http_requests_total";
 const REQUEST_SECONDS: &str = "kwaainet_http_response_head_seconds";
 const JOBS: &str = "kwaainet_jobs_total";
+const JOBS_ADMITTED: &str = "kwaainet_jobs_admitted";
 const JOB_SECONDS: &str = "kwaainet_job_seconds";
 const FIRST_TOKEN_SECONDS: &str = "kwaainet_job_first_token_seconds";
 const PROMPT_TOKENS: &str = "kwaainet_prompt_tokens_total";
@@ -73,7 +74,9 @@ impl Metrics {
     }
 
     /// All of them in Prometheus' text format.
-    pub fn render(&self, load: AdmissionLoad) -> String {
+    pub fn render(&self, admission: &Admission) -> String {
+        let load = admission.load();
+        gauge!(JOBS_ADMITTED).set(admission.admitted() as f64);
         gauge!(JOBS_RUNNING).set(load.running as f64);
         gauge!(JOBS_WAITING).set(load.waiting as f64);
         if let Some(engine) = &self.engine {
