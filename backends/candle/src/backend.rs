@@ -88,7 +88,7 @@ impl EngineStats {
 /// The engine with its loaded models. Its methods need a tokio runtime.
 pub struct CandleBackend {
     id: BackendId,
-    shelf: Arc<Shelf>,
+    pub(crate) shelf: Arc<Shelf>,
     texts: Arc<Semaphore>,
     /// One batch at a time: candle spreads each over all cores.
     embeddings: Arc<Semaphore>,
@@ -197,11 +197,7 @@ impl CandleBackend {
         })
     }
 
-    async fn tokenize_now(
-        &self,
-        id: ModelId,
-        text: Tokenized,
-    ) -> Result<TextTokens, BackendError> {
+    async fn tokenize_now(&self, id: ModelId, text: Tokenized) -> Result<TextTokens, BackendError> {
         let model = self.model(&id).await?;
         let work = move || match (&*model, text) {
             (Loaded::Generator(generator), text) => generator.tokenize(&text),

@@ -232,17 +232,24 @@ fn check(config: &Config) -> Result<(), ModelError> {
     if sensible {
         Ok(())
     } else {
-        Err(ModelError::Malformed("config.json has senseless sizes".into()))
+        Err(ModelError::Malformed(
+            "config.json has senseless sizes".into(),
+        ))
     }
 }
 
 fn pooling(config: Option<PoolingConfig>) -> Result<Pooling, ModelError> {
     match config {
         None => Ok(Pooling::Mean),
-        Some(config) => match (config.pooling_mode_mean_tokens, config.pooling_mode_cls_token) {
+        Some(config) => match (
+            config.pooling_mode_mean_tokens,
+            config.pooling_mode_cls_token,
+        ) {
             (true, false) => Ok(Pooling::Mean),
             (false, true) => Ok(Pooling::First),
-            _ => Err(ModelError::Unsupported("a pooling other than mean or cls".into())),
+            _ => Err(ModelError::Unsupported(
+                "a pooling other than mean or cls".into(),
+            )),
         },
     }
 }
@@ -271,4 +278,39 @@ fn read(dir: &Path, name: &str) -> Result<Vec<u8>, ModelError> {
 fn first_line(error: &candle_core::Error) -> String {
     let text = error.to_string();
     text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Loads a directory with this configuration and nothing else.
+    fn complaint(config: &str) -> String {
+        let dir = tempfile::tempdir().expect("there is room for temporary files");
+        std::fs::write(dir.path().join("config.json"), config).expect("the directory is new");
+        let error = Embedder::load(dir.path()).err();
+        error.expect("the model is not whole").to_string()
+    }
+
+    fn config(model_type: &str, heads: usize) -> String {
+        format!(
+            r#"{{"model_type": "{model_type}", "vocab_size": 100, "hidden_size": 64,
+            "num_hidden_layers": 1, "num_attention_heads": {heads}, "intermediate_size": 64,
+            "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "max_position_embeddings": 128,
+            "type_vocab_size": 2, "initializer_range": 0.02, "layer_norm_eps": 1e-12,
+            "pad_token_id": 0}}"#
+        )
+    }
+
+    #[test]
+    fn a_bad_directory_says_what_is_wrong_with_it() {
+        assert!(complaint("{").starts_with("the model file is malformed: config.json"));
+        assert!(complaint(&config("t5", 4)).starts_with("unknown architecture 't5'"));
+        for heads in [0, 5] {
+            assert!(complaint(&config("bert", heads)).contains("senseless sizes"));
+        }
+        assert!(complaint(&config("bert", 4)).starts_with("tokenizer.json cannot be read"));
+        let nothing = Embedder::load("/nonexistent".as_ref()).err();
+        assert!(matches!(nothing, Some(ModelError::Unreadable { .. })));
+    }
 }

@@ -13,9 +13,9 @@ mod sequence;
 mod stream;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -23,10 +23,10 @@ use kwaainet_core::{BackendError, Event, EventStream, Sampling};
 use rayon::ThreadPoolBuilder;
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::ModelError;
 use crate::backend::{EngineLimits, EngineStats};
 use crate::graph::{Decoder, threads};
 use crate::tokenizer::TextModel;
-use crate::ModelError;
 use gauges::Gauges;
 use job::Ticket;
 use memory::Memory;
@@ -42,6 +42,7 @@ pub(crate) struct Engine {
     /// One for each request that may be inside.
     places: Arc<Semaphore>,
     gauges: Arc<Gauges>,
+    /// Set to end the thread, and by the thread when it ends by itself.
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     context: usize,
@@ -155,9 +156,7 @@ impl Engine {
 
     /// Whether it still computes; it never does again once it has broken down.
     pub(crate) fn is_alive(&self) -> bool {
-        self.thread
-            .as_ref()
-            .is_some_and(|thread| !thread.is_finished())
+        !self.stop.load(Ordering::Acquire)
     }
 }
 
@@ -177,7 +176,10 @@ impl Drop for Engine {
 fn run(mut scheduler: Scheduler, stop: &AtomicBool, model: &str) {
     // A panic must not leave readers waiting: unwinding drops their channels, and a channel that
     // ends early reads as an error.
-    match catch_unwind(AssertUnwindSafe(|| scheduler.run(stop))) {
+    let outcome = catch_unwind(AssertUnwindSafe(|| scheduler.run(stop)));
+    // Before the scheduler's end is seen by anybody.
+    stop.store(true, Ordering::Release);
+    match outcome {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(model, %error, "the engine cannot go on"),
         Err(_) => tracing::error!(model, "the engine broke down"),
@@ -190,3 +192,6 @@ fn busy() -> BackendError {
         retry_after: RETRY_AFTER,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,9 +34,7 @@ pub enum ModelError {
         len: u64,
     },
     /// The file ends within a tensor.
-    #[error(
-        "the model file is cut short: tensor {tensor} ends at byte {end}, the file has {len}"
-    )]
+    #[error("the model file is cut short: tensor {tensor} ends at byte {end}, the file has {len}")]
     CutShort {
         /// The tensor that ends last.
         tensor: String,

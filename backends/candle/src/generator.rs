@@ -9,12 +9,12 @@ use kwaainet_core::{
     Tokenized, Usage,
 };
 
+use crate::ModelError;
 use crate::backend::{EngineLimits, EngineStats};
 use crate::engine::{Engine, Model, Request};
 use crate::gguf::{Gguf, ModelConfig};
 use crate::graph::Decoder;
 use crate::tokenizer::{TextError, TextModel};
-use crate::ModelError;
 
 /// Choices of one prompt; the published API has the same bound.
 const CHOICES_MAX: u16 = 128;
@@ -94,14 +94,20 @@ impl Generator {
             Prompt::Tokens(ids) => ids.clone(),
         };
         self.check_ids(tokens.iter(), "prompt")?;
-        self.check_ids(params.sampling.logit_bias.iter().map(|(id, _)| id), "logit_bias")?;
+        self.check_ids(
+            params.sampling.logit_bias.iter().map(|(id, _)| id),
+            "logit_bias",
+        )?;
         if tokens.is_empty() {
             return Err(invalid(field, "the prompt has no tokens".into()));
         }
         if params.n == 0 || params.n > CHOICES_MAX {
             return Err(invalid(
                 "n",
-                format!("n is {}, but from 1 to {CHOICES_MAX} choices can be made", params.n),
+                format!(
+                    "n is {}, but from 1 to {CHOICES_MAX} choices can be made",
+                    params.n
+                ),
             ));
         }
         let max_tokens = self.room(tokens.len(), &params, field)?;
@@ -156,6 +162,26 @@ impl Generator {
         Ok(self.text.decode(ids))
     }
 
+    /// Gives the engine what it cannot compute.
+    #[cfg(test)]
+    pub(crate) async fn break_down(&self) {
+        let request = Request {
+            prompt: vec![u32::MAX],
+            n: 1,
+            max_tokens: 1,
+            stop: Vec::new(),
+            logprobs: None,
+            sampling: kwaainet_core::Sampling::default(),
+            seed: 0,
+        };
+        let events = self.engine.submit(request).expect("there is room");
+        let events: Vec<_> = futures_util::StreamExt::collect(events).await;
+        assert!(matches!(events.last(), Some(Err(_))));
+        while self.engine.is_alive() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     fn encode(
         &self,
         text: &str,
@@ -168,10 +194,7 @@ impl Generator {
             .map_err(|error| refusal(error, field))
     }
 
-    fn encode_chat(
-        &self,
-        messages: &[kwaainet_core::Message],
-    ) -> Result<Vec<u32>, BackendError> {
+    fn encode_chat(&self, messages: &[kwaainet_core::Message]) -> Result<Vec<u32>, BackendError> {
         self.text
             .encode_chat(messages)
             .map_err(|error| refusal(error, "messages"))

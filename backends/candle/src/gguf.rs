@@ -154,3 +154,6 @@ fn storage_type(number: u32) -> Option<GgmlDType> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests;

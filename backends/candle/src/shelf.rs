@@ -23,14 +23,14 @@ const FAILURE_KEPT: Duration = Duration::from_secs(5);
 /// A model in memory.
 pub(crate) enum Loaded {
     Generator(Generator),
-    Embedder(Embedder),
+    Embedder(Box<Embedder>),
 }
 
 impl Loaded {
     fn read(entry: &LibraryEntry, limits: &EngineLimits) -> Result<Self, ModelError> {
         match &entry.files {
             Files::Gguf(path) => Generator::load(&entry.id, path, limits).map(Self::Generator),
-            Files::Embedder(dir) => Embedder::load(dir).map(Self::Embedder),
+            Files::Embedder(dir) => Embedder::load(dir).map(Box::new).map(Self::Embedder),
         }
     }
 
@@ -268,3 +268,6 @@ impl Slot {
         Arc::strong_count(&self.model) == 1 && stats.running == 0 && stats.queued == 0
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,18 @@ const KV_HEADS: usize = 2;
 const HEAD: usize = 16;
 const FFN: usize = 96;
 const WORDS: [&str; 12] = [
-    "a", "b", "c", "d", "e", "l", "o", "w", "r", "\u{2581}", "ü", "\u{2581}w",
+    "a",
+    "b",
+    "c",
+    "d",
+    "e",
+    "l",
+    "o",
+    "w",
+    "r",
+    "\u{2581}",
+    "ü",
+    "\u{2581}w",
 ];
 
 impl Tiny {

@@ -1,9 +1,10 @@
 //! Decides, step by step, who is computed.
 //!
-//! A step takes one token of every sequence that is generating and a bounded piece of the prompts
-//! that wait, oldest first, so that a long prompt never holds up a stream. A sequence whose reader
-//! is slow is left out. When memory for keys and values runs out, the youngest gives its own back
-//! and is computed again later; the oldest always fits, so there is always progress.
+//! A step takes one token of every sequence that is generating, and a bounded number of prompt tokens
+//! shared equally among those that are still reading, so that a long prompt never holds up others. A
+//! sequence whose reader is slow is left out. When memory for keys and values runs out, first such a
+//! sequence, else the youngest gives its own back and is computed again later; the oldest always
+//! fits, so there is always progress.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -70,19 +71,26 @@ impl Scheduler {
     /// Computes until told to stop.
     pub(super) fn run(&mut self, stop: &AtomicBool) -> candle_core::Result<()> {
         while !stop.load(Ordering::Acquire) {
-            self.receive();
-            self.drop_abandoned();
-            self.admit();
-            self.plan();
-            self.publish();
-            if self.active.iter().any(|sequence| sequence.take > 0) {
-                self.compute()?;
-            } else {
+            if !self.step()? {
                 // Whatever happened since the last look has left a token that ends this at once.
                 thread::park();
             }
         }
         Ok(())
+    }
+
+    /// Computes one step; says whether there was anything to compute.
+    pub(super) fn step(&mut self) -> candle_core::Result<bool> {
+        self.receive();
+        self.drop_abandoned();
+        self.admit();
+        self.plan();
+        self.publish();
+        let computes = self.active.iter().any(|sequence| sequence.take > 0);
+        if computes {
+            self.compute()?;
+        }
+        Ok(computes)
     }
 
     /// Takes in what is queued; the places given out bound how much that can be.
@@ -119,8 +127,15 @@ impl Scheduler {
                 continue;
             }
             // One token more, so that it can take a step before memory is short again.
-            if !self.memory.fits(candidate.tokens.len() + 1, self.pages_used()) {
-                break;
+            let positions = candidate.tokens.len() + 1;
+            if !self.memory.fits(positions, self.pages_used()) {
+                // Nobody waits for a reader who does not read.
+                let Some(slow) = self.slow_reader() else {
+                    break;
+                };
+                self.preempt(slow);
+                at = 0;
+                continue;
             }
             let Some(mut sequence) = self.waiting.remove(at) else {
                 break;
@@ -169,7 +184,9 @@ impl Scheduler {
             if !self.memory.exceeded(pages) {
                 return;
             }
-            self.preempt();
+            // The oldest alone always fits, so there is another one.
+            let youngest = self.active.len() - 1;
+            self.preempt(self.slow_reader().unwrap_or(youngest));
         }
     }
 
@@ -177,32 +194,42 @@ impl Scheduler {
         for sequence in &self.active {
             sequence.job.begin_plan();
         }
-        let (mut prefill, mut places) = (PREFILL_TOKENS, self.running_max);
+        let mut places = self.running_max;
+        let (mut prompt_tokens, mut prompts) = (PREFILL_TOKENS, self.prompts());
         for sequence in &mut self.active {
+            (sequence.take, sequence.parked) = (0, false);
+            if places == 0 {
+                continue;
+            }
             let pending = sequence.pending();
-            let decodes = pending == 1;
-            sequence.take = match (places, decodes) {
-                (0, _) => 0,
-                (_, true) => 1,
-                (_, false) => pending.min(prefill),
+            sequence.take = if pending == 1 {
+                1
+            } else {
+                // An equal share each, so that a short prompt does not wait for a long one.
+                let share = pending.min(prompt_tokens.div_ceil(prompts));
+                (prompt_tokens, prompts) = (prompt_tokens - share, prompts - 1);
+                share
             };
             sequence.parked = sequence.wants_logits() && !sequence.job.may_take_part();
             if sequence.parked {
                 sequence.take = 0;
             }
-            if sequence.take > 0 {
-                places -= 1;
-            }
-            if !decodes {
-                prefill -= sequence.take;
-            }
+            places -= sequence.take.min(1);
         }
     }
 
-    /// Takes the memory of one sequence away: a parked one if there is any, else the youngest.
-    fn preempt(&mut self) {
-        let parked = self.active.iter().rposition(|s| s.parked);
-        let victim = parked.unwrap_or(self.active.len() - 1);
+    /// Active sequences that are still reading.
+    fn prompts(&self) -> usize {
+        self.active.iter().filter(|s| s.pending() > 1).count()
+    }
+
+    /// The youngest active sequence whose reader has fallen behind.
+    fn slow_reader(&self) -> Option<usize> {
+        self.active.iter().rposition(|s| !s.job.has_room())
+    }
+
+    /// Takes the memory of one active sequence away; it waits for its turn again.
+    fn preempt(&mut self, victim: usize) {
         let mut sequence = self.active.remove(victim);
         sequence.kv.clear();
         sequence.take = 0;

@@ -283,7 +283,9 @@ impl Keys<'_> {
             }
             Some(Value::String(kind)) => {
                 let kind: String = kind.chars().take(20).collect();
-                return Err(ModelError::Unsupported(format!("the rope scaling '{kind}'")));
+                return Err(ModelError::Unsupported(format!(
+                    "the rope scaling '{kind}'"
+                )));
             }
             other => return Err(self.bad("rope.scaling.type", other)),
         };

@@ -50,12 +50,7 @@ impl Layer {
             q_norm: needed(config.qk_norm, file, "attn_q_norm.weight", head)?,
             k_norm: needed(config.qk_norm, file, "attn_k_norm.weight", head)?,
             o: Linear::load(file, &name("attn_output"), width, q)?,
-            post_attn_norm: needed(
-                config.post_norms,
-                file,
-                "post_attention_norm.weight",
-                width,
-            )?,
+            post_attn_norm: needed(config.post_norms, file, "post_attention_norm.weight", width)?,
             ffn_norm: vector(file, &name("ffn_norm.weight"), width)?,
             gate: Linear::load(file, &name("ffn_gate"), ffn, width)?,
             up: Linear::load(file, &name("ffn_up"), ffn, width)?,
@@ -67,12 +62,7 @@ impl Layer {
 }
 
 impl Linear {
-    fn load(
-        file: &mut Gguf,
-        name: &str,
-        rows: usize,
-        cols: usize,
-    ) -> Result<Self, ModelError> {
+    fn load(file: &mut Gguf, name: &str, rows: usize, cols: usize) -> Result<Self, ModelError> {
         Ok(Self {
             weight: Matrix::load(file, &format!("{name}.weight"), rows, cols)?,
             bias: optional_vector(file, &format!("{name}.bias"), rows)?,

@@ -65,7 +65,8 @@ impl Input {
                 *half = f16::from_f32(x / scale);
             }
             self.scales.push(scale);
-            self.sums.extend(x.chunks_exact(BLOCK).map(|block| block.iter().sum::<f32>()));
+            self.sums
+                .extend(x.chunks_exact(BLOCK).map(|block| block.iter().sum::<f32>()));
         }
     }
 }
@@ -75,7 +76,11 @@ impl Input {
 fn scale(x: &[f32]) -> f32 {
     let largest = x.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
     let power_of_two = f32::from_bits(largest.to_bits() & f32::INFINITY.to_bits());
-    if power_of_two > 0.0 { power_of_two * 4.0 } else { 1.0 }
+    if power_of_two > 0.0 {
+        power_of_two * 4.0
+    } else {
+        1.0
+    }
 }
 
 /// Applies several matrices to one input: each `out` is given rows as long as its matrix is high.
@@ -87,7 +92,10 @@ pub(super) fn apply_all(
         .iter()
         .flat_map(|(matrix, _)| &matrix.pieces)
         .collect();
-    let done = tasks.par_iter().map(|piece| piece.apply(input)).collect::<Vec<_>>();
+    let done = tasks
+        .par_iter()
+        .map(|piece| piece.apply(input))
+        .collect::<Vec<_>>();
     let mut done = done.into_iter();
     for (matrix, out) in products {
         out.resize(input.scales.len() * matrix.rows, 0.0);
@@ -112,7 +120,12 @@ impl Matrix {
         rows: usize,
         cols: usize,
     ) -> Result<Self, ModelError> {
-        Self::new(file.read(name, &[cols, rows])?, rows, cols, PIECE)
+        Ok(Self::new(
+            file.read(name, &[cols, rows])?,
+            rows,
+            cols,
+            PIECE,
+        ))
     }
 
     /// Reads a tensor that gives logits and may be read row by row.
@@ -122,20 +135,18 @@ impl Matrix {
         rows: usize,
         cols: usize,
     ) -> Result<Self, ModelError> {
-        Self::new(file.read(name, &[cols, rows])?, rows, cols, rows)
+        Ok(Self::new(file.read(name, &[cols, rows])?, rows, cols, rows))
     }
 
-    fn new(raw: RawTensor, rows: usize, cols: usize, piece: usize) -> Result<Self, ModelError> {
+    fn new(raw: RawTensor, rows: usize, cols: usize, piece: usize) -> Self {
         let row_bytes = raw.bytes.len() / rows;
-        let pieces = raw.bytes.chunks(piece * row_bytes).map(|bytes| {
-            Piece::new(raw.dtype, bytes, bytes.len() / row_bytes)
-                .map_err(|e| ModelError::Fault(e.to_string()))
-        });
-        Ok(Self {
-            pieces: pieces.collect::<Result<_, _>>()?,
+        let pieces = raw.bytes.chunks(piece * row_bytes);
+        let pieces = pieces.map(|bytes| Piece::new(raw.dtype, bytes, bytes.len() / row_bytes));
+        Self {
+            pieces: pieces.collect(),
             rows,
             cols,
-        })
+        }
     }
 
     /// The product in full f32, by candle's own threads.
@@ -147,7 +158,9 @@ impl Matrix {
         out.resize(m * self.rows, 0.0);
         whole.weights.matmul_t((m, self.cols, self.rows), x, out)?;
         if let Some(offsets) = &whole.offsets {
-            let rows = x.chunks_exact(self.cols).zip(out.chunks_exact_mut(self.rows));
+            let rows = x
+                .chunks_exact(self.cols)
+                .zip(out.chunks_exact_mut(self.rows));
             for (x, out) in rows {
                 let sums = x.chunks_exact(BLOCK).map(|block| block.iter().sum());
                 add_offsets(offsets, &sums.collect::<Vec<f32>>(), out);
@@ -177,25 +190,21 @@ impl Matrix {
 }
 
 impl Piece {
-    fn new(dtype: GgmlDType, bytes: &[u8], rows: usize) -> candle_core::Result<Self> {
+    fn new(dtype: GgmlDType, bytes: &[u8], rows: usize) -> Self {
         let wide = widen(dtype, bytes);
-        let offsets = wide.offsets.map(|halves| {
-            let count = halves.len() / 2;
-            let floats = GgmlDType::F16.from_data(halves.into()).dequantize(count)?;
-            floats.as_slice::<f32>().map(<[f32]>::to_vec)
-        });
-        Ok(Self {
+        Self {
             weights: wide.dtype.from_data(wide.bytes),
-            offsets: offsets.transpose()?,
+            offsets: wide.offsets,
             rows,
-        })
+        }
     }
 
     fn apply(&self, input: &Input) -> candle_core::Result<Vec<f32>> {
         let m = input.scales.len();
         let mut halves = vec![f16::ZERO; m * self.rows];
         let shape = (m, input.cols, self.rows);
-        self.weights.matmul_t_f16(shape, &input.halves, &mut halves)?;
+        self.weights
+            .matmul_t_f16(shape, &input.halves, &mut halves)?;
         let mut out = vec![0.0; halves.len()];
         halves.convert_to_f32_slice(&mut out);
         let blocks = input.sums.len() / m;
@@ -228,7 +237,10 @@ pub(super) fn vector(file: &mut Gguf, name: &str, len: usize) -> Result<Vec<f32>
         )));
     }
     let (floats, _) = raw.bytes.as_chunks::<4>();
-    Ok(floats.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
+    Ok(floats
+        .iter()
+        .map(|&bytes| f32::from_le_bytes(bytes))
+        .collect())
 }
 
 /// Reads a vector if it is there.
@@ -271,13 +283,14 @@ mod tests {
     fn noise(dtype: GgmlDType) -> (Matrix, Matrix, Vec<f32>) {
         let tensor = Noise(9).quantized(ROWS, COLS, dtype);
         let plain = tensor.dequantize(&candle_core::Device::Cpu);
-        let plain = plain.and_then(|t| t.flatten_all()?.to_vec1()).expect("it is plain data");
+        let plain = plain
+            .and_then(|t| t.flatten_all()?.to_vec1())
+            .expect("it is plain data");
         let bytes = tensor.data().expect("it lies in memory").into_owned();
         let raw = |bytes| RawTensor { dtype, bytes };
         let cut = Matrix::new(raw(bytes.clone()), ROWS, COLS, 16);
         let whole = Matrix::new(raw(bytes), ROWS, COLS, ROWS);
-        let sound = "the shape suits the type";
-        (cut.expect(sound), whole.expect(sound), plain)
+        (cut, whole, plain)
     }
 
     fn product(matrix: &Matrix, x: &[f32]) -> Vec<f32> {
@@ -311,15 +324,18 @@ mod tests {
     fn products_and_rows_are_those_of_the_dequantized_weights() {
         for dtype in TYPES {
             let (cut, whole, plain) = noise(dtype);
-            for size in [1e-6, 1.0, 1e9] {
-                let x: Vec<f32> = Noise(6).floats(COLS).iter().map(|x| x * size).collect();
-                for out in [product(&cut, &x), logits(&whole, &x)] {
-                    for (out, plain) in out.iter().zip(plain.chunks(COLS)) {
-                        // Components are quantized to 8 bits, with independent errors.
-                        let exact = dot(&x, plain);
-                        let apart = (out - exact).abs() / size;
-                        assert!(apart < 0.3, "{dtype:?}: {out} and {exact}");
-                    }
+            let x = Noise(6).floats(COLS);
+            let sized = |size: f32| x.iter().map(|x| x * size).collect::<Vec<_>>();
+            for (size, out) in [
+                (1.0, logits(&whole, &x)),
+                (1e-6, product(&cut, &sized(1e-6))),
+                (1.0, product(&cut, &x)),
+                (1e9, product(&cut, &sized(1e9))),
+            ] {
+                for (out, plain) in out.iter().zip(plain.chunks(COLS)) {
+                    // Components are quantized to 8 bits, with independent errors.
+                    let (out, exact) = (out / size, dot(&x, plain));
+                    assert!((out - exact).abs() < 0.3, "{dtype:?}: {out} and {exact}");
                 }
             }
             let mut row = vec![0.0; COLS];

@@ -19,7 +19,9 @@ fn logits_in_chunks(decoder: &Decoder, tokens: &[u32], chunk: usize) -> Vec<f32>
             kv: &mut kv,
             wants_logits: true,
         }];
-        let logits = decoder.step(&mut parts, &mut work).expect("the step is sound");
+        let logits = decoder
+            .step(&mut parts, &mut work)
+            .expect("the step is sound");
         last = logits.to_vec();
     }
     last
@@ -44,7 +46,10 @@ fn logits_do_not_depend_on_who_else_is_in_the_step() {
     for architecture in ARCHITECTURES {
         let decoder = Tiny::new(architecture).load().decoder;
         let prompts: Vec<_> = (1..6).map(|i| prompt(i, 9 * i as usize)).collect();
-        let mut kvs: Vec<_> = prompts.iter().map(|_| KvCache::new(decoder.kv_shape())).collect();
+        let mut kvs: Vec<_> = prompts
+            .iter()
+            .map(|_| KvCache::new(decoder.kv_shape()))
+            .collect();
         let mut parts: Vec<_> = kvs
             .iter_mut()
             .zip(&prompts)
@@ -60,7 +65,9 @@ fn logits_do_not_depend_on_who_else_is_in_the_step() {
             })
             .collect();
         let mut work = Work::default();
-        let together = decoder.step(&mut parts, &mut work).expect("the step is sound");
+        let together = decoder
+            .step(&mut parts, &mut work)
+            .expect("the step is sound");
         let asked = prompts.iter().enumerate().filter(|(i, _)| *i != 2);
         let rows = together.chunks_exact(decoder.vocab());
         assert_eq!(rows.len(), 4);
@@ -84,7 +91,10 @@ fn a_copied_prefix_goes_on_like_the_original() {
             kv,
             wants_logits: true,
         }];
-        decoder.step(&mut parts, &mut work).map(<[f32]>::to_vec).expect("the step is sound")
+        decoder
+            .step(&mut parts, &mut work)
+            .map(<[f32]>::to_vec)
+            .expect("the step is sound")
     };
     let whole = step(&mut kv, &tokens);
     let mut copy = kv.prefix(40);
@@ -104,32 +114,4 @@ fn a_window_hides_what_is_far_back() {
     let original = logits_in_chunks(&decoder, &tokens, 40);
     assert!(changed(39 - 15) == original, "beyond the windows");
     assert!(changed(39 - 14) != original, "at the edge of the windows");
-}
-
-#[test]
-fn tmp_speed() {
-    for name in ["SmolLM2-135M-Instruct.Q4_1.gguf", "gemma-3-270m-q4_k_m.gguf"] {
-        let t = std::time::Instant::now();
-        let mut file = Gguf::open(format!("/tmp/models/{name}").as_ref()).expect("opens");
-        let config = ModelConfig::read(&file).expect("config");
-        let decoder = Decoder::load(&mut file, config).expect("loads");
-        drop(file);
-        let load = t.elapsed();
-        let rss = std::fs::read_to_string("/proc/self/status").expect("s");
-        let rss: Vec<_> = rss.lines().filter(|l| l.starts_with("VmRSS") || l.starts_with("VmHWM")).collect();
-        let (mut kv, mut work) = (KvCache::new(decoder.kv_shape()), Work::default());
-        kv.reserve(1024);
-        let tokens: Vec<u32> = (0..128).map(|i| 1000 + i * 7).collect();
-        let t = std::time::Instant::now();
-        for c in tokens.chunks(16) {
-            decoder.step(&mut [Part { tokens: c, kv: &mut kv, wants_logits: false }], &mut work).expect("s");
-        }
-        let pre = 128.0 / t.elapsed().as_secs_f64();
-        let t = std::time::Instant::now();
-        for i in 0..32 {
-            decoder.step(&mut [Part { tokens: &tokens[i..i + 1], kv: &mut kv, wants_logits: true }], &mut work).expect("s");
-        }
-        let dec = 32.0 / t.elapsed().as_secs_f64();
-        eprint!("{name}: load {load:?} {rss:?} prefill {pre:.1} decode {dec:.1}\n");
-    }
 }

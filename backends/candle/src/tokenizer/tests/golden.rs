@@ -78,6 +78,10 @@ fn gguf_in(folder: &Path) -> Option<PathBuf> {
         })
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test has no configuration file"
+)]
 fn models_dir() -> PathBuf {
     let set = |name: &str| std::env::var_os(name).map(PathBuf::from);
     set("KWAAINET_TEST_MODELS")

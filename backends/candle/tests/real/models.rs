@@ -6,11 +6,15 @@ use std::sync::Arc;
 use kwaainet_candle::{CandleBackend, CandleConfig, EngineLimits, Files, Library, LibraryEntry};
 use kwaainet_core::{ModelId, SystemClock};
 
-pub const SMOLLM2: &str = "smollm2-135m-instruct";
-pub const GEMMA3: &str = "gemma3-270m";
-pub const MINILM: &str = "all-minilm-l6-v2";
+pub(crate) const SMOLLM2: &str = "smollm2-135m-instruct";
+pub(crate) const GEMMA3: &str = "gemma3-270m";
+pub(crate) const MINILM: &str = "all-minilm-l6-v2";
 
 /// `KWAAINET_TEST_MODELS`, else the cache that all nodes of this user share.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test has no configuration file"
+)]
 fn cache() -> PathBuf {
     let var = |name| std::env::var_os(name).map(PathBuf::from);
     var("KWAAINET_TEST_MODELS")
@@ -52,7 +56,7 @@ impl Library for Fixed {
 }
 
 /// An engine with these models.
-pub fn backend(names: &[&str]) -> Arc<CandleBackend> {
+pub(crate) fn backend(names: &[&str]) -> Arc<CandleBackend> {
     let entries = names.iter().map(|name| LibraryEntry {
         id: ModelId::from(*name),
         files: files(name),

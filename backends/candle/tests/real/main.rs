@@ -1,0 +1,5 @@
+//! The engine with the real models that the catalogue names.
+
+mod conformance;
+mod golden;
+mod models;
