@@ -16,6 +16,10 @@ use kwaainet_core::{
 use kwaainet_http::{HttpBackend, HttpConfig};
 
 /// Serves until the test ends, and gives the base URL.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it lives as long as its test's runtime"
+)]
 pub(crate) async fn serve(router: Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
     let listener = listener.expect("the loopback interface has a free port");

@@ -101,6 +101,7 @@ async fn what_a_killed_process_left_is_swept() {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "its handle is awaited")]
 async fn two_pulls_at_once_fetch_once() {
     let content = vec![3; 300_000];
     let server = Server::start(Reply::Whole(content.clone())).await;

@@ -36,6 +36,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    #[expect(clippy::disallowed_methods, reason = "the server holds its handle")]
     pub(crate) async fn start(reply: Reply) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0")
             .await
