@@ -58,7 +58,7 @@ pub struct CompletionRequest {
     #[serde(default)]
     #[schema(minimum = -2, maximum = 2)]
     pub presence_penalty: Option<f64>,
-    /// Extension: divides the logits of tokens that came; 1 is off.
+    /// Extension: divides the logits of tokens in the prompt or the answer; 1 is off.
     #[serde(default)]
     #[schema(exclusive_minimum = 0, maximum = 10)]
     pub repetition_penalty: Option<f64>,

@@ -13,8 +13,7 @@ pub struct ErrorBody {
 pub struct ErrorObject {
     /// One sentence for a person.
     pub message: String,
-    /// `invalid_request_error`, `authentication_error`, `permission_error`, `rate_limit_error` or
-    /// `server_error`.
+    /// `invalid_request_error`, `requests` (too many of them) or `server_error`.
     #[serde(rename = "type")]
     pub kind: String,
     /// The request's field that is at fault.

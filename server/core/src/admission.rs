@@ -164,9 +164,10 @@ impl Admission {
         Ok(Admitted { job, meter })
     }
 
-    /// From now on nobody new is let in; whoever is in may finish.
+    /// From now on nobody is let in, also of those who wait; whoever has a slot may finish.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
+        self.slots.close();
     }
 
     /// Whether the node is shutting down.

@@ -168,6 +168,14 @@ pub enum BackendError {
         /// The request's field that is too long.
         param: &'static str,
     },
+    /// The input is so long that it is not even tokenized.
+    #[error("the input is longer than {bytes_max} bytes, far more than the model's context")]
+    InputTooLong {
+        /// The request's field that is too long.
+        param: &'static str,
+        /// What is read at most.
+        bytes_max: usize,
+    },
     /// This backend or model cannot do what a field asks for.
     #[error("{reason}")]
     Unsupported {
@@ -218,7 +226,10 @@ impl BackendError {
             | Self::Upstream { .. }
             | Self::Timeout { .. }
             | Self::Internal(_) => true,
-            Self::ContextOverflow { .. } | Self::Unsupported { .. } | Self::Invalid { .. } => false,
+            Self::ContextOverflow { .. }
+            | Self::InputTooLong { .. }
+            | Self::Unsupported { .. }
+            | Self::Invalid { .. } => false,
         }
     }
 }

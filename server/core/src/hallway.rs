@@ -3,9 +3,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use futures_util::stream::{self, SelectAll, StreamExt};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use crate::{
     Admission, AdmissionError, Admitted, Backend, BackendError, BackendId, EmbedRequest,
@@ -18,7 +20,11 @@ pub struct Hallway {
     admission: Admission,
     backends: HashMap<BackendId, Arc<dyn Backend>>,
     snapshot: watch::Receiver<Arc<Snapshot>>,
+    questions: Semaphore,
 }
+
+/// Questions that are answered at once. Few, since jobs need the same threads to be read.
+const QUESTIONS_MAX: usize = 8;
 
 /// Why a job did not run to its end.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -49,6 +55,7 @@ impl Hallway {
             admission,
             backends,
             snapshot,
+            questions: Semaphore::new(QUESTIONS_MAX),
         }
     }
 
@@ -63,17 +70,31 @@ impl Hallway {
     }
 
     /// The first backend that has this model, for questions that are no job: what a text's tokens
-    /// are.
+    /// are. The permit is held until the answer is there.
     ///
     /// # Errors
-    /// When none has it.
-    pub fn serving(&self, model: &ModelId) -> Result<Arc<dyn Backend>, RouteError> {
-        self.snapshot()
+    /// When none has it, when too many ask at once, or when the node is shutting down.
+    pub fn question(
+        &self,
+        _principal: &Principal,
+        model: &ModelId,
+    ) -> Result<(Arc<dyn Backend>, SemaphorePermit<'_>), JobError> {
+        let snapshot = self.snapshot();
+        let backend = snapshot
             .candidates
             .iter()
-            .filter(|candidate| candidate.model.id == *model)
+            .filter(|candidate| candidate.model.id == *model && candidate.unavailable.is_none())
             .find_map(|candidate| self.backends.get(&candidate.backend).map(Arc::clone))
-            .ok_or_else(|| RouteError::ModelNotFound(model.clone()))
+            .ok_or_else(|| RouteError::ModelNotFound(model.clone()))?;
+        if self.admission.is_draining() {
+            return Err(AdmissionError::Draining.into());
+        }
+        let retry_after = Duration::from_secs(1);
+        let permit = self
+            .questions
+            .try_acquire()
+            .map_err(|_| AdmissionError::Overloaded { retry_after })?;
+        Ok((backend, permit))
     }
 
     /// Runs a generation.
@@ -88,7 +109,7 @@ impl Hallway {
         principal: Principal,
         job: Job,
     ) -> Result<MeteredStream, JobError> {
-        let mut admitted = self.admission.admit(principal, job).await?;
+        let mut admitted = self.admit(principal, job).await?;
         match self.start(&mut admitted).await {
             Ok(events) => Ok(MeteredStream::new(events, admitted.meter)),
             Err(error) => {
@@ -106,7 +127,7 @@ impl Hallway {
     /// # Panics
     /// When the job is not an embedding: the caller made it.
     pub async fn embed(&self, principal: Principal, job: Job) -> Result<Embeddings, JobError> {
-        let mut admitted = self.admission.admit(principal, job).await?;
+        let mut admitted = self.admit(principal, job).await?;
         let result = self.start_embed(&mut admitted).await;
         match &result {
             Ok(embeddings) => {
@@ -121,6 +142,12 @@ impl Hallway {
         result
     }
 
+    /// A job that has no route is told so at the door: it takes no place and leaves no receipt.
+    async fn admit(&self, principal: Principal, job: Job) -> Result<Admitted, JobError> {
+        plan(&job, &self.snapshot())?;
+        Ok(self.admission.admit(principal, job).await?)
+    }
+
     async fn start(&self, admitted: &mut Admitted) -> Result<EventStream, JobError> {
         let Work::Generate { prompts, params } = &admitted.job.work else {
             unreachable!("the door sends generations here");
@@ -128,16 +155,15 @@ impl Hallway {
         let mut last = None;
         for backend in self.route(&admitted.job)? {
             admitted.meter.served_by(backend.id());
-            let mut parts = Vec::with_capacity(prompts.len());
-            for prompt in prompts {
-                let request = GenerateRequest {
+            // All at once: none may wait for another's answer, and the first refusal ends all.
+            let parts = prompts.iter().map(|prompt| {
+                backend.generate(GenerateRequest {
                     model: admitted.job.model.clone(),
                     prompt: prompt.clone(),
                     params: params.clone(),
-                };
-                parts.push(backend.generate(request).await);
-            }
-            match parts.into_iter().collect::<Result<Vec<_>, _>>() {
+                })
+            });
+            match try_join_all(parts).await {
                 Ok(parts) => return Ok(join(parts, u32::from(params.n))),
                 Err(error) => last = Some(next_or_fail(error)?),
             }

@@ -140,7 +140,8 @@ pub struct Sampling {
     pub frequency_penalty: f32,
     /// Subtracted once for a token that was generated.
     pub presence_penalty: f32,
-    /// Divides (or multiplies, below zero) the logit of a token that was generated; 1 is off.
+    /// Divides (or multiplies, below zero) the logit of a token that is in the prompt or was
+    /// generated; 1 is off.
     pub repetition_penalty: f32,
     /// Added to the logits of these token ids.
     pub logit_bias: Vec<(u32, f32)>,

@@ -41,7 +41,7 @@ pub enum Outcome {
     Done,
     /// With an error.
     Error,
-    /// The caller left before the end.
+    /// Broken off: the caller left before the end, or the node was stopped.
     Cancelled,
 }
 

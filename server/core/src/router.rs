@@ -63,8 +63,8 @@ pub enum RouteError {
     },
 }
 
-/// Chooses the backends for a job: those that serve its model and can do what it asks, loaded
-/// ones first, otherwise in the snapshot's order.
+/// Chooses the backends for a job: those that serve its model and can do what it asks, in the
+/// snapshot's order.
 ///
 /// # Errors
 /// When nobody is left.
@@ -86,7 +86,7 @@ pub fn plan(job: &Job, snapshot: &Snapshot) -> Result<Route, RouteError> {
         let model = job.model.clone();
         return Err(RouteError::WrongKind { model, verb });
     }
-    let (mut able, unable): (Vec<_>, Vec<_>) = serving
+    let (able, unable): (Vec<_>, Vec<_>) = serving
         .into_iter()
         .partition(|candidate| candidate.unavailable.is_none());
     let dropped = unable
@@ -100,7 +100,6 @@ pub fn plan(job: &Job, snapshot: &Snapshot) -> Result<Route, RouteError> {
         let model = job.model.clone();
         return Err(RouteError::Unavailable { model, dropped });
     }
-    able.sort_by_key(|candidate| !candidate.model.loaded);
     let backends = able.into_iter().map(|c| c.backend.clone()).collect();
     Ok(Route { backends, dropped })
 }
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn loaded_first_then_in_order_and_the_rest_is_explained() {
+    fn the_order_is_kept_and_the_rest_is_explained() {
         let mut down = candidate("down", "m", ModelKind::Generate, true);
         down.unavailable = Some("it burns".into());
         let snapshot = Snapshot {
@@ -149,7 +148,7 @@ mod tests {
             ],
         };
         let route = plan(&job("m"), &snapshot).expect("there is a route");
-        assert_eq!(route.backends, ["upstream".into(), "cold".into()]);
+        assert_eq!(route.backends, ["cold".into(), "upstream".into()]);
         assert_eq!(route.dropped.len(), 1);
         assert_eq!(route.dropped[0].reason, "it burns");
     }

@@ -186,7 +186,7 @@ impl Default for Limits {
         Self {
             slots: 16,
             waiting: 240,
-            per_key: 256,
+            per_key: 200,
             wait_s: 120,
             body_bytes: 8 << 20,
             connections: 1024,

@@ -26,7 +26,8 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::from_fn_with_state;
 use kwaainet_core::{Clock, Hallway, is_loopback_origin};
 use kwaainet_store::Store;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -51,6 +52,10 @@ pub struct App {
     pub not_ready: watch::Receiver<Option<String>>,
     /// Bytes of a request body.
     pub body_bytes_max: usize,
+    /// Kibibytes of bodies that are read and parsed at once, whoever sends them.
+    pub body_budget: Semaphore,
+    /// Cancelled when running jobs have to end now; their clients are told.
+    pub cut: CancellationToken,
 }
 
 /// All routes over this state.
@@ -73,6 +78,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(embeddings::create))
         .routes(routes!(models::list))
         .routes(routes!(models::show))
+        .routes(routes!(models::show_owned))
         .routes(routes!(tokenize::tokenize))
         .routes(routes!(tokenize::detokenize))
         .routes(routes!(health::healthz))

@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 
 use crate::metrics::Metrics;
 
-/// Receipts that may wait to be written. Each running or waiting job holds one place.
-pub(crate) const CAPACITY: usize = 8_192;
+/// Receipts that may wait to be written, besides one place for each running or waiting job.
+pub(crate) const BACKLOG: usize = 8_192;
 const BATCH_MAX: usize = 256;
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
@@ -27,7 +27,7 @@ pub(crate) async fn run(store: Store, metrics: Metrics, mut inbox: mpsc::Receive
             tracing::info!(
                 job = %receipt.job,
                 principal = %receipt.principal,
-                model = %receipt.model,
+                model = ?receipt.model,
                 outcome = receipt.outcome.as_str(),
                 prompt_tokens = receipt.usage.prompt_tokens,
                 completion_tokens = receipt.usage.completion_tokens,

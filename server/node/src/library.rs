@@ -10,12 +10,15 @@ use kwaainet_models::{Cache, Catalogue, Entry, EntryKind};
 
 use crate::config::Config;
 
-/// A name that is neither in the catalogue nor a file.
+/// A model that cannot be meant.
 #[derive(Debug, thiserror::Error)]
-#[error("'{name}' is neither a file nor a model in the catalogue, which has: {known}")]
-pub(crate) struct UnknownModel {
-    name: String,
-    known: String,
+pub(crate) enum BadModel {
+    /// Neither in the catalogue nor a file.
+    #[error("'{name}' is neither a file nor a model in the catalogue, which has: {known}")]
+    Unknown { name: String, known: String },
+    /// Models are called as their files, and two files have one name.
+    #[error("two model files are called '{name}'; rename one, or list them in a catalogue")]
+    SameName { name: ModelId },
 }
 
 /// What the node can load.
@@ -47,7 +50,7 @@ impl NodeLibrary {
     ///
     /// # Errors
     /// For the first that is neither.
-    pub(crate) fn want(&mut self, names: &[String]) -> Result<Vec<Wanted>, UnknownModel> {
+    pub(crate) fn want(&mut self, names: &[String]) -> Result<Vec<Wanted>, BadModel> {
         if names.is_empty() {
             let default = ModelId::new(self.catalogue.default_model().name());
             return Ok(vec![Wanted::Entry(default)]);
@@ -55,20 +58,26 @@ impl NodeLibrary {
         names.iter().map(|name| self.want_one(name)).collect()
     }
 
-    fn want_one(&mut self, name: &str) -> Result<Wanted, UnknownModel> {
+    fn want_one(&mut self, name: &str) -> Result<Wanted, BadModel> {
         if self.catalogue.get(name).is_some() {
             return Ok(Wanted::Entry(ModelId::new(name)));
         }
         let path = Path::new(name);
         let Some(entry) = path.exists().then(|| file_entry(path)).flatten() else {
             let known: Vec<_> = self.catalogue.iter().map(Entry::name).collect();
-            return Err(UnknownModel {
+            return Err(BadModel::Unknown {
                 name: name.to_owned(),
                 known: known.join(", "),
             });
         };
         let id = entry.id.clone();
-        self.files.retain(|file| file.id != id);
+        if self
+            .files
+            .iter()
+            .any(|file| file.id == id && file.files != entry.files)
+        {
+            return Err(BadModel::SameName { name: id });
+        }
         self.files.push(entry);
         Ok(Wanted::File(id))
     }

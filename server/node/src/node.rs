@@ -11,7 +11,7 @@ use kwaainet_candle::CandleBackend;
 use kwaainet_core::{Admission, AdmissionLimits, Backend, Clock, Hallway};
 use kwaainet_store::{Store, StoreError};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -106,7 +106,7 @@ impl Assembled {
         let tasks = TaskTracker::new();
         let metrics = Metrics::new(parts.engine.clone());
 
-        let (receipts, inbox) = mpsc::channel(ledger::CAPACITY);
+        let (receipts, inbox) = mpsc::channel(limits.slots + limits.waiting + ledger::BACKLOG);
         tasks.spawn(ledger::run(parts.store.clone(), metrics.clone(), inbox));
         let admission = Admission::new(
             AdmissionLimits {
@@ -133,6 +133,8 @@ impl Assembled {
             metrics,
             not_ready: parts.not_ready,
             body_bytes_max: limits.body_bytes,
+            body_budget: Semaphore::new(BODIES_AT_ONCE * limits.body_bytes.div_ceil(1 << 10)),
+            cut: CancellationToken::new(),
         });
         Self {
             router: door::router(Arc::clone(&app)),
@@ -159,6 +161,8 @@ impl Assembled {
     }
 }
 
+/// So many bodies of the largest size are read at once; any number of small ones.
+const BODIES_AT_ONCE: usize = 8;
 /// How often recorded values are folded into the histograms.
 const UPKEEP_PERIOD: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -196,8 +200,11 @@ impl Node {
             listener,
             assembled.router.clone(),
             limits.connections,
-            stop.clone(),
-            limits.drain(),
+            server::Ending {
+                stop: stop.clone(),
+                cut: assembled.app.cut.clone(),
+                drain: limits.drain(),
+            },
         ));
         Ok(Self {
             address,

@@ -2,6 +2,7 @@
 
 mod stall;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,18 +25,31 @@ const STALL_MAX: Duration = Duration::from_secs(60);
 /// Pause after a failed accept, which is mostly a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until told to stop, then waits for the requests under way, but not longer than `drain`.
+/// How long clients may take to hear that their jobs were cut.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How serving ends.
+pub(crate) struct Ending {
+    /// Cancelled when the node has to stop.
+    pub(crate) stop: CancellationToken,
+    /// To be cancelled when running jobs have to end now.
+    pub(crate) cut: CancellationToken,
+    /// How long requests under way may take until then.
+    pub(crate) drain: Duration,
+}
+
+/// Serves until told to stop, then waits for the requests under way, but not for ever.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     connections_max: usize,
-    stop: CancellationToken,
-    drain: Duration,
+    ending: Ending,
 ) {
+    let Ending { stop, cut, drain } = ending;
     let tasks = TaskTracker::new();
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(connections_max));
-    let cut = CancellationToken::new();
+    let hang_up = CancellationToken::new();
     loop {
         // Waiting for room before accepting leaves further clients in the kernel's queue.
         let place = tokio::select! {
@@ -52,7 +66,7 @@ pub(crate) async fn serve(
         };
         let connection = connection(stream, router.clone());
         let connection = graceful.watch(connection);
-        let cut = cut.clone();
+        let hang_up = hang_up.clone();
         tasks.spawn(async move {
             tokio::select! {
                 // An error here is the client's: it left, or it does not speak HTTP.
@@ -61,23 +75,23 @@ pub(crate) async fn serve(
                         tracing::debug!(%error, "connection ended");
                     }
                 }
-                () = cut.cancelled() => {}
+                () = hang_up.cancelled() => {}
             }
             drop(place);
         });
     }
     drop(listener);
     tasks.close();
-    if tokio::time::timeout(drain, graceful.shutdown())
-        .await
-        .is_err()
-    {
+    let mut finished = pin!(graceful.shutdown());
+    if tokio::time::timeout(drain, &mut finished).await.is_err() {
         tracing::warn!(
             "requests are still running after {} s and are cut",
             drain.as_secs()
         );
+        cut.cancel();
+        drop(tokio::time::timeout(FAREWELL, finished).await);
     }
-    cut.cancel();
+    hang_up.cancel();
     tasks.wait().await;
 }
 

@@ -1,10 +1,14 @@
 //! `kwaainet serve`.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
-use kwaainet_core::{Clock, ModelId, SystemClock};
+use futures_util::future::join_all;
+use kwaainet_core::{Clock, ModelId, ModelKind, SystemClock};
+use kwaainet_http::HttpBackend;
 use kwaainet_store::Store;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -16,6 +20,8 @@ use crate::terminal::{self, PullProgress};
 use crate::wiring::{self, LocalEngine};
 use crate::{VERSION, telemetry};
 
+/// How long readiness waits for the upstreams' lists of models.
+const DISCOVERY_MAX: Duration = Duration::from_secs(5);
 /// What a shell expects of a program that a second signal ended.
 const INTERRUPTED: u8 = 130;
 
@@ -27,9 +33,6 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
     let _lock = DataDirLock::take(&config.data_dir)?;
     let local = LocalEngine::new(&config, environment, Arc::clone(&clock))?;
     let upstreams = wiring::upstreams(&config, environment)?;
-    for upstream in &upstreams {
-        upstream.refresh().await;
-    }
     let store = Store::open(&config.database()).await?;
 
     let (readiness, not_ready) = watch::channel(Some("models are loading".to_owned()));
@@ -44,22 +47,22 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
     .await?;
     tracing::info!(version = VERSION, address = %node.address(), "listening");
 
+    // The door is open meanwhile: what is already there answers.
+    let outcome = tokio::select! {
+        first = prepare(&local, &upstreams, clock.as_ref()) => first.map(Some),
+        () = signals.next() => Ok(None),
+    };
     let background = TaskTracker::new();
     let discoveries: Vec<_> = upstreams
         .into_iter()
         .map(|upstream| background.spawn(wiring::discover(upstream)))
         .collect();
-
-    // The door is open meanwhile: other models and upstreams answer.
-    let outcome = tokio::select! {
-        first = prepare(&local, clock.as_ref()) => first.map(Some),
-        () = signals.next() => Ok(None),
-    };
     let ended = match outcome {
         Ok(Some(first)) => {
             node.refresh().await;
             readiness.send_replace(None);
-            terminal::line(greeting(&node, &first));
+            let keys_exist = node.app().store.keys_exist().await?;
+            terminal::line(greeting(&node, &first, keys_exist));
             signals.next().await;
             Ok(())
         }
@@ -82,8 +85,23 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
     }
 }
 
-/// Pulls and loads what the owner wants from the start; gives the first model's name.
-async fn prepare(local: &LocalEngine, clock: &dyn Clock) -> anyhow::Result<ModelId> {
+/// Pulls and loads what the owner wants from the start, and asks the upstreams what they have;
+/// gives the first model's name.
+async fn prepare(
+    local: &LocalEngine,
+    upstreams: &[Arc<HttpBackend>],
+    clock: &dyn Clock,
+) -> anyhow::Result<ModelId> {
+    let asking = join_all(upstreams.iter().map(|upstream| upstream.refresh()));
+    let (_, prepared) = tokio::join!(
+        // One that does not answer is asked again later; nobody waits for it.
+        tokio::time::timeout(DISCOVERY_MAX, asking),
+        prepare_models(local, clock)
+    );
+    prepared
+}
+
+async fn prepare_models(local: &LocalEngine, clock: &dyn Clock) -> anyhow::Result<ModelId> {
     let mut first = None;
     for wanted in &local.wanted {
         let came = clock.monotonic();
@@ -96,13 +114,18 @@ async fn prepare(local: &LocalEngine, clock: &dyn Clock) -> anyhow::Result<Model
 }
 
 /// The lines that a person needs first: where, and one request that works as it stands.
-fn greeting(node: &Node, model: &ModelId) -> String {
-    let address = node.address();
+fn greeting(node: &Node, model: &ModelId, keys_exist: bool) -> String {
+    let address = reachable(node.address());
+    let key = if keys_exist {
+        " -H 'Authorization: Bearer YOUR_KEY'"
+    } else {
+        ""
+    };
     let snapshot = node.app().hallway.snapshot();
     let embeds = snapshot
         .candidates
         .iter()
-        .any(|c| c.model.id == *model && c.model.kind == kwaainet_core::ModelKind::Embed);
+        .any(|c| c.model.id == *model && c.model.kind == ModelKind::Embed);
     let (path, body) = if embeds {
         ("embeddings", r#""input": "Hello""#.to_owned())
     } else {
@@ -114,9 +137,17 @@ fn greeting(node: &Node, model: &ModelId) -> String {
     };
     format!(
         "KwaaiNet {VERSION} is ready on http://{address} (API page: http://{address}/docs/). \
-         Try:\n\ncurl http://{address}/v1/{path} -H 'Content-Type: application/json' -d \
+         Try:\n\ncurl http://{address}/v1/{path}{key} -H 'Content-Type: application/json' -d \
          '{{\"model\": \"{model}\", {body}}}'\n"
     )
+}
+
+/// An address that a client on this machine can use.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    address
 }
 
 /// Whatever asks the process to end.

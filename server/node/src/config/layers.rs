@@ -378,7 +378,7 @@ mod tests {
             "{described}"
         );
         assert!(described.contains("slots = 3  # environment KWAAINET_LIMITS_SLOTS"));
-        assert!(described.contains("per_key = 256\n"), "{described}");
+        assert!(described.contains("per_key = 200\n"), "{described}");
     }
 
     use super::super::Limits;

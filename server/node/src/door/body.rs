@@ -7,15 +7,21 @@ use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
+use kwaainet_core::AdmissionError;
 use serde::de::DeserializeOwned;
+use tokio::sync::SemaphorePermit;
 
 use super::{ApiError, App};
 
 /// A request body that was read whole and understood.
 pub(crate) struct ApiJson<T>(pub(crate) T);
 
+/// When to come again if too many bodies are read at once.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// How long a client may take from one piece of a body to the next.
 const PIECE_MAX: Duration = Duration::from_secs(30);
+/// And for all of it.
+const BODY_MAX: Duration = Duration::from_secs(120);
 /// A body that is too large is read on and thrown away up to here, since a client that is still
 /// writing would see its connection break instead of the answer.
 const DISCARD_BYTES_MAX: usize = 128 << 20;
@@ -27,9 +33,43 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for ApiJson<T> {
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         require_json(&parts.headers)?;
-        let bytes = read(&parts.headers, body, app.body_bytes_max).await?;
-        parse(&bytes).map(Self)
+        let max = app.body_bytes_max;
+        let _place = place(app, declared(&parts.headers).unwrap_or(max).min(max)).await?;
+        let reading = read(&parts.headers, body, max);
+        let bytes = tokio::time::timeout(BODY_MAX, reading).await;
+        parse(&bytes.map_err(|_| too_slow())??).map(Self)
     }
+}
+
+/// Room for a body of this size among those that are read and parsed at once.
+async fn place(app: &App, bytes: usize) -> Result<SemaphorePermit<'_>, ApiError> {
+    let kibibytes = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
+    let place = app.body_budget.acquire_many(kibibytes);
+    let full = || {
+        ApiError::from(AdmissionError::Overloaded {
+            retry_after: RETRY_AFTER,
+        })
+    };
+    let place = tokio::time::timeout(PIECE_MAX, place).await;
+    place.map_err(|_| full())?.map_err(|_| full())
+}
+
+fn declared(headers: &HeaderMap) -> Option<usize> {
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
+fn too_slow() -> ApiError {
+    let message = "the request body did not come in time";
+    ApiError::bad_request(
+        StatusCode::REQUEST_TIMEOUT,
+        Some("request_timeout"),
+        message,
+    )
 }
 
 fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
@@ -51,22 +91,12 @@ fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 async fn read(headers: &HeaderMap, mut body: Body, max: usize) -> Result<Vec<u8>, ApiError> {
-    let declared = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok())
-        .unwrap_or(0);
+    let declared = declared(headers).unwrap_or(0);
     let mut bytes = Vec::with_capacity(declared.min(max));
     let mut fits = declared <= max;
     while fits {
         let piece = tokio::time::timeout(PIECE_MAX, body.frame()).await;
-        let piece = piece.map_err(|_| {
-            let message = "the request body did not come in time";
-            ApiError::bad_request(
-                StatusCode::REQUEST_TIMEOUT,
-                Some("request_timeout"),
-                message,
-            )
-        })?;
+        let piece = piece.map_err(|_| too_slow())?;
         match piece {
             None => return Ok(bytes),
             Some(Err(_)) => {

@@ -55,10 +55,10 @@ pub(crate) async fn create(
                 choices: asked.choices,
                 logprobs: asked.logprobs,
             };
-            Ok(stream::respond(events, chunks))
+            Ok(stream::respond(&app, events, chunks))
         }
         None => {
-            let (choices, usage) = stream::collect(events, asked.choices as usize).await?;
+            let (choices, usage) = stream::collect(&app, events, asked.choices as usize).await?;
             Ok(Json(head.completion(choices, usage, asked.logprobs)).into_response())
         }
     }

@@ -52,9 +52,9 @@ pub(crate) async fn create(
     };
     let events = app.hallway.generate(principal, asked.job).await?;
     if asked.stream.is_some() {
-        return Ok(stream::respond(events, chunks));
+        return Ok(stream::respond(&app, events, chunks));
     }
-    let (collected, usage) = stream::collect(events, asked.choices).await?;
+    let (collected, usage) = stream::collect(&app, events, asked.choices).await?;
     let choices = (0_u32..).zip(collected).map(|(index, choice)| {
         let delta = Delta {
             choice: index,

@@ -13,8 +13,7 @@ use kwaainet_openapi::{
 use serde_json::Value;
 
 use super::body::ApiJson;
-use super::params;
-use super::{ApiError, App};
+use super::{ApiError, App, params, unsupported};
 
 /// OpenAI's limit.
 const INPUTS_MAX: usize = 2_048;
@@ -33,6 +32,7 @@ pub(crate) async fn create(
     Extension(principal): Extension<Principal>,
     ApiJson(request): ApiJson<EmbeddingRequest>,
 ) -> Result<Json<EmbeddingList>, ApiError> {
+    unsupported::check_embedding(&request.other)?;
     let model = params::model(request.model)?;
     let inputs = inputs(request.input)?;
     let dimensions = params::integer(request.dimensions, "dimensions", (1, i64::from(u32::MAX)))?;

@@ -211,7 +211,8 @@ impl From<BackendError> for ApiError {
         let message = error.to_string();
         match error {
             BackendError::ModelNotFound(_) => model_not_found(message),
-            BackendError::ContextOverflow { param, .. } => {
+            BackendError::ContextOverflow { param, .. }
+            | BackendError::InputTooLong { param, .. } => {
                 Self::invalid(param, "context_length_exceeded", message)
             }
             BackendError::Unsupported { param, .. } => {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use kwaainet_core::{Candidate, ModelId, ModelKind, RouteError};
 use kwaainet_openapi::{Model, ModelList};
 
@@ -44,14 +46,44 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<ModelList> {
 )]
 pub(crate) async fn show(
     State(app): State<Arc<App>>,
-    Path(model): Path<String>,
+    path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Model>, ApiError> {
+    let Path(model) = path.map_err(|_| not_text())?;
+    find(&app, &model)
+}
+
+/// Shows one model whose name has a slash.
+#[utoipa::path(
+    get,
+    path = "/v1/models/{owner}/{name}",
+    tag = "models",
+    operation_id = "retrieveOwnedModel",
+    params(
+        ("owner" = String, Path, description = "The name up to the slash."),
+        ("name" = String, Path, description = "The name after it."),
+    ),
+    responses((status = 200, description = "The model.", body = Model))
+)]
+pub(crate) async fn show_owned(
+    State(app): State<Arc<App>>,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<Json<Model>, ApiError> {
+    let Path((owner, name)) = path.map_err(|_| not_text())?;
+    find(&app, &format!("{owner}/{name}"))
+}
+
+fn not_text() -> ApiError {
+    let message = "the model's name in the URL is not UTF-8";
+    ApiError::bad_request(StatusCode::BAD_REQUEST, Some("invalid_value"), message)
+}
+
+fn find(app: &App, model: &str) -> Result<Json<Model>, ApiError> {
     let snapshot = app.hallway.snapshot();
     let found = snapshot
         .candidates
         .iter()
         .find(|candidate| candidate.model.id.as_str() == model);
-    let missing = || RouteError::ModelNotFound(ModelId::new(model.as_str()));
+    let missing = || RouteError::ModelNotFound(ModelId::new(model));
     Ok(found.map(wire).map(Json).ok_or_else(missing)?)
 }
 

@@ -149,10 +149,12 @@ pub(crate) fn streaming(
             message,
         ));
     }
-    if options.other.get("include_obfuscation") == Some(&Value::Bool(true)) {
-        let message = "This node does not pad its chunks.";
-        let param = "stream_options.include_obfuscation";
-        return Err(ApiError::invalid(param, "unsupported_parameter", message));
+    for option in ["include_obfuscation", "continuous_usage_stats"] {
+        if options.other.get(option) == Some(&Value::Bool(true)) {
+            let param = format!("stream_options.{option}");
+            let message = format!("Unsupported parameter: '{param}' is not supported.");
+            return Err(ApiError::invalid(param, "unsupported_parameter", message));
+        }
     }
     Ok(Some(IncludeUsage(options.include_usage.unwrap_or(false))))
 }

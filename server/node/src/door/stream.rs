@@ -6,11 +6,12 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream::{self, Stream, StreamExt};
-use kwaainet_core::{Delta, Event, FinishReason, MeteredStream, Usage};
+use futures_util::stream::{self, StreamExt};
+use kwaainet_core::{AdmissionError, Delta, Event, FinishReason, MeteredStream, Usage};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
-use super::ApiError;
+use super::{ApiError, App};
 
 /// Silence after which a comment is sent, so that proxies do not give up.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -34,14 +35,18 @@ pub(crate) trait Chunks: Send + 'static {
 }
 
 /// Sends the events as they come; an error is the last event.
-pub(crate) fn respond<C: Chunks>(events: MeteredStream, mut chunks: C) -> Response {
+pub(crate) fn respond<C: Chunks>(app: &App, events: MeteredStream, mut chunks: C) -> Response {
+    let cut = app.cut.clone();
     let start: Vec<_> = chunks.start().iter().map(data).collect();
-    let live = stream::unfold(Some((events, chunks)), |state| async {
-        let (mut events, mut chunks) = state?;
-        let event = events.next().await?;
-        let (frames, ended) = frames(event, &mut chunks);
-        let rest = (!ended).then_some((events, chunks));
-        Some((stream::iter(frames), rest))
+    let live = stream::unfold(Some((events, chunks)), move |state| {
+        let cut = cut.clone();
+        async move {
+            let (mut events, mut chunks) = state?;
+            let event = next(&mut events, &cut).await?;
+            let (frames, ended) = frames(event, &mut chunks);
+            let rest = (!ended).then_some((events, chunks));
+            Some((stream::iter(frames), rest))
+        }
     });
     let body = stream::iter(start).chain(live.flatten());
     let mut response = Sse::new(body.map(Ok::<_, Infallible>))
@@ -57,10 +62,7 @@ pub(crate) fn respond<C: Chunks>(events: MeteredStream, mut chunks: C) -> Respon
 
 type Frame = axum::response::sse::Event;
 
-fn frames<C: Chunks>(
-    event: Result<Event, kwaainet_core::BackendError>,
-    chunks: &mut C,
-) -> (Vec<Frame>, bool) {
+fn frames<C: Chunks>(event: Result<Event, ApiError>, chunks: &mut C) -> (Vec<Frame>, bool) {
     match event {
         Ok(Event::Started { .. }) => (Vec::new(), false),
         Ok(Event::Delta(delta)) => (chunks.delta(delta).iter().map(data).collect(), false),
@@ -73,7 +75,6 @@ fn frames<C: Chunks>(
             (frames, true)
         }
         Err(error) => {
-            let error = ApiError::from(error);
             error.record();
             (vec![data(&error.body())], true)
         }
@@ -93,15 +94,26 @@ pub(crate) struct Collected {
     pub(crate) reason: Option<FinishReason>,
 }
 
+/// The next event, or the end that the node has to put to it.
+async fn next(
+    events: &mut MeteredStream,
+    cut: &CancellationToken,
+) -> Option<Result<Event, ApiError>> {
+    tokio::select! {
+        event = events.next() => event.map(|event| event.map_err(ApiError::from)),
+        () = cut.cancelled() => Some(Err(AdmissionError::Draining.into())),
+    }
+}
+
 /// Waits for the end and gives each choice whole.
 pub(crate) async fn collect(
-    events: impl Stream<Item = Result<Event, kwaainet_core::BackendError>> + Unpin,
+    app: &App,
+    mut events: MeteredStream,
     choices: usize,
 ) -> Result<(Vec<Collected>, Usage), ApiError> {
     let mut collected: Vec<Collected> = Vec::new();
     collected.resize_with(choices, Collected::default);
-    let mut events = events;
-    while let Some(event) = events.next().await {
+    while let Some(event) = next(&mut events, &app.cut).await {
         match event? {
             Event::Started { .. } => {}
             Event::Delta(delta) => {

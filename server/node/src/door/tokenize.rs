@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
-use kwaainet_core::Tokenized;
+use axum::{Extension, Json};
+use kwaainet_core::{Principal, Tokenized};
 use kwaainet_openapi::{DetokenizeRequest, Detokenized, TokenizeRequest, Tokens};
 
 use super::body::ApiJson;
-use super::{ApiError, App, chat, params};
+use super::{ApiError, App, chat, params, unsupported};
 
 /// Gives the token ids of a text or a conversation.
 #[utoipa::path(
@@ -21,8 +21,10 @@ use super::{ApiError, App, chat, params};
 )]
 pub(crate) async fn tokenize(
     State(app): State<Arc<App>>,
+    Extension(principal): Extension<Principal>,
     ApiJson(request): ApiJson<TokenizeRequest>,
 ) -> Result<Json<Tokens>, ApiError> {
+    unsupported::check_tokenize(&request.other)?;
     let model = params::model(request.model)?;
     let text = match (request.prompt, request.messages) {
         (Some(text), None) => Tokenized::Text {
@@ -36,7 +38,7 @@ pub(crate) async fn tokenize(
             return Err(ApiError::invalid("prompt", "invalid_value", message));
         }
     };
-    let backend = app.hallway.serving(&model)?;
+    let (backend, _permit) = app.hallway.question(&principal, &model)?;
     let tokens = backend.tokenize(model, text).await?;
     Ok(Json(Tokens {
         count: tokens.ids.len() as u32,
@@ -56,11 +58,12 @@ pub(crate) async fn tokenize(
 )]
 pub(crate) async fn detokenize(
     State(app): State<Arc<App>>,
+    Extension(principal): Extension<Principal>,
     ApiJson(request): ApiJson<DetokenizeRequest>,
 ) -> Result<Json<Detokenized>, ApiError> {
     let model = params::model(request.model)?;
     let ids = params::required(request.tokens, "tokens")?;
-    let backend = app.hallway.serving(&model)?;
+    let (backend, _permit) = app.hallway.question(&principal, &model)?;
     let prompt = backend.detokenize(model, ids).await?;
     Ok(Json(Detokenized { prompt }))
 }

@@ -12,6 +12,7 @@ type Refusal = (&'static str, &'static [Neutral]);
 
 enum Neutral {
     False,
+    True,
     Zero,
     One,
     Empty,
@@ -22,11 +23,13 @@ enum Neutral {
     TextOnly,
 }
 
-use Neutral::{Empty, False, One, Text, TextFormat, TextOnly, Zero};
+use Neutral::{Empty, False, One, Text, TextFormat, TextOnly, True, Zero};
 
 /// What no generating endpoint can do.
 const GENERATE: &[Refusal] = &[
+    ("allowed_token_ids", &[]),
     ("background", &[False]),
+    ("bad_words", &[Empty]),
     ("chat_template", &[]),
     ("chat_template_kwargs", &[Empty]),
     ("continue_final_message", &[False]),
@@ -38,16 +41,21 @@ const GENERATE: &[Refusal] = &[
     ("guided_json", &[]),
     ("guided_regex", &[]),
     ("ignore_eos", &[False]),
+    ("include_stop_str_in_output", &[False]),
     ("json_schema", &[]),
     ("length_penalty", &[One]),
     ("logits_processors", &[Empty]),
     ("min_tokens", &[Zero]),
     ("mirostat", &[Zero]),
+    ("n_predict", &[]),
     ("prompt_logprobs", &[]),
+    ("repeat_penalty", &[One]),
+    ("response_format", &[TextFormat]),
     ("service_tier", &[Text("auto"), Text("default")]),
     ("stop_token_ids", &[Empty]),
     ("structured_outputs", &[]),
     ("tfs_z", &[One]),
+    ("truncate_prompt_tokens", &[]),
     ("typical_p", &[One]),
     ("use_beam_search", &[False]),
     ("xtc_probability", &[Zero]),
@@ -55,6 +63,7 @@ const GENERATE: &[Refusal] = &[
 
 const CHAT: &[Refusal] = &[
     ("audio", &[]),
+    ("echo", &[False]),
     ("function_call", &[Text("none")]),
     ("functions", &[Empty]),
     ("metadata", &[Empty]),
@@ -62,7 +71,6 @@ const CHAT: &[Refusal] = &[
     ("parallel_tool_calls", &[]),
     ("prediction", &[]),
     ("reasoning_effort", &[Text("none")]),
-    ("response_format", &[TextFormat]),
     ("store", &[False]),
     ("tool_choice", &[Text("none")]),
     ("tools", &[Empty]),
@@ -74,6 +82,22 @@ const COMPLETION: &[Refusal] = &[
     ("best_of", &[One]),
     ("echo", &[False]),
     ("suffix", &[Empty]),
+];
+
+const EMBEDDING: &[Refusal] = &[
+    ("input_type", &[]),
+    ("normalize", &[True]),
+    ("truncate", &[]),
+    ("truncate_prompt_tokens", &[]),
+];
+
+const TOKENIZE: &[Refusal] = &[
+    ("add_generation_prompt", &[True]),
+    ("chat_template", &[]),
+    ("chat_template_kwargs", &[Empty]),
+    ("continue_final_message", &[False]),
+    ("return_token_strs", &[False]),
+    ("tools", &[Empty]),
 ];
 
 const MESSAGE: &[Refusal] = &[
@@ -95,6 +119,16 @@ pub(crate) fn check_chat(other: &Other) -> Result<(), ApiError> {
 pub(crate) fn check_completion(other: &Other) -> Result<(), ApiError> {
     check(other, COMPLETION, "")?;
     check(other, GENERATE, "")
+}
+
+/// Refuses what `/v1/embeddings` cannot honour.
+pub(crate) fn check_embedding(other: &Other) -> Result<(), ApiError> {
+    check(other, EMBEDDING, "")
+}
+
+/// Refuses what `/v1/tokenize` cannot honour.
+pub(crate) fn check_tokenize(other: &Other) -> Result<(), ApiError> {
+    check(other, TOKENIZE, "")
 }
 
 /// Refuses what a message cannot carry; `at` is the message's own path.
@@ -121,6 +155,7 @@ impl Neutral {
     fn allows(&self, value: &Value) -> bool {
         match self {
             False => *value == Value::Bool(false),
+            True => *value == Value::Bool(true),
             Zero => value.as_f64() == Some(0.0),
             One => value.as_f64() == Some(1.0),
             Empty => match value {

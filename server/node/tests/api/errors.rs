@@ -215,8 +215,13 @@ async fn models_are_found_or_not() {
     assert_eq!(node.post("/v1/tokenize", body).await.error(), not_found);
     let body = json!({"model": EMBEDDER, "messages": [{"role": "user", "content": "x"}]});
     assert_eq!(node.post(CHAT, body).await.error().0, 400);
-    let counts = node.settled().await;
-    assert_eq!(counts[0], 0);
+    assert_eq!(
+        node.settled().await,
+        [0, 0, 0],
+        "what has no route takes no place"
+    );
+    assert_eq!(node.get("/v1/models/some/thing").await.error(), not_found);
+    assert_eq!(node.get("/v1/models/%FF").await.error().0, 400);
 }
 
 #[tokio::test]
@@ -327,6 +332,10 @@ async fn tokens_are_counted_and_turned_back() {
     let text = node.post("/v1/detokenize", body).await.json();
     assert_eq!(text["prompt"], "one two three");
     for (path, body) in [
+        (
+            "/v1/tokenize",
+            json!({"model": MODEL, "prompt": "x", "add_generation_prompt": false}),
+        ),
         ("/v1/tokenize", json!({"model": MODEL})),
         (
             "/v1/tokenize",

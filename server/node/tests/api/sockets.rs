@@ -108,7 +108,11 @@ async fn a_job_that_takes_too_long_is_cut_when_the_node_stops() {
         .expect("it connects");
     client.write_all(&chat(true)).await.expect("it is sent");
     until("the job runs", || script.counts().tokens > 1).await;
-    node.shutdown().await;
+    let mut answer = String::new();
+    let (_, read) = tokio::join!(node.shutdown(), client.read_to_string(&mut answer));
+    read.expect("it is text");
+    assert!(answer.contains("the node is shutting down"), "{answer}");
+    assert!(!answer.contains("[DONE]"));
     assert_eq!(script.counts().alive, 0);
 }
 
