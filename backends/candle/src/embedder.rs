@@ -15,6 +15,9 @@ use serde::de::DeserializeOwned;
 use crate::ModelError;
 use crate::tokenizer::from_tokenizer_json;
 
+/// Of one text. No context is as long, and the tokenizer takes many times a text's memory.
+const TEXT_BYTES_MAX: usize = 1 << 20;
+
 /// A model that embeds.
 pub(crate) struct Embedder {
     model: BertModel,
@@ -85,7 +88,7 @@ impl Embedder {
     /// Token ids of an input, checked to fit.
     ///
     /// # Errors
-    /// For empty and over-long inputs and for ids outside the vocabulary.
+    /// For empty and over-long inputs, those above 1 MiB before they are tokenized, and for ids outside the vocabulary.
     pub(crate) fn prepare(&self, input: EmbedInput) -> Result<Vec<u32>, BackendError> {
         let ids = match input {
             EmbedInput::Text(text) => self.encode(&text, true)?,
@@ -157,7 +160,7 @@ impl Embedder {
     /// Token ids of a text.
     ///
     /// # Errors
-    /// When the tokenizer refuses it.
+    /// Above 1 MiB, and when the tokenizer refuses it.
     pub(crate) fn tokenize(
         &self,
         text: &str,
@@ -186,6 +189,7 @@ impl Embedder {
     }
 
     fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, BackendError> {
+        check_length(text)?;
         self.tokenizer
             .encode(text, add_special)
             .map(|encoding| encoding.get_ids().to_vec())
@@ -209,6 +213,16 @@ fn invalid(reason: String) -> BackendError {
         param: "input",
         reason,
     }
+}
+
+fn check_length(text: &str) -> Result<(), BackendError> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(BackendError::InputTooLong {
+            param: "input",
+            bytes_max: TEXT_BYTES_MAX,
+        });
+    }
+    Ok(())
 }
 
 /// What candle's loader would take at its word.
@@ -300,6 +314,18 @@ mod tests {
             "type_vocab_size": 2, "initializer_range": 0.02, "layer_norm_eps": 1e-12,
             "pad_token_id": 0}}"#
         )
+    }
+
+    #[test]
+    fn over_long_texts_are_refused_by_their_length_alone() {
+        let text = "x".repeat(TEXT_BYTES_MAX + 1);
+        assert_eq!(check_length(&text[1..]), Ok(()));
+        let refused = check_length(&text);
+        let too_long = BackendError::InputTooLong {
+            param: "input",
+            bytes_max: 1 << 20,
+        };
+        assert_eq!(refused, Err(too_long));
     }
 
     #[test]

@@ -41,6 +41,7 @@ pub(crate) struct Engine {
     queue: SyncSender<Ticket>,
     /// One for each request that may be inside.
     places: Arc<Semaphore>,
+    requests_max: usize,
     gauges: Arc<Gauges>,
     /// Set to end the thread, and by the thread when it ends by itself.
     stop: Arc<AtomicBool>,
@@ -106,6 +107,7 @@ impl Engine {
         Ok(Self {
             queue,
             places: Arc::new(Semaphore::new(requests_max)),
+            requests_max,
             gauges,
             stop,
             thread: Some(thread),
@@ -152,6 +154,11 @@ impl Engine {
     /// What it does now.
     pub(crate) fn stats(&self) -> EngineStats {
         self.gauges.read()
+    }
+
+    /// Whether no request is inside, from its submission to the end of its last choice.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.places.available_permits() == self.requests_max
     }
 
     /// Whether it still computes; it never does again once it has broken down.

@@ -14,7 +14,7 @@ use crate::backend::{EngineLimits, EngineStats};
 use crate::engine::{Engine, Model, Request};
 use crate::gguf::{Gguf, ModelConfig};
 use crate::graph::Decoder;
-use crate::tokenizer::{TextError, TextModel};
+use crate::tokenizer::{TEXT_BYTES_MAX, TextError, TextModel};
 
 /// Choices of one prompt; the published API has the same bound.
 const CHOICES_MAX: u16 = 128;
@@ -72,6 +72,10 @@ impl Generator {
 
     pub(crate) fn stats(&self) -> EngineStats {
         self.engine.stats()
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.engine.is_idle()
     }
 
     pub(crate) fn is_alive(&self) -> bool {
@@ -262,7 +266,16 @@ fn refusal(error: TextError, param: &'static str) -> BackendError {
         },
         TextError::Template(reason) => invalid(param, reason),
         TextError::Text(_) => invalid(param, error.to_string()),
-        _ => BackendError::Internal(error.to_string()),
+        TextError::TooLong => BackendError::InputTooLong {
+            param,
+            bytes_max: TEXT_BYTES_MAX,
+        },
+        // Another model may well have a template that works; this one needs its owner.
+        TextError::BadTemplate(_) => BackendError::Unsupported {
+            param: "messages",
+            reason: error.to_string(),
+        },
+        TextError::Vocabulary(_) => BackendError::Internal(error.to_string()),
     }
 }
 
@@ -289,4 +302,24 @@ fn nothing_to_do(request: &Request) -> EventStream {
 /// The standard library keys each hasher with fresh randomness of the system.
 fn random_seed() -> u64 {
     RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_text_is_the_callers_to_know() {
+        let too_long = BackendError::InputTooLong {
+            param: "prompt",
+            bytes_max: 4 << 20,
+        };
+        assert_eq!(refusal(TextError::TooLong, "prompt"), too_long);
+        let broken = refusal(TextError::BadTemplate("syntax error".into()), "messages");
+        let BackendError::Unsupported { param, reason } = broken else {
+            panic!("{broken:?}");
+        };
+        assert_eq!(param, "messages");
+        assert!(reason.contains("template") && reason.contains("syntax error"));
+    }
 }

@@ -105,7 +105,7 @@ impl Gguf {
         }
         match last {
             Some((end, tensor)) if end > len => Err(ModelError::CutShort {
-                tensor: tensor.into(),
+                tensor: header::short(tensor).into(),
                 end,
                 len,
             }),
@@ -130,7 +130,8 @@ fn size(entry: &TensorEntry, dtype: GgmlDType) -> Option<u64> {
 
 fn impossible(name: &str, entry: &TensorEntry) -> ModelError {
     ModelError::Malformed(format!(
-        "the tensor '{name}' has the impossible shape {:?}",
+        "the tensor '{}' has the impossible shape {:?}",
+        header::short(name),
         entry.dims
     ))
 }

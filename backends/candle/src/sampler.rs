@@ -31,10 +31,18 @@ impl Sampler {
         }
     }
 
-    /// The token for `position`, given the tokens generated before it. Logits that are not a number
-    /// count as impossible. At least one logit is needed; without any, the answer is 0.
-    pub(crate) fn sample(&mut self, logits: &[f32], generated: &[u32], position: u64) -> u32 {
-        let adjusted = self.adjusted(logits, generated);
+    /// The token for `position`, given the prompt and the tokens generated before it. The
+    /// repetition penalty counts both, the frequency and the presence penalty only what was
+    /// generated. Logits that are not a number count as impossible. At least one logit is needed;
+    /// without any, the answer is 0.
+    pub(crate) fn sample(
+        &mut self,
+        logits: &[f32],
+        prompt: &[u32],
+        generated: &[u32],
+        position: u64,
+    ) -> u32 {
+        let adjusted = self.adjusted(logits, prompt, generated);
         let logits = adjusted.as_deref().unwrap_or(logits);
         if self.sampling.temperature > 0.0 {
             let uniform = philox::uniform(self.seed, position, self.choice);
@@ -45,12 +53,11 @@ impl Sampler {
     }
 
     /// The logits after bias and penalties, if there are any.
-    fn adjusted(&self, logits: &[f32], generated: &[u32]) -> Option<Vec<f32>> {
+    fn adjusted(&self, logits: &[f32], prompt: &[u32], generated: &[u32]) -> Option<Vec<f32>> {
         let sampling = &self.sampling;
-        let penalizes = sampling.frequency_penalty != 0.0
-            || sampling.presence_penalty != 0.0
-            || sampling.repetition_penalty != 1.0;
-        if sampling.logit_bias.is_empty() && !penalizes {
+        let repeats = sampling.repetition_penalty != 1.0;
+        let counts = sampling.frequency_penalty != 0.0 || sampling.presence_penalty != 0.0;
+        if sampling.logit_bias.is_empty() && !repeats && !counts {
             return None;
         }
         let mut adjusted = logits.to_vec();
@@ -59,27 +66,44 @@ impl Sampler {
                 *logit += bias;
             }
         }
-        if penalizes {
-            let mut generated = generated.to_vec();
-            generated.sort_unstable();
-            for same in generated.chunk_by(|a, b| a == b) {
-                if let Some(logit) = adjusted.get_mut(same[0] as usize) {
-                    *logit = penalized(*logit, same.len(), sampling);
-                }
-            }
+        if repeats {
+            let tokens = prompt.iter().chain(generated);
+            penalize_repeated(&mut adjusted, tokens, sampling.repetition_penalty);
+        }
+        if counts {
+            penalize_counted(&mut adjusted, generated, sampling);
         }
         Some(adjusted)
     }
 }
 
-/// The logit of a token that was generated `count` times.
-fn penalized(logit: f32, count: usize, sampling: &Sampling) -> f32 {
-    let repeated = if logit > 0.0 {
-        logit / sampling.repetition_penalty
-    } else {
-        logit * sampling.repetition_penalty
-    };
-    repeated - sampling.frequency_penalty * count as f32 - sampling.presence_penalty
+/// Makes each of these tokens less likely, once however often it occurs.
+fn penalize_repeated<'t>(logits: &mut [f32], tokens: impl Iterator<Item = &'t u32>, penalty: f32) {
+    let mut seen = vec![false; logits.len()];
+    for id in tokens.map(|id| *id as usize) {
+        let (Some(logit), Some(seen)) = (logits.get_mut(id), seen.get_mut(id)) else {
+            continue;
+        };
+        if !std::mem::replace(seen, true) {
+            *logit = if *logit > 0.0 {
+                *logit / penalty
+            } else {
+                *logit * penalty
+            };
+        }
+    }
+}
+
+/// The frequency penalty for each occurrence and the presence penalty once.
+fn penalize_counted(logits: &mut [f32], generated: &[u32], sampling: &Sampling) {
+    let mut generated = generated.to_vec();
+    generated.sort_unstable();
+    for same in generated.chunk_by(|a, b| a == b) {
+        if let Some(logit) = logits.get_mut(same[0] as usize) {
+            *logit =
+                *logit - sampling.frequency_penalty * same.len() as f32 - sampling.presence_penalty;
+        }
+    }
 }
 
 /// The token on which a number from 0 to 1 falls.

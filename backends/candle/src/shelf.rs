@@ -5,6 +5,7 @@
 //! that a bad file is not read again for every request.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -45,6 +46,13 @@ impl Loaded {
         match self {
             Self::Generator(generator) => generator.stats(),
             Self::Embedder(_) => EngineStats::default(),
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        match self {
+            Self::Generator(generator) => generator.is_idle(),
+            Self::Embedder(_) => true,
         }
     }
 
@@ -125,12 +133,11 @@ impl Shelf {
         let shelf = Arc::clone(self);
         // A task of its own: it goes on when this request is dropped.
         let load = spawn_blocking(move || {
-            let answer = shelf.load(&entry);
+            let answer = shelf.load(&entry, Loaded::read);
             drop(guard);
             answer
         });
-        load.await
-            .unwrap_or_else(|_| Err(ModelError::Fault("the loader broke down".into())))
+        load.await.unwrap_or_else(|_| Err(broke_off()))
     }
 
     /// The model if it is in memory.
@@ -140,13 +147,19 @@ impl Shelf {
     }
 
     /// A model whose engine broke down a moment ago. The next request after that loads it anew.
+    /// May take as long as its memory takes to be freed.
     pub(crate) fn broken(&self) -> Option<ModelId> {
         let now = self.clock.monotonic();
-        let mut books = self.books();
-        books.sweep(now);
-        let mut failed = books.failed.iter();
-        let broken = failed.find(|(_, f)| f.error == ModelError::BrokeDown && f.is_fresh(now));
-        broken.map(|(id, _)| id.clone())
+        let (dead, broken) = {
+            let mut books = self.books();
+            let dead = books.sweep(now);
+            let mut failed = books.failed.iter();
+            let broken = failed.find(|(_, f)| f.error == ModelError::BrokeDown && f.is_fresh(now));
+            (dead, broken.map(|(id, _)| id.clone()))
+        };
+        // Takes a while, but nobody waits for the books meanwhile.
+        drop(dead);
+        broken
     }
 
     /// The sums over all models.
@@ -173,26 +186,29 @@ impl Shelf {
     /// What is known without loading: the model, or a failure that is still fresh.
     fn known(&self, id: &ModelId) -> Option<Result<Arc<Loaded>, ModelError>> {
         let now = self.clock.monotonic();
-        let mut books = self.books();
-        books.sweep(now);
-        books.uses += 1;
-        let use_now = books.uses;
-        if let Some(slot) = books.loaded.get_mut(id) {
-            slot.last_use = use_now;
-            return Some(Ok(Arc::clone(&slot.model)));
+        let (dead, known) = {
+            let mut books = self.books();
+            (books.sweep(now), books.known(id, now))
+        };
+        if !dead.is_empty() {
+            // Joining an engine and freeing its memory would hold up an async thread.
+            spawn_blocking(move || drop(dead));
         }
-        if books.closed {
-            return Some(Err(ModelError::Fault("the engine is shut down".into())));
-        }
-        let failure = books.failed.get(id)?;
-        failure.is_fresh(now).then(|| Err(failure.error.clone()))
+        known
     }
 
-    fn load(&self, entry: &LibraryEntry) -> Result<Arc<Loaded>, ModelError> {
+    fn load(
+        &self,
+        entry: &LibraryEntry,
+        read: impl FnOnce(&LibraryEntry, &EngineLimits) -> Result<Loaded, ModelError>,
+    ) -> Result<Arc<Loaded>, ModelError> {
         let evicted = self.books().make_room(self.loaded_max)?;
         drop(evicted);
         let start = self.clock.monotonic();
-        match Loaded::read(entry, &self.limits) {
+        // A file that makes the reading panic would do so again for every request.
+        let model = catch_unwind(AssertUnwindSafe(|| read(entry, &self.limits)))
+            .unwrap_or_else(|_| Err(broke_off()));
+        match model {
             Ok(model) => {
                 let took = self.clock.monotonic().saturating_sub(start);
                 tracing::info!(model = %entry.id, load_ms = took.as_millis() as u64, "loaded");
@@ -213,6 +229,19 @@ impl Shelf {
 }
 
 impl Books {
+    fn known(&mut self, id: &ModelId, now: Duration) -> Option<Result<Arc<Loaded>, ModelError>> {
+        self.uses += 1;
+        if let Some(slot) = self.loaded.get_mut(id) {
+            slot.last_use = self.uses;
+            return Some(Ok(Arc::clone(&slot.model)));
+        }
+        if self.closed {
+            return Some(Err(ModelError::Fault("the engine is shut down".into())));
+        }
+        let failure = self.failed.get(id)?;
+        failure.is_fresh(now).then(|| Err(failure.error.clone()))
+    }
+
     fn put(&mut self, id: ModelId, model: Loaded) -> Arc<Loaded> {
         let model = Arc::new(model);
         self.failed.remove(&id);
@@ -232,22 +261,24 @@ impl Books {
         self.failed.insert(id, Failure { error, at });
     }
 
-    /// Takes models off whose engines have broken down.
-    fn sweep(&mut self, now: Duration) {
+    /// Takes models off whose engines have broken down; they are to be dropped without the books.
+    fn sweep(&mut self, now: Duration) -> Vec<Slot> {
         let dead = self.loaded.extract_if(|_, slot| !slot.model.is_alive());
-        let dead: Vec<_> = dead.map(|(id, _)| id).collect();
-        for id in dead {
+        let (ids, dead): (Vec<_>, Vec<_>) = dead.unzip();
+        for id in ids {
             self.fail(id, ModelError::BrokeDown, now);
         }
+        dead
     }
 
     /// Takes models off until one more fits: the least recently used first, only idle ones.
     fn make_room(&mut self, limit: usize) -> Result<Vec<Slot>, ModelError> {
         let mut evicted = Vec::new();
         while self.loaded.len() >= limit {
-            let idle = self.loaded.iter().filter(|(_, slot)| slot.is_idle());
-            let oldest = idle.min_by_key(|(_, slot)| slot.last_use);
-            let id = oldest.map(|(id, _)| id.clone());
+            let slots = self.loaded.iter_mut();
+            let idle = slots.filter_map(|(id, slot)| slot.is_idle().then_some((slot.last_use, id)));
+            let oldest = idle.min_by_key(|(last_use, _)| *last_use);
+            let id = oldest.map(|(_, id)| id.clone());
             let slot = id.and_then(|id| self.loaded.remove(&id));
             evicted.push(slot.ok_or(ModelError::NoRoom { limit })?);
         }
@@ -262,11 +293,15 @@ impl Failure {
 }
 
 impl Slot {
-    /// Nobody holds it, and its engine has nothing to do.
-    fn is_idle(&self) -> bool {
-        let stats = self.model.stats();
-        Arc::strong_count(&self.model) == 1 && stats.running == 0 && stats.queued == 0
+    /// Nobody else holds it, and no request is inside its engine.
+    fn is_idle(&mut self) -> bool {
+        // Unlike the plain count, this also shows what the last holder did before letting go.
+        Arc::get_mut(&mut self.model).is_some_and(|model| model.is_idle())
     }
+}
+
+fn broke_off() -> ModelError {
+    ModelError::Fault("the loader broke down".into())
 }
 
 #[cfg(test)]

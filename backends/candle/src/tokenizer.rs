@@ -36,7 +36,10 @@ use unigram::Unigram;
 use vocab::{Spelling, Vocab, bad};
 
 /// Some million tokens. Bounds the memory of an encoding, the worst being a hundred bytes for each.
-const TEXT_BYTES_MAX: usize = 4 << 20;
+pub(crate) const TEXT_BYTES_MAX: usize = 4 << 20;
+/// Of a rendered conversation: what a template adds to thousands of messages of that length
+/// together, and the guards in them.
+const RENDERED_BYTES_MAX: usize = 2 * TEXT_BYTES_MAX;
 
 /// Why a text cannot be tokenized.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -53,6 +56,9 @@ pub(crate) enum TextError {
     /// The chat template cannot be used.
     #[error("the model's chat template cannot be used: {0}")]
     BadTemplate(String),
+    /// The text, or what the template makes of the messages, is longer than is read.
+    #[error("the text is too long to be tokenized")]
+    TooLong,
     /// The text itself cannot be tokenized.
     #[error("the text cannot be tokenized: {0}")]
     Text(String),
@@ -150,7 +156,7 @@ impl TextModel {
     /// control tokens that are spelled out in it read as such if `parse_special`.
     ///
     /// # Errors
-    /// [`TextError::Text`] above 4 MiB.
+    /// [`TextError::TooLong`] above 4 MiB.
     pub(crate) fn encode(
         &self,
         text: &str,
@@ -169,11 +175,12 @@ impl TextModel {
     ///
     /// # Errors
     /// [`TextError::NoTemplate`], [`TextError::BadTemplate`], or [`TextError::Template`] where the
-    /// template refuses the messages; [`TextError::Text`] above 4 MiB.
+    /// template refuses the messages; [`TextError::TooLong`] above 4 MiB.
     pub(crate) fn encode_chat(&self, messages: &[Message]) -> Result<Vec<u32>, TextError> {
         let template = self.chat.as_ref().map_err(Clone::clone)?;
-        check_length(messages.iter().map(|message| message.content.len()).sum())?;
-        let rendered = chat::render(messages, template, &self.specials, TEXT_BYTES_MAX)?;
+        let name = |message: &Message| message.name.as_ref().map_or(0, String::len);
+        check_length(messages.iter().map(|m| m.content.len() + name(m)).sum())?;
+        let rendered = chat::render(messages, template, &self.specials, RENDERED_BYTES_MAX)?;
         let mut out = Vec::new();
         let mut after_special = true;
         for part in rendered.parts(&self.specials) {
@@ -293,7 +300,7 @@ fn space_prefix(meta: Metadata<'_>, model: &str) -> Result<bool, TextError> {
 
 fn check_length(bytes: usize) -> Result<(), TextError> {
     if bytes > TEXT_BYTES_MAX {
-        return Err(TextError::Text("it is longer than 4 MiB".to_owned()));
+        return Err(TextError::TooLong);
     }
     Ok(())
 }

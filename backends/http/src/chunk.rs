@@ -21,8 +21,9 @@ pub(crate) struct Chunk {
 
 #[derive(Deserialize)]
 pub(crate) struct WireChoice {
+    /// The first, if it does not say.
     #[serde(default)]
-    pub(crate) index: u32,
+    pub(crate) index: Option<u32>,
     /// Of a chat.
     #[serde(default)]
     pub(crate) delta: Option<WireDelta>,
@@ -56,9 +57,9 @@ pub(crate) struct WireDelta {
 #[derive(Clone, Deserialize)]
 pub(crate) struct WireUsage {
     #[serde(default)]
-    pub(crate) prompt_tokens: u32,
+    pub(crate) prompt_tokens: Option<u32>,
     #[serde(default)]
-    pub(crate) completion_tokens: u32,
+    pub(crate) completion_tokens: Option<u32>,
     #[serde(default)]
     pub(crate) prompt_tokens_details: Option<WirePromptDetails>,
 }
@@ -70,14 +71,21 @@ pub(crate) struct WirePromptDetails {
 }
 
 impl WireUsage {
-    /// Never more cached tokens than tokens.
-    pub(crate) fn in_our_words(&self) -> Usage {
+    /// Some servers send a usage with nothing in it before the last one.
+    pub(crate) fn has_counts(&self) -> bool {
+        self.prompt_tokens.is_some() || self.completion_tokens.is_some()
+    }
+
+    /// Never more cached tokens than tokens. `counted` stands in for the answer's tokens if they
+    /// are not told.
+    pub(crate) fn in_our_words(&self, counted: u32) -> Usage {
+        let prompt_tokens = self.prompt_tokens.unwrap_or_default();
         let details = self.prompt_tokens_details.as_ref();
         let cached = details.and_then(|details| details.cached_tokens);
         Usage {
-            prompt_tokens: self.prompt_tokens,
-            cached_tokens: cached.unwrap_or_default().min(self.prompt_tokens),
-            completion_tokens: self.completion_tokens,
+            prompt_tokens,
+            cached_tokens: cached.unwrap_or_default().min(prompt_tokens),
+            completion_tokens: self.completion_tokens.unwrap_or(counted),
         }
     }
 }

@@ -32,7 +32,17 @@ enum WireInput<'a> {
 struct EmbedAnswer {
     data: Vec<WireVector>,
     #[serde(default)]
-    usage: WireUsage,
+    usage: Option<WireUsage>,
+}
+
+impl EmbedAnswer {
+    /// 0 if it does not say.
+    fn prompt_tokens(&self) -> u32 {
+        let usage = self.usage.as_ref();
+        usage
+            .and_then(|usage| usage.prompt_tokens)
+            .unwrap_or_default()
+    }
 }
 
 #[derive(Deserialize)]
@@ -41,10 +51,10 @@ struct WireVector {
     embedding: Vec<f32>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct WireUsage {
     #[serde(default)]
-    prompt_tokens: u32,
+    prompt_tokens: Option<u32>,
 }
 
 /// Asks the upstream for all vectors at once. `model` is the upstream's name.
@@ -72,7 +82,7 @@ pub(crate) async fn embed(
     let answer: EmbedAnswer =
         serde_json::from_slice(&body).map_err(|_| failed("its embeddings cannot be read"))?;
     Ok(Embeddings {
-        prompt_tokens: answer.usage.prompt_tokens,
+        prompt_tokens: answer.prompt_tokens(),
         vectors: in_order(answer.data, request)?,
     })
 }
@@ -170,6 +180,24 @@ mod tests {
         let data = vectors(&[(1, &[3.0, 4.0]), (0, &[0.6, 0.800_01])]);
         let ordered = in_order(data, &request(2, Some(2)));
         assert_eq!(ordered, Ok(vec![vec![0.6, 0.800_01], vec![0.6, 0.8]]));
+    }
+
+    #[test]
+    fn a_usage_that_says_nothing_is_tolerated() {
+        let tokens = |usage: &str| {
+            let answer = format!(r#"{{"data":[]{usage}}}"#);
+            let answer: EmbedAnswer = serde_json::from_str(&answer).expect("it can be read");
+            answer.prompt_tokens()
+        };
+        for nothing in [
+            "",
+            r#","usage":null"#,
+            r#","usage":{}"#,
+            r#","usage":{"prompt_tokens":null}"#,
+        ] {
+            assert_eq!(tokens(nothing), 0, "{nothing}");
+        }
+        assert_eq!(tokens(r#","usage":{"prompt_tokens":3}"#), 3);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use futures_util::stream;
 use kwaainet_core::{BackendError, Event, EventStream, GenerateRequest, Prompt};
 use reqwest::Response;
 use reqwest::header::CONTENT_TYPE;
+use tokio::time::{Instant, timeout_at};
 
 use crate::errors::Asked;
 use crate::request::GenerateBody;
@@ -18,7 +19,8 @@ use crate::sse::{SseParser, TooLong};
 use crate::translate::Translator;
 use crate::upstream::{Upstream, failed, within};
 
-/// When all choices are complete, how long to wait for the usage and the end of the stream.
+/// When all choices are complete, how long to wait for the usage and the end of the stream, from
+/// then on and whatever else comes.
 const END_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Sends the request and waits until the answer has its first words, so that an upstream that
@@ -97,19 +99,28 @@ impl Reading {
         }))
     }
 
-    /// The next event, if each piece of the answer comes within this time.
+    /// The next event, if the data of each event of the wire comes within this time. Comments, with
+    /// which servers keep connections open, are no data.
     async fn next(&mut self, wait_max: Duration) -> Result<Event, BackendError> {
+        // Once all choices are complete there is one event left, so this call sees it to its end.
+        let mut end = None;
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(event);
             }
-            let complete = self.translator.is_complete();
-            let step = if complete {
-                let rest = tokio::time::timeout(END_WAIT_MAX, self.step(END_WAIT_MAX)).await;
+            let step = if self.translator.is_complete() {
+                let end = *end.get_or_insert_with(|| Instant::now() + END_WAIT_MAX);
+                let rest = timeout_at(end, self.step()).await;
                 // The answer is whole. That its last line is missing is not the caller's problem.
-                rest.unwrap_or(Ok(Step::End)).unwrap_or(Step::End)
+                let rest = rest.unwrap_or(Ok(Step::End)).unwrap_or(Step::End);
+                // What is there at once never times out.
+                if Instant::now() < end {
+                    rest
+                } else {
+                    Step::End
+                }
             } else {
-                self.step(wait_max).await?
+                within(wait_max, "for the rest of its answer", self.step()).await??
             };
             match step {
                 Step::Data(data) => self.translator.take(&data, &mut self.ready)?,
@@ -118,12 +129,12 @@ impl Reading {
         }
     }
 
-    /// The data of the next event of the wire.
-    async fn step(&mut self, wait_max: Duration) -> Result<Step, BackendError> {
+    /// The data of the next event of the wire. The caller bounds the time.
+    async fn step(&mut self) -> Result<Step, BackendError> {
         loop {
             let mut data = self.parser.next_data().map_err(too_long)?;
             if data.is_none() {
-                match self.upstream.chunk(&mut self.response, wait_max).await? {
+                match self.upstream.chunk(&mut self.response).await? {
                     Some(bytes) => {
                         self.parser.feed(&bytes);
                         continue;

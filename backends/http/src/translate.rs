@@ -58,8 +58,8 @@ impl Translator {
         if chunk.error.is_some() || chunk.object.as_deref() == Some("error") {
             return Err(errors::from_stream(data, &self.asked));
         }
-        if chunk.usage.is_some() {
-            self.usage = chunk.usage;
+        if let Some(usage) = chunk.usage.filter(WireUsage::has_counts) {
+            self.usage = Some(usage);
         }
         for choice in chunk.choices.unwrap_or_default() {
             self.choice(choice, events)?;
@@ -78,7 +78,7 @@ impl Translator {
             return Err(failed("its stream ended before the answer was complete"));
         }
         Ok(Event::Done(match &self.usage {
-            Some(usage) => usage.in_our_words(),
+            Some(usage) => usage.in_our_words(self.counted),
             None => Usage {
                 completion_tokens: self.counted,
                 ..Usage::default()
@@ -91,7 +91,7 @@ impl Translator {
         choice: WireChoice,
         events: &mut VecDeque<Event>,
     ) -> Result<(), BackendError> {
-        let index = choice.index;
+        let index = choice.index.unwrap_or_default();
         if index as usize >= self.choices.len() {
             return Err(failed("it answered with a choice that was not asked for"));
         }
@@ -152,7 +152,7 @@ impl Translator {
         let thinks = thought.is_some_and(|text| !text.is_empty());
         let at_least = usize::from(thinks || !text.is_empty());
         Ok(Delta {
-            choice: choice.index,
+            choice: choice.index.unwrap_or_default(),
             tokens: logprobs.len().max(at_least) as u32,
             text,
             logprobs: match self.logprobs {
@@ -257,6 +257,27 @@ mod tests {
         assert_eq!(take(&mut stream, again), Ok(vec![]));
         let more = r#"{"choices":[{"text":"y","index":0}]}"#;
         assert!(take(&mut stream, more).is_err());
+    }
+
+    #[test]
+    fn nulls_are_no_counts_and_no_fault() {
+        let mut stream = translator(1, None);
+        let nulls = r#"{"choices":[{"index":null,"delta":{"content":"x"}}],"usage":{"prompt_tokens":null,"completion_tokens":null}}"#;
+        assert_eq!(take(&mut stream, nulls), Ok(vec![delta("x", 1)]));
+        let end = r#"{"choices":[{"index":null,"text":"","finish_reason":"stop"}],"usage":{}}"#;
+        assert_eq!(
+            take(&mut stream, end),
+            Ok(vec![finished(FinishReason::Stop)])
+        );
+        let mut usage = Usage {
+            completion_tokens: 1,
+            ..Usage::default()
+        };
+        assert_eq!(stream.done(), Ok(Event::Done(usage)));
+        let half = r#"{"usage":{"prompt_tokens":4,"completion_tokens":null}}"#;
+        assert_eq!(take(&mut stream, half), Ok(vec![]));
+        usage.prompt_tokens = 4;
+        assert_eq!(stream.done(), Ok(Event::Done(usage)));
     }
 
     #[test]

@@ -97,22 +97,25 @@ impl Upstream {
         bytes_max: usize,
     ) -> Result<Vec<u8>, BackendError> {
         let mut body = Vec::new();
-        while let Some(chunk) = self.chunk(&mut response, self.idle_timeout).await? {
+        loop {
+            let chunk = self.chunk(&mut response);
+            let chunk = within(self.idle_timeout, "for the rest of its answer", chunk).await??;
+            let Some(chunk) = chunk else {
+                return Ok(body);
+            };
             if body.len() + chunk.len() > bytes_max {
                 return Err(failed("its answer is too large"));
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(body)
     }
 
-    /// The next bytes of a body, or none at its end.
+    /// The next bytes of a body, or none at its end. The caller bounds the time.
     pub(crate) async fn chunk(
         &self,
         response: &mut Response,
-        wait_max: Duration,
     ) -> Result<Option<bytes::Bytes>, BackendError> {
-        let chunk = within(wait_max, "for the rest of its answer", response.chunk()).await?;
+        let chunk = response.chunk().await;
         chunk.map_err(|error| self.transport(error))
     }
 

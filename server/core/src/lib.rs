@@ -26,7 +26,7 @@ pub use backend::{
     Backend, BackendError, BackendReport, BoxFuture, EmbedRequest, Embeddings, EventStream,
     GenerateRequest, ModelFacts, ModelKind, Numerics, TextTokens, Tokenized,
 };
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ManualClock, SystemClock, civil_date};
 pub use event::{Delta, Event, FinishReason, TokenLogprob, TopLogprob, Usage};
 pub use hallway::{Hallway, JobError};
 pub use ids::{BackendId, JobId, KeyId, ModelId, PrincipalId, random_id};

@@ -77,9 +77,9 @@ impl Sequence {
 
     /// Draws the next token and says what it adds.
     pub(super) fn extend(&mut self, logits: &[f32], text: &TextModel) {
-        let generated = &self.tokens[self.job.prompt_len..];
+        let (prompt, generated) = self.tokens.split_at(self.job.prompt_len);
         let position = self.tokens.len() as u64;
-        let token = self.sampler.sample(logits, generated, position);
+        let token = self.sampler.sample(logits, prompt, generated, position);
         if text.is_end(token) {
             self.finished = Some(FinishReason::Stop);
             return;

@@ -23,6 +23,8 @@ const TEXT_MAX: u64 = 1 << 28;
 const DIMENSIONS_MAX: u32 = 4;
 const ALIGNMENT_DEFAULT: u64 = 32;
 const ALIGNMENT_MAX: u64 = 1 << 20;
+/// Of a name in a message.
+const NAME_CHARS_MAX: usize = 80;
 
 /// What the header says, not yet believed.
 pub(super) struct Header {
@@ -71,14 +73,18 @@ pub(super) fn read(file: impl Read, file_len: u64) -> Result<Header, ModelError>
         let name = source.string()?;
         let entry = source.tensor(&name)?;
         if tensors.insert(name.clone(), entry).is_some() {
-            return Err(malformed(format!("the tensor '{name}' is listed twice")));
+            return Err(malformed(format!(
+                "the tensor '{}' is listed twice",
+                short(&name)
+            )));
         }
     }
     let alignment = match metadata.get("general.alignment") {
         None => ALIGNMENT_DEFAULT,
         Some(value) => match value.to_u64() {
             Ok(bytes) if bytes.is_power_of_two() && bytes <= ALIGNMENT_MAX => bytes,
-            _ => return Err(malformed(format!("its alignment is {value:?}"))),
+            Ok(bytes) => return Err(malformed(format!("its alignment is {bytes}"))),
+            Err(_) => return Err(malformed("its alignment is no whole number".into())),
         },
     };
     Ok(Header {
@@ -86,6 +92,12 @@ pub(super) fn read(file: impl Read, file_len: u64) -> Result<Header, ModelError>
         tensors,
         data_start: source.at.next_multiple_of(alignment),
     })
+}
+
+/// As much of a name as a message can hold.
+pub(super) fn short(name: &str) -> &str {
+    let end = name.char_indices().nth(NAME_CHARS_MAX);
+    end.map_or(name, |(end, _)| &name[..end])
 }
 
 fn malformed(reason: String) -> ModelError {
@@ -125,7 +137,7 @@ impl<R: Read> Source<R> {
         }
         let kind = self.u32()?;
         if kind == ARRAY {
-            return Err(malformed(format!("the array '{key}' is nested")));
+            return Err(malformed(format!("the array '{}' is nested", short(key))));
         }
         let count = self.u64()?;
         // Every element takes at least a byte of file, so this also bounds memory by the file.
@@ -135,7 +147,8 @@ impl<R: Read> Source<R> {
         self.elements += count;
         if self.elements > ELEMENTS_MAX {
             return Err(malformed(format!(
-                "the array '{key}' has {count} elements, too many to be believed"
+                "the array '{}' has {count} elements, too many to be believed",
+                short(key)
             )));
         }
         let mut values = Vec::with_capacity(count as usize);
@@ -161,7 +174,8 @@ impl<R: Read> Source<R> {
             12 => Value::F64(f64::from_le_bytes(self.bytes()?)),
             _ => {
                 return Err(malformed(format!(
-                    "the value of '{key}' has the unknown type {kind}"
+                    "the value of '{}' has the unknown type {kind}",
+                    short(key)
                 )));
             }
         })
@@ -171,7 +185,8 @@ impl<R: Read> Source<R> {
         let rank = self.u32()?;
         if rank > DIMENSIONS_MAX {
             return Err(malformed(format!(
-                "the tensor '{name}' has {rank} dimensions"
+                "the tensor '{}' has {rank} dimensions",
+                short(name)
             )));
         }
         let mut dims = Vec::with_capacity(rank as usize);

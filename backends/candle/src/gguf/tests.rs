@@ -135,6 +135,34 @@ fn a_header_that_claims_too_much_is_refused_before_memory_is_taken() {
 }
 
 #[test]
+fn complaints_quote_no_more_than_a_line_of_the_file() {
+    // A header with no tensors and this one key.
+    let with_key = |key: &str, value: &[u8]| {
+        let mut bytes = b"GGUF\x03\0\0\0".to_vec();
+        bytes.extend(0_u64.to_le_bytes());
+        bytes.extend(1_u64.to_le_bytes());
+        bytes.extend((key.len() as u64).to_le_bytes());
+        bytes.extend(key.as_bytes());
+        bytes.extend(value);
+        complaint(&bytes)
+    };
+    let text = "x".repeat(5_000);
+    let value = [
+        &8_u32.to_le_bytes()[..],
+        &5_000_u64.to_le_bytes(),
+        text.as_bytes(),
+    ];
+    let complaint = with_key("general.alignment", &value.concat());
+    assert!(complaint.ends_with("its alignment is no whole number"));
+    let value = [4_u32.to_le_bytes(), 3_u32.to_le_bytes()].concat();
+    let complaint = with_key("general.alignment", &value);
+    assert!(complaint.ends_with("its alignment is 3"));
+    let complaint = with_key(&"ü".repeat(5_000), &[99, 0, 0, 0]);
+    let cut = format!("the value of '{}' has", "ü".repeat(80));
+    assert!(complaint.contains(&cut), "{complaint}");
+}
+
+#[test]
 fn a_damaged_header_is_an_error_and_never_a_panic() {
     let sound = sound();
     let header = sound.len().min(14_000);

@@ -85,7 +85,7 @@ fn tokens_come_as_often_as_they_are_probable() {
     let mut seen = [0_u32; 4];
     let draws = 20_000;
     for position in 0..draws {
-        seen[sampler.sample(&logits, &[], position) as usize] += 1;
+        seen[sampler.sample(&logits, &[], &[], position) as usize] += 1;
     }
     for (seen, probability) in seen.iter().zip(probabilities) {
         let expected = probability * draws as f64;
@@ -104,7 +104,7 @@ fn a_draw_depends_on_its_place_and_not_on_history() {
     let draws = |seed, choice, positions: &mut dyn Iterator<Item = u64>| -> Vec<u32> {
         let mut sampler = Sampler::new(&Sampling::default(), seed, choice);
         positions
-            .map(|position| sampler.sample(&logits, &[], position))
+            .map(|position| sampler.sample(&logits, &[], &[], position))
             .collect()
     };
     let forwards = draws(7, 0, &mut (0..50));
@@ -121,12 +121,21 @@ fn a_draw_depends_on_its_place_and_not_on_history() {
 }
 
 fn greedy(logits: &[f32], generated: &[u32], change: impl Fn(&mut Sampling)) -> u32 {
+    greedy_after(logits, &[], generated, change)
+}
+
+fn greedy_after(
+    logits: &[f32],
+    prompt: &[u32],
+    generated: &[u32],
+    change: impl Fn(&mut Sampling),
+) -> u32 {
     let mut sampling = Sampling {
         temperature: 0.0,
         ..Sampling::default()
     };
     change(&mut sampling);
-    Sampler::new(&sampling, 0, 0).sample(logits, generated, 0)
+    Sampler::new(&sampling, 0, 0).sample(logits, prompt, generated, 0)
 }
 
 #[test]
@@ -174,6 +183,25 @@ fn bias_and_penalties_change_the_choice() {
 }
 
 #[test]
+fn only_the_repetition_penalty_counts_the_prompt() {
+    let logits = [2.0, 1.0];
+    let after = |prompt: &[u32], generated: &[u32], change: fn(&mut Sampling)| {
+        greedy_after(&logits, prompt, generated, change)
+    };
+    let repetition: fn(&mut Sampling) = |s| s.repetition_penalty = 2.5;
+    assert_eq!(after(&[0], &[], repetition), 1);
+    assert_eq!(after(&[1], &[], repetition), 0);
+    assert_eq!(
+        after(&[0, 0], &[0], |s| s.repetition_penalty = 1.9),
+        0,
+        "once"
+    );
+    assert_eq!(after(&[0, 0], &[], |s| s.frequency_penalty = 1.1), 0);
+    assert_eq!(after(&[0, 0], &[], |s| s.presence_penalty = 1.1), 0);
+    assert_eq!(after(&[77], &[], repetition), 0, "not in the vocabulary");
+}
+
+#[test]
 fn impossible_logits_are_never_drawn() {
     let logits = [f32::NAN, 1.0, f32::NEG_INFINITY, 1.0, f32::NAN];
     for top_p in [1.0, 0.999, 0.3] {
@@ -183,7 +211,7 @@ fn impossible_logits_are_never_drawn() {
         };
         let mut sampler = Sampler::new(&sampling, 3, 0);
         let drawn: Vec<u32> = (0..200)
-            .map(|at| sampler.sample(&logits, &[], at))
+            .map(|at| sampler.sample(&logits, &[], &[], at))
             .collect();
         assert!(drawn.iter().all(|id| [1, 3].contains(id)));
     }

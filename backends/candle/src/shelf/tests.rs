@@ -113,12 +113,8 @@ async fn the_least_recently_used_idle_model_makes_room() {
 #[tokio::test]
 async fn busy_models_are_not_taken_away() {
     let bench = bench(1);
-    let mut events = bench.generate("a", text()).await.expect("it loads");
-    events
-        .next()
-        .await
-        .expect("it starts")
-        .expect("it goes well");
+    // Busy from the first moment on, whether or not the engine has looked at the request.
+    let events = bench.generate("a", text()).await.expect("it loads");
     let refused = bench.generate("b", text()).await.err();
     assert!(
         matches!(refused, Some(BackendError::Busy { .. })),
@@ -162,6 +158,18 @@ async fn a_failure_is_given_again_for_a_while_and_then_tried_again() {
     );
     bench.clock.advance(Duration::from_millis(1));
     assert_eq!(bench.backend.preload(&"a".into()).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_load_that_panics_is_a_failure_like_any_other() {
+    let bench = bench(1);
+    let (shelf, id) = (&bench.backend.shelf, ModelId::from("a"));
+    let entry = shelf.library().find(&id).expect("it is listed");
+    let fault = shelf.load(&entry, |_, _| panic!("a fault of the reader's"));
+    assert_eq!(fault.err(), Some(broke_off()));
+    assert_eq!(bench.backend.preload(&id).await, Err(broke_off()));
+    bench.clock.advance(FAILURE_KEPT);
+    assert_eq!(bench.backend.preload(&id).await, Ok(()));
 }
 
 #[tokio::test]

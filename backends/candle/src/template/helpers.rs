@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use kwaainet_core::{Clock, SystemClock};
+use kwaainet_core::{Clock, SystemClock, civil_date};
 use minijinja::value::Kwargs;
 use minijinja::{Error, ErrorKind, Value};
 use serde::Serialize;
@@ -110,7 +110,7 @@ const WEEKDAYS: [&str; 7] = [
 fn strftime(format: &str, unix_ms: i64) -> String {
     let seconds = unix_ms.div_euclid(1_000);
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let (year, month, day) = civil(days);
+    let (year, month, day) = civil_date(days);
     let month_name = MONTHS[month - 1];
     // Day 0, the first of January 1970, was a Thursday.
     let weekday = WEEKDAYS[days.rem_euclid(7) as usize];
@@ -138,25 +138,6 @@ fn strftime(format: &str, unix_ms: i64) -> String {
         }
     }
     out
-}
-
-/// Year, month and day of a number of days since 1970-01-01 in the Gregorian calendar: by eras of
-/// 400 years that start on the first of March, so that the leap day is the last of its year.
-fn civil(days: i64) -> (i64, usize, i64) {
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 {
-        march_month + 3
-    } else {
-        march_month - 9
-    };
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    (year, month as usize, day)
 }
 
 #[cfg(test)]

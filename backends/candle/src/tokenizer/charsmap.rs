@@ -9,11 +9,13 @@
 
 use candle_core::quantized::gguf_file::Value;
 
-use super::TextError;
 use super::vocab::bad;
+use super::{TextError, check_length};
 
 /// No useful replacement is longer; bounds what a hostile table makes of a text.
 const REPLACEMENT_BYTES_MAX: usize = 64;
+/// Nothing longer is replaced; bounds what a table with a circle in it costs.
+const REPLACED_BYTES_MAX: usize = 256;
 
 /// The table.
 pub(super) struct CharsMap {
@@ -55,6 +57,9 @@ impl CharsMap {
     }
 
     /// The text with the longest replaceable stretch replaced at each place.
+    ///
+    /// # Errors
+    /// Where the table is broken, and [`TextError::TooLong`] where the replacements make it so.
     pub(super) fn apply(&self, text: &str) -> Result<String, TextError> {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
@@ -64,6 +69,7 @@ impl CharsMap {
                 None => (letter.len_utf8(), &rest[..letter.len_utf8()]),
             };
             out.push_str(replacement);
+            check_length(out.len())?;
             rest = rest.get(length..).ok_or_else(broken)?;
         }
         Ok(out)
@@ -73,7 +79,7 @@ impl CharsMap {
     fn longest(&self, text: &[u8]) -> Option<(usize, u32)> {
         let mut longest = None;
         let mut node = offset(*self.trie.first()?);
-        for (at, byte) in text.iter().enumerate() {
+        for (at, byte) in text.iter().enumerate().take(REPLACED_BYTES_MAX) {
             node ^= u32::from(*byte);
             let entry = self.trie.get(node as usize).copied().unwrap_or(0);
             if *byte == 0 || entry & (1 << 31 | 0xFF) != u32::from(*byte) {
@@ -130,6 +136,24 @@ mod tests {
         assert_eq!(map.apply("xAyAé").expect("it applies"), "xbcybcé");
         let gone = CharsMap::read(&table(b'A', b"\0")).expect("the table is whole");
         assert_eq!(gone.apply("xAy").expect("it applies"), "xy");
+    }
+
+    #[test]
+    fn replacements_cannot_make_a_text_too_long() {
+        let map = CharsMap::read(&table(b'A', &[&[b'x'; 63], &b"\0"[..]].concat()));
+        let map = map.expect("the table is whole");
+        assert_eq!(map.apply(&"A".repeat(1 << 17)), Err(TextError::TooLong));
+    }
+
+    #[test]
+    fn a_walk_in_a_circle_has_an_end() {
+        let mut map = CharsMap::read(&table(b'A', b"x\0")).expect("the table is whole");
+        // The children of the only entry are where it began.
+        map.trie = vec![0; 256];
+        map.trie[usize::from(b'A')] = u32::from(b'A') | 1 << 8 | u32::from(b'A') << 10;
+        let text = [b'A'; 4 * REPLACED_BYTES_MAX];
+        let (length, _) = map.longest(&text).expect("it ends somewhere");
+        assert_eq!(length, REPLACED_BYTES_MAX);
     }
 
     #[test]

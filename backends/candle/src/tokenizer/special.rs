@@ -8,6 +8,8 @@ use super::vocab::{Kind, Vocab, bad};
 
 /// The spellings of all special tokens together; Gemma's 6,400 have 90 KB.
 const SPELLINGS_BYTES_MAX: usize = 4 << 20;
+/// Of one; the longest known have a hundred. The search around a message's end grows with it.
+const SPELLING_BYTES_MAX: usize = 1 << 10;
 
 /// A stretch of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +102,9 @@ impl Finder {
             .filter_map(|id| vocab.piece(id).map(|piece| (id, piece)))
             .filter(|(_, piece)| !piece.is_empty())
             .unzip();
+        if pieces.iter().any(|piece| piece.len() > SPELLING_BYTES_MAX) {
+            return Err(bad("one of its special tokens is too long"));
+        }
         if pieces.iter().map(|piece| piece.len()).sum::<usize>() > SPELLINGS_BYTES_MAX {
             return Err(bad("its special tokens are too long"));
         }

@@ -1,11 +1,11 @@
 //! SentencePiece's unigram model (Kudo 2018): of all ways to spell a text in tokens, the most
 //! probable one, found by Viterbi's algorithm.
 
-use super::TextError;
 use super::charsmap::CharsMap;
 use super::metadata::Metadata;
 use super::sentence::ByteTokens;
 use super::vocab::{Kind, SPACE, Vocab, bad};
+use super::{TextError, check_length};
 
 /// Longer tokens are not looked for.
 const TOKEN_BYTES_MAX: usize = 256;
@@ -59,6 +59,10 @@ impl Unigram {
     }
 
     /// Appends the tokens of a text.
+    ///
+    /// # Errors
+    /// [`TextError::TooLong`] if it is too long once normalised; [`TextError::Vocabulary`] where the
+    /// table of characters is broken.
     pub(super) fn encode(
         &self,
         vocab: &Vocab,
@@ -66,6 +70,7 @@ impl Unigram {
         out: &mut Vec<u32>,
     ) -> Result<(), TextError> {
         let text = self.normalize(text)?;
+        check_length(text.len())?;
         let mut last_unknown = false;
         for (id, spelled) in self.best_path(vocab, &text) {
             let is_unknown = id == self.unknown;

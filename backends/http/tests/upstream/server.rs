@@ -94,6 +94,18 @@ pub(crate) fn then_silence(
     pieces(text, text.len().max(1)).chain(silence)
 }
 
+/// These bytes and then, for ever, the others at short intervals.
+pub(crate) fn then_again(
+    text: &str,
+    again: &'static str,
+) -> impl Stream<Item = Bytes> + Send + 'static {
+    let repeats = stream::repeat(again).then(|again| async move {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        Bytes::from_static(again.as_bytes())
+    });
+    pieces(text, text.len().max(1)).chain(repeats)
+}
+
 /// One line of a chat's stream.
 pub(crate) fn line(text: &str) -> String {
     format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")

@@ -8,7 +8,8 @@ use futures_util::StreamExt;
 use kwaainet_core::{Backend, BackendError, Event, Usage};
 
 use crate::server::{
-    END, answering, backend, chat, config, events, line, pieces, read, serve, start, then_silence,
+    END, answering, backend, chat, config, events, line, pieces, read, serve, start, then_again,
+    then_silence,
 };
 
 #[tokio::test]
@@ -133,6 +134,33 @@ async fn silence_in_the_middle_is_a_timeout() {
         "{last:?}"
     );
     becomes(&left).await;
+}
+
+#[tokio::test]
+async fn comments_do_not_break_the_silence() {
+    let answer = || events(then_again(&line("half"), ": still here\n\n"));
+    let route = axum::routing::post(move || std::future::ready(answer()));
+    let router = axum::Router::new().route("/v1/chat/completions", route);
+    let mut config = config(&serve(router).await);
+    config.idle_timeout = Duration::from_millis(200);
+    let (text, last) = read(start(&backend(config)).await).await;
+    assert_eq!(text, "half");
+    let timeout = BackendError::Timeout {
+        reason: "we waited 200 ms for the rest of its answer".into(),
+    };
+    assert_eq!(last, Err(timeout));
+}
+
+#[tokio::test]
+async fn what_follows_a_complete_answer_does_not_prolong_it() {
+    let body = line("a") + &END.replace("data: [DONE]\n\n", "");
+    for again in ["data: {\"choices\":[]}\n\n", ": still here\n\n"] {
+        let body = body.clone();
+        let backend = answering(move || events(then_again(&body, again))).await;
+        let (text, last) = read(start(&backend).await).await;
+        assert_eq!(text, "a");
+        assert!(matches!(last, Ok(Event::Done(_))), "{last:?}");
+    }
 }
 
 #[tokio::test]

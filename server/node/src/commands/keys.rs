@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use kwaainet_core::{ApiKey, Clock, KeyId, KeyRecord, Scope, Scopes, SystemClock};
+use kwaainet_core::{ApiKey, Clock, KeyId, KeyRecord, Scope, Scopes, SystemClock, civil_date};
 use kwaainet_store::Store;
 
 use crate::config::Config;
@@ -136,22 +136,9 @@ fn seconds(text: &str) -> anyhow::Result<i64> {
     }
 }
 
-/// The day of a time in milliseconds since 1970, in UTC (Howard Hinnant's `civil_from_days`).
+/// The day of a time in milliseconds since 1970, in UTC.
 fn date(ms: i64) -> String {
-    let days = ms.div_euclid(86_400_000) + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (year, month, day) = civil_date(ms.div_euclid(86_400_000));
     format!("{year:04}-{month:02}-{day:02}")
 }
 

@@ -217,6 +217,26 @@ fn unigram_takes_the_most_probable_spelling() {
         Ok(vec![4, 1]),
         "this kind ends its texts"
     );
+    // A space is three bytes once it is spelled out.
+    let spaces = " ".repeat(2 << 20);
+    assert_eq!(model.encode(&spaces, false, false), Err(TextError::TooLong));
+}
+
+#[test]
+fn a_special_token_of_a_novels_length_is_refused() {
+    let long = "x".repeat(1_025);
+    let mut tokens = vec![("<unk>", UNKNOWN, 0.0), (&long[1..], CONTROL, 0.0)];
+    assert!(TextModel::from_gguf(&meta("llama", &tokens)).is_ok());
+    for kind in [CONTROL, USER_DEFINED] {
+        tokens[1] = (&long, kind, 0.0);
+        let refused = TextModel::from_gguf(&meta("llama", &tokens)).err();
+        assert_eq!(
+            refused,
+            Some(TextError::Vocabulary(
+                "one of its special tokens is too long".to_owned()
+            ))
+        );
+    }
 }
 
 const CHATML: &str = "{{ bos_token }}{% for m in messages %}{{ m.name }}{{ m.content | trim }}<|im_end|>{% endfor %}";
@@ -280,7 +300,20 @@ fn chats_that_cannot_be_rendered_say_why() {
     assert!(matches!(unguarded, Err(TextError::Text(_))));
     let long = "a".repeat((4 << 20) + 1);
     let long = chatml.encode_chat(&[message(Role::User, &long)]);
-    assert!(matches!(long, Err(TextError::Text(_))));
+    assert_eq!(long, Err(TextError::TooLong));
+    let repeats = "{% for n in range(9) %}{{ messages[0].content }}{% endfor %}";
+    let repeats = model(&with(byte_level(), "chat_template", text(repeats)));
+    let long = repeats.encode_chat(&[message(Role::User, &"a".repeat(1 << 20))]);
+    assert_eq!(long, Err(TextError::TooLong), "once it is rendered");
+}
+
+#[test]
+fn a_template_may_add_to_as_much_text_as_is_read() {
+    let chatml = model(&with(byte_level(), "chat_template", text(CHATML)));
+    let half = message(Role::User, &"a".repeat(2 << 20));
+    assert!(chatml.encode_chat(&[half.clone(), half]).is_ok());
+    let short: Vec<_> = (0..4_096).map(|_| message(Role::User, "a")).collect();
+    assert!(chatml.encode_chat(&short).is_ok());
 }
 
 #[test]
