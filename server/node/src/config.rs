@@ -265,6 +265,16 @@ impl Config {
                 let reason = format!("an upstream needs an id, and '{local}' is taken");
                 return Err(ConfigError::Value(reason));
             }
+            let authority = upstream.base_url.split('/').nth(2).unwrap_or("");
+            if authority.contains('@') {
+                // Not repeated here: what stands before the sign is a secret.
+                let id = &upstream.id;
+                let reason = format!(
+                    "upstream '{id}' has a password in its base_url; use api_key_env or \
+                     api_key_file"
+                );
+                return Err(ConfigError::Value(reason));
+            }
             let both = !upstream.api_key_env.is_empty() && !path_is_empty(&upstream.api_key_file);
             if both {
                 let id = &upstream.id;

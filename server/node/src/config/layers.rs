@@ -407,6 +407,21 @@ mod tests {
     }
 
     #[test]
+    fn a_password_in_an_address_is_refused_and_not_repeated() {
+        let file = file("[[upstream]]\nid = 'a'\nbase_url = 'http://ann:hunter2@host/v1'\n");
+        let flags = Flags {
+            file: Some(file.path().to_owned()),
+            ..Flags::default()
+        };
+        let error = Effective::load(&flags, &Environment::from([HOME]));
+        let error = error.expect_err("it holds a password").to_string();
+        assert!(
+            error.contains("api_key_env") && !error.contains("hunter2"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn wrong_values_are_errors() {
         for (name, value) in [
             ("KWAAINET_LIMITS_SLOTS", "many"),
