@@ -315,7 +315,7 @@ impl OpenDoor {
         let foreign_origin = browser
             .origin
             .is_some_and(|origin| !is_loopback_origin(origin));
-        // An `Origin` of this machine on another port is cross-site to nobody but same-site.
+        // A page of this machine on another port is same-site to a browser, so it passes.
         let foreign_site = browser.fetch_site == Some("cross-site");
         if foreign_origin || foreign_site {
             return Err(AuthError::ForeignOrigin);

@@ -1,5 +1,6 @@
 //! A node in this process without a socket. When it is dropped it checks what must always hold:
-//! every place came home, nothing runs on, and receipts equal admissions.
+//! every place came home and nothing runs on. [`TestNode::settled`] adds that receipts equal
+//! admissions.
 
 use std::sync::Arc;
 use std::time::Duration;
