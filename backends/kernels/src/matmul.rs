@@ -1,0 +1,493 @@
+//! Products of packed matrices with rows of input.
+//!
+//! For each panel, numbers are taken out of their planes block by block and multiplied with as many
+//! rows of input as registers allow; a panel that meets many rows is first expanded to bytes, once
+//! for all of them. Either way an output is one lane's running sum over the blocks, in order, as
+//! [`crate::definition::product`] says.
+
+use crate::format::{Format, Quantized, with_format};
+use crate::input::{BLOCK, Input, QuantBlock};
+use crate::kernel::{Kernel, Task};
+use crate::lanes::{LANES, Lanes};
+use crate::lines::Lines;
+use crate::matrix::{Layout, Matrix};
+use crate::pool::{Pool, Shared};
+
+/// Rows of input from which on a panel is expanded.
+const EXPAND_FROM: usize = 5;
+/// Bytes of weights that a thread takes at a time, at least, if there is enough for all.
+const PIECE_BYTES: usize = 16 << 10;
+/// Bytes ahead of the reader that are fetched into the cache.
+const PREFETCH: usize = 2 << 10;
+
+/// A kernel and the threads that it runs on.
+pub struct Compute {
+    /// The instructions.
+    pub kernel: Kernel,
+    /// The threads.
+    pub pool: Pool,
+}
+
+/// One matrix and where its product goes.
+pub struct Product<'a> {
+    /// Its columns are as many as the input's.
+    pub matrix: &'a Matrix,
+    /// As many rows as the input has, each as long as the matrix has rows.
+    pub out: &'a mut [f32],
+}
+
+/// Panels of one matrix that one thread computes.
+struct Piece {
+    product: usize,
+    first: usize,
+    panels: usize,
+}
+
+/// Applies several matrices to one input.
+///
+/// # Panics
+/// When shapes do not go together.
+pub fn multiply(compute: &Compute, input: &Input, products: &mut [Product<'_>]) {
+    let threads = compute.pool.threads();
+    let mut pieces = Vec::new();
+    for (index, product) in products.iter().enumerate() {
+        let matrix = product.matrix;
+        assert!(
+            matrix.cols() == input.cols() && product.out.len() == input.rows() * matrix.rows(),
+            "a product of {} x {} with {} rows",
+            matrix.rows(),
+            matrix.cols(),
+            input.rows()
+        );
+        let fair = matrix.panels().div_ceil(4 * threads);
+        let size = PIECE_BYTES.div_ceil(matrix.panel_bytes()).min(fair).max(1);
+        pieces.extend((0..matrix.panels()).step_by(size).map(|first| Piece {
+            product: index,
+            first,
+            panels: size.min(matrix.panels() - first),
+        }));
+    }
+    let products: Vec<_> = products
+        .iter_mut()
+        .map(|product| (product.matrix, Shared::new(product.out)))
+        .collect();
+    let job = |index: usize, _| {
+        let piece = &pieces[index];
+        let (matrix, out) = &products[piece.product];
+        compute.kernel.run(Panels {
+            matrix,
+            first: piece.first,
+            panels: piece.panels,
+            input,
+            out,
+        });
+    };
+    compute.pool.run(pieces.len(), job);
+}
+
+struct Panels<'a> {
+    matrix: &'a Matrix,
+    first: usize,
+    panels: usize,
+    input: &'a Input,
+    out: &'a Shared<'a, f32>,
+}
+
+impl Task for Panels<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        with_format!(
+            self.matrix.format(),
+            Q => self.quantized::<L, Q>(),
+            match self.matrix.format() {
+                Format::F16 => self.floats::<L, 2>(|bytes| L::load_f16(&halves(bytes))),
+                Format::Bf16 => self.floats::<L, 2>(|bytes| L::load_bf16(&halves(bytes))),
+                _ => self.floats::<L, 4>(|bytes| L::load(&singles(bytes))),
+            }
+        );
+    }
+}
+
+impl Panels<'_> {
+    #[inline(always)]
+    fn quantized<L: Lanes, Q: Quantized>(&self) {
+        let rows = self.input.rows();
+        if rows < EXPAND_FROM {
+            for index in self.first..self.first + self.panels {
+                let panel = Packed::<Q>::new(self.matrix.panel(index));
+                self.tiles::<L, Q>(index, &panel);
+            }
+            return;
+        }
+        let mut expanded = Expanded::zeros::<Q>(self.matrix.cols() / BLOCK);
+        for index in self.first..self.first + self.panels {
+            expanded.fill::<L, Q>(&Packed::<Q>::new(self.matrix.panel(index)));
+            self.tiles::<L, Q>(index, &expanded);
+        }
+    }
+
+    /// All rows of input, in tiles as large as possible.
+    #[inline(always)]
+    fn tiles<L: Lanes, Q: Quantized>(&self, panel: usize, source: &impl Source) {
+        let (rows, mut row) = (self.input.rows(), 0);
+        if L::WIDE {
+            while rows - row >= 8 {
+                self.tile::<L, Q, 8>(panel, row, source);
+                row += 8;
+            }
+        }
+        while rows - row >= 4 {
+            self.tile::<L, Q, 4>(panel, row, source);
+            row += 4;
+        }
+        if rows - row >= 2 {
+            self.tile::<L, Q, 2>(panel, row, source);
+            row += 2;
+        }
+        if rows > row {
+            self.tile::<L, Q, 1>(panel, row, source);
+        }
+    }
+
+    #[inline(always)]
+    fn tile<L: Lanes, Q: Quantized, const ROWS: usize>(
+        &self,
+        panel: usize,
+        row: usize,
+        source: &impl Source,
+    ) {
+        let blocks = self.input.cols() / BLOCK;
+        let inputs = &self.input.blocks()[row * blocks..][..ROWS * blocks];
+        let mut sums = [L::splat(0.0); ROWS];
+        for block in 0..blocks {
+            let weights = source.block::<L, Q>(block);
+            for (row, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: `inputs` holds `ROWS` rows of `blocks` blocks.
+                let x = unsafe { inputs.get_unchecked(row * blocks + block) };
+                *sum = fold::<L, Q>(*sum, &weights, x);
+            }
+        }
+        for (offset, sum) in sums.into_iter().enumerate() {
+            self.store::<L>(panel, row + offset, sum);
+        }
+    }
+
+    /// Weights that are not quantized, in the same tiles.
+    #[inline(always)]
+    fn floats<L: Lanes, const SIZE: usize>(&self, load: impl Fn(&[u8]) -> L::F + Copy) {
+        for panel in self.first..self.first + self.panels {
+            let mut row = 0;
+            while self.input.rows() - row >= 4 {
+                self.float_tile::<L, SIZE, 4>(panel, row, load);
+                row += 4;
+            }
+            while row < self.input.rows() {
+                self.float_tile::<L, SIZE, 1>(panel, row, load);
+                row += 1;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn float_tile<L: Lanes, const SIZE: usize, const ROWS: usize>(
+        &self,
+        panel: usize,
+        row: usize,
+        load: impl Fn(&[u8]) -> L::F,
+    ) {
+        let cols = self.input.cols();
+        let inputs = &self.input.floats()[row * cols..][..ROWS * cols];
+        let weights = self.matrix.panel(panel).chunks_exact(LANES * SIZE);
+        let mut sums = [L::splat(0.0); ROWS];
+        for (col, weights) in weights.enumerate() {
+            let weights = load(weights);
+            for (row, sum) in sums.iter_mut().enumerate() {
+                let x = L::splat(inputs[row * cols + col]);
+                *sum = L::add(*sum, L::mul(weights, x));
+            }
+        }
+        for (offset, sum) in sums.into_iter().enumerate() {
+            self.store::<L>(panel, row + offset, sum);
+        }
+    }
+
+    #[inline(always)]
+    fn store<L: Lanes>(&self, panel: usize, row: usize, sum: L::F) {
+        let (rows, first) = (self.matrix.rows(), panel * LANES);
+        let len = LANES.min(rows - first);
+        // SAFETY: each panel is one thread's, so nobody else writes to its part of any row.
+        let out = unsafe { self.out.slice(row * rows + first, len) };
+        if let Ok(out) = <&mut [f32; LANES]>::try_from(&mut *out) {
+            L::store(sum, out);
+        } else {
+            let mut lanes = [0.0; LANES];
+            L::store(sum, &mut lanes);
+            out.copy_from_slice(&lanes[..len]);
+        }
+    }
+}
+
+/// 32 columns of sixteen rows, ready to be multiplied.
+struct Weights<L: Lanes> {
+    /// Four columns each.
+    numbers: [L::B; 8],
+    /// Of each half; the same where halves have none of their own.
+    scales: [L::F; 2],
+    offsets: [L::F; 2],
+}
+
+/// Where blocks come from.
+trait Source {
+    fn block<L: Lanes, Q: Quantized>(&self, index: usize) -> Weights<L>;
+}
+
+/// Adds one block's share to a running sum.
+#[inline(always)]
+fn fold<L: Lanes, Q: Quantized>(mut sum: L::F, weights: &Weights<L>, x: &QuantBlock) -> L::F {
+    let (fours, _) = x.numbers.as_chunks::<4>();
+    let dot = |minus_sum: i32, range: std::ops::Range<usize>| {
+        let mut dot = match Q::ZERO {
+            // Multiplied as numbers from zero up; what that adds is taken away beforehand.
+            Some(power) if Q::BITS < 8 || L::BIASED => {
+                L::shift_left(L::splat_int(minus_sum), power)
+            }
+            _ => L::splat_int(0),
+        };
+        for t in range {
+            let x = i32::from_le_bytes(fours[t].map(|x| x as u8));
+            dot = if Q::BITS == 8 {
+                L::dot8(dot, weights.numbers[t], x)
+            } else {
+                L::dot(dot, weights.numbers[t], x)
+            };
+        }
+        L::to_float(dot)
+    };
+    let scale = L::splat(x.scale);
+    if Q::HALVES {
+        for half in 0..2 {
+            let dot = dot(x.minus_half_sums[half], 4 * half..4 * half + 4);
+            sum = L::add(sum, L::mul(dot, L::mul(weights.scales[half], scale)));
+            if Q::OFFSET {
+                let share = L::mul(weights.offsets[half], L::splat(x.half_sums[half]));
+                sum = L::add(sum, share);
+            }
+        }
+    } else {
+        let dot = dot(x.minus_sum, 0..8);
+        sum = L::add(sum, L::mul(dot, L::mul(weights.scales[0], scale)));
+        if Q::OFFSET {
+            sum = L::add(sum, L::mul(weights.offsets[0], L::splat(x.sum)));
+        }
+    }
+    sum
+}
+
+/// A panel as it lies in its matrix.
+struct Packed<'a, Q> {
+    panel: &'a [u8],
+    format: std::marker::PhantomData<Q>,
+}
+
+impl<'a, Q: Quantized> Packed<'a, Q> {
+    #[inline(always)]
+    fn new(panel: &'a [u8]) -> Self {
+        let format = std::marker::PhantomData;
+        Self { panel, format }
+    }
+}
+
+impl<P: Quantized> Source for Packed<'_, P> {
+    #[inline(always)]
+    fn block<L: Lanes, Q: Quantized>(&self, index: usize) -> Weights<L> {
+        let layout = const { Layout::of::<Q>() };
+        let group = index / Q::BLOCKS * layout.group;
+        let block = group + layout.blocks + index % Q::BLOCKS * layout.block;
+        assert!(
+            block + layout.block <= self.panel.len(),
+            "a block of the panel"
+        );
+        // SAFETY: the group and the block are within the panel, as just checked; a prefetch reads
+        // nothing.
+        let at = |at: usize| unsafe { self.panel.as_ptr().add(at) };
+        prefetch(
+            self.panel.as_ptr().wrapping_add(block + PREFETCH),
+            layout.block,
+        );
+        // SAFETY: sixteen half floats begin there, at any alignment.
+        let halves =
+            |from: usize| L::load_f16(&unsafe { at(from).cast::<[u16; LANES]>().read_unaligned() });
+        let scale = halves(group);
+        let offset = if Q::OFFSET {
+            halves(group + 2 * LANES)
+        } else {
+            L::splat(0.0)
+        };
+        let (mut scales, mut offsets) = ([scale; 2], [offset; 2]);
+        if Q::BLOCKS > 1 {
+            for half in 0..if Q::HALVES { 2 } else { 1 } {
+                let from = block + half * LANES;
+                // SAFETY: sixteen bytes of small scales begin there.
+                let small = L::load_i8(unsafe { &*at(from).cast::<[i8; LANES]>() });
+                scales[half] = L::mul(scale, small);
+                if Q::OFFSET {
+                    // SAFETY: sixteen bytes of small offsets begin there.
+                    let small = unsafe { &*at(from + layout.offsets).cast::<[u8; LANES]>() };
+                    offsets[half] = L::mul(offset, L::load_u8(small));
+                }
+            }
+        }
+        // SAFETY: the planes of the block, each of 64 bytes, begin there.
+        let line =
+            |plane: usize| unsafe { &*at(block + layout.planes + 64 * plane).cast::<[u8; 64]>() };
+        Weights {
+            numbers: numbers::<L, Q>(line),
+            scales,
+            offsets,
+        }
+    }
+}
+
+/// Takes numbers out of their planes.
+#[inline(always)]
+fn numbers<'a, L: Lanes, Q: Quantized>(line: impl Fn(usize) -> &'a [u8; 64]) -> [L::B; 8] {
+    let nibble = |t: usize| {
+        let line = L::load_bytes(line(t % 4));
+        L::and(if t < 4 { line } else { L::bytes_right(line, 4) }, 15)
+    };
+    // Two bits, moved up by `to`.
+    let two = |first: usize, t: usize, to: u32| {
+        let (line, from) = (L::load_bytes(line(first + t / 4)), 2 * (t % 4) as u32);
+        L::and(moved::<L>(line, from, to), 3 << to)
+    };
+    let bit = |plane: usize, t: usize, to: u32| {
+        L::and(
+            moved::<L>(L::load_bytes(line(plane)), t as u32, to),
+            1 << to,
+        )
+    };
+    std::array::from_fn(|t| match Q::BITS {
+        2 => two(0, t, 0),
+        3 => L::or(two(0, t, 0), bit(2, t, 2)),
+        4 => nibble(t),
+        5 => L::or(nibble(t), bit(4, t, 4)),
+        6 => L::or(nibble(t), two(4, t, 4)),
+        _ if L::BIASED => L::load_bytes(line(t)),
+        _ => L::xor(L::load_bytes(line(t)), 0x80),
+    })
+}
+
+/// Moves bits from one place in each byte to another.
+#[inline(always)]
+fn moved<L: Lanes>(line: L::B, from: u32, to: u32) -> L::B {
+    if from > to {
+        L::bytes_right(line, from - to)
+    } else if from < to {
+        L::bytes_left(line, to - from)
+    } else {
+        line
+    }
+}
+
+/// A panel with a byte for each number and its scales in f32.
+struct Expanded {
+    lines: Lines,
+    block_bytes: usize,
+    blocks: usize,
+}
+
+impl Expanded {
+    fn zeros<Q: Quantized>(blocks: usize) -> Self {
+        let scales = if Q::HALVES { 2 } else { 1 } * if Q::OFFSET { 2 } else { 1 };
+        let block_bytes = 64 * (8 + scales);
+        Self {
+            lines: Lines::zeros(blocks * block_bytes),
+            block_bytes,
+            blocks,
+        }
+    }
+
+    #[inline(always)]
+    fn fill<L: Lanes, Q: Quantized>(&mut self, panel: &Packed<'_, Q>) {
+        let blocks = self.lines.bytes_mut().chunks_exact_mut(self.block_bytes);
+        for (index, to) in blocks.enumerate() {
+            let weights = panel.block::<L, Q>(index);
+            let (lines, _) = to.as_chunks_mut::<64>();
+            let (numbers, floats) = lines.split_at_mut(8);
+            for (number, line) in weights.numbers.into_iter().zip(numbers) {
+                L::store_bytes(number, line);
+            }
+            let halves = if Q::HALVES { 2 } else { 1 };
+            let scales = weights.scales.into_iter().take(halves);
+            let offsets = weights.offsets.into_iter().take(halves);
+            for (scale, line) in scales.chain(offsets).zip(floats) {
+                // SAFETY: sixteen f32 are as many bytes as a line, which is aligned for them.
+                L::store(scale, unsafe {
+                    &mut *line.as_mut_ptr().cast::<[f32; LANES]>()
+                });
+            }
+        }
+    }
+}
+
+impl Source for Expanded {
+    #[inline(always)]
+    fn block<L: Lanes, Q: Quantized>(&self, index: usize) -> Weights<L> {
+        assert!(index < self.blocks, "a block of the panel");
+        // SAFETY: the block is within the lines, as just checked, and has the lines asked for below.
+        let line = |line: usize| unsafe {
+            self.lines
+                .bytes()
+                .as_ptr()
+                .add(index * self.block_bytes + 64 * line)
+        };
+        // SAFETY: see above; lines are aligned for f32.
+        let floats = |at: usize| L::load(unsafe { &*line(8 + at).cast::<[f32; LANES]>() });
+        let halves = if Q::HALVES { 2 } else { 1 };
+        let zero = L::splat(0.0);
+        Weights {
+            // SAFETY: see above.
+            numbers: std::array::from_fn(|t| {
+                L::load_bytes(unsafe { &*line(t).cast::<[u8; 64]>() })
+            }),
+            scales: [floats(0), floats(halves - 1)],
+            offsets: if Q::OFFSET {
+                [floats(halves), floats(2 * halves - 1)]
+            } else {
+                [zero; 2]
+            },
+        }
+    }
+}
+
+/// Asks for the next `len` bytes from `from`, wherever that is.
+#[inline(always)]
+fn prefetch(from: *const u8, len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in 0..len.div_ceil(64) {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch of any address has no effect but on the cache.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(64 * line).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, len);
+}
+
+#[inline(always)]
+fn halves(bytes: &[u8]) -> [u16; LANES] {
+    std::array::from_fn(|i| u16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]]))
+}
+
+#[inline(always)]
+fn singles(bytes: &[u8]) -> [f32; LANES] {
+    std::array::from_fn(|i| {
+        f32::from_le_bytes([
+            bytes[4 * i],
+            bytes[4 * i + 1],
+            bytes[4 * i + 2],
+            bytes[4 * i + 3],
+        ])
+    })
+}
