@@ -14,7 +14,7 @@ use crate::matrix::{Layout, Matrix};
 use crate::pool::{Pool, Shared};
 
 /// Rows of input from which on a panel is expanded.
-const EXPAND_FROM: usize = 5;
+const EXPAND_FROM: usize = 24;
 /// Bytes of weights that a thread takes at a time, at least, if there is enough for all.
 const PIECE_BYTES: usize = 16 << 10;
 /// Bytes ahead of the reader that are fetched into the cache.
@@ -102,9 +102,9 @@ impl Task for Panels<'_> {
             self.matrix.format(),
             Q => self.quantized::<L, Q>(),
             match self.matrix.format() {
-                Format::F16 => self.floats::<L, 2>(|bytes| L::load_f16(&halves(bytes))),
-                Format::Bf16 => self.floats::<L, 2>(|bytes| L::load_bf16(&halves(bytes))),
-                _ => self.floats::<L, 4>(|bytes| L::load(&singles(bytes))),
+                Format::F16 => self.floats::<L, Half>(),
+                Format::Bf16 => self.floats::<L, BrainHalf>(),
+                _ => self.floats::<L, Single>(),
             }
         );
     }
@@ -176,33 +176,28 @@ impl Panels<'_> {
 
     /// Weights that are not quantized, in the same tiles.
     #[inline(always)]
-    fn floats<L: Lanes, const SIZE: usize>(&self, load: impl Fn(&[u8]) -> L::F + Copy) {
+    fn floats<L: Lanes, W: Float>(&self) {
         for panel in self.first..self.first + self.panels {
             let mut row = 0;
             while self.input.rows() - row >= 4 {
-                self.float_tile::<L, SIZE, 4>(panel, row, load);
+                self.float_tile::<L, W, 4>(panel, row);
                 row += 4;
             }
             while row < self.input.rows() {
-                self.float_tile::<L, SIZE, 1>(panel, row, load);
+                self.float_tile::<L, W, 1>(panel, row);
                 row += 1;
             }
         }
     }
 
     #[inline(always)]
-    fn float_tile<L: Lanes, const SIZE: usize, const ROWS: usize>(
-        &self,
-        panel: usize,
-        row: usize,
-        load: impl Fn(&[u8]) -> L::F,
-    ) {
+    fn float_tile<L: Lanes, W: Float, const ROWS: usize>(&self, panel: usize, row: usize) {
         let cols = self.input.cols();
         let inputs = &self.input.floats()[row * cols..][..ROWS * cols];
-        let weights = self.matrix.panel(panel).chunks_exact(LANES * SIZE);
+        let weights = self.matrix.panel(panel).chunks_exact(W::LINE);
         let mut sums = [L::splat(0.0); ROWS];
         for (col, weights) in weights.enumerate() {
-            let weights = load(weights);
+            let weights = W::load::<L>(weights);
             for (row, sum) in sums.iter_mut().enumerate() {
                 let x = L::splat(inputs[row * cols + col]);
                 *sum = L::add(*sum, L::mul(weights, x));
@@ -246,29 +241,10 @@ trait Source {
 /// Adds one block's share to a running sum.
 #[inline(always)]
 fn fold<L: Lanes, Q: Quantized>(mut sum: L::F, weights: &Weights<L>, x: &QuantBlock) -> L::F {
-    let (fours, _) = x.numbers.as_chunks::<4>();
-    let dot = |minus_sum: i32, range: std::ops::Range<usize>| {
-        let mut dot = match Q::ZERO {
-            // Multiplied as numbers from zero up; what that adds is taken away beforehand.
-            Some(power) if Q::BITS < 8 || L::BIASED => {
-                L::shift_left(L::splat_int(minus_sum), power)
-            }
-            _ => L::splat_int(0),
-        };
-        for t in range {
-            let x = i32::from_le_bytes(fours[t].map(|x| x as u8));
-            dot = if Q::BITS == 8 {
-                L::dot8(dot, weights.numbers[t], x)
-            } else {
-                L::dot(dot, weights.numbers[t], x)
-            };
-        }
-        L::to_float(dot)
-    };
     let scale = L::splat(x.scale);
     if Q::HALVES {
         for half in 0..2 {
-            let dot = dot(x.minus_half_sums[half], 4 * half..4 * half + 4);
+            let dot = dot::<L, Q>(weights, x, x.minus_half_sums[half], 4 * half, 4);
             sum = L::add(sum, L::mul(dot, L::mul(weights.scales[half], scale)));
             if Q::OFFSET {
                 let share = L::mul(weights.offsets[half], L::splat(x.half_sums[half]));
@@ -276,13 +252,40 @@ fn fold<L: Lanes, Q: Quantized>(mut sum: L::F, weights: &Weights<L>, x: &QuantBl
             }
         }
     } else {
-        let dot = dot(x.minus_sum, 0..8);
+        let dot = dot::<L, Q>(weights, x, x.minus_sum, 0, 8);
         sum = L::add(sum, L::mul(dot, L::mul(weights.scales[0], scale)));
         if Q::OFFSET {
             sum = L::add(sum, L::mul(weights.offsets[0], L::splat(x.sum)));
         }
     }
     sum
+}
+
+/// The products of `count` times four columns, summed.
+#[inline(always)]
+fn dot<L: Lanes, Q: Quantized>(
+    weights: &Weights<L>,
+    x: &QuantBlock,
+    minus_sum: i32,
+    first: usize,
+    count: usize,
+) -> L::F {
+    let mut dot = match Q::ZERO {
+        // Multiplied as numbers from zero up; what that adds is taken away beforehand.
+        Some(power) if Q::BITS < 8 || L::BIASED => L::shift_left(L::splat_int(minus_sum), power),
+        _ => L::splat_int(0),
+    };
+    let (fours, _) = x.numbers.as_chunks::<4>();
+    for t in first..first + count {
+        let [a, b, c, d] = fours[t];
+        let x = i32::from_le_bytes([a as u8, b as u8, c as u8, d as u8]);
+        dot = if Q::BITS == 8 {
+            L::dot8(dot, weights.numbers[t], x)
+        } else {
+            L::dot(dot, weights.numbers[t], x)
+        };
+    }
+    L::to_float(dot)
 }
 
 /// A panel as it lies in its matrix.
@@ -309,19 +312,13 @@ impl<P: Quantized> Source for Packed<'_, P> {
             block + layout.block <= self.panel.len(),
             "a block of the panel"
         );
-        // SAFETY: the group and the block are within the panel, as just checked; a prefetch reads
-        // nothing.
-        let at = |at: usize| unsafe { self.panel.as_ptr().add(at) };
         prefetch(
             self.panel.as_ptr().wrapping_add(block + PREFETCH),
             layout.block,
         );
-        // SAFETY: sixteen half floats begin there, at any alignment.
-        let halves =
-            |from: usize| L::load_f16(&unsafe { at(from).cast::<[u16; LANES]>().read_unaligned() });
-        let scale = halves(group);
+        let scale = L::load_f16(&self.halves(group));
         let offset = if Q::OFFSET {
-            halves(group + 2 * LANES)
+            L::load_f16(&self.halves(group + 2 * LANES))
         } else {
             L::splat(0.0)
         };
@@ -329,73 +326,85 @@ impl<P: Quantized> Source for Packed<'_, P> {
         if Q::BLOCKS > 1 {
             for half in 0..if Q::HALVES { 2 } else { 1 } {
                 let from = block + half * LANES;
-                // SAFETY: sixteen bytes of small scales begin there.
-                let small = L::load_i8(unsafe { &*at(from).cast::<[i8; LANES]>() });
-                scales[half] = L::mul(scale, small);
+                // SAFETY: sixteen bytes of small scales begin there, within the block.
+                let small = unsafe { &*self.panel.as_ptr().add(from).cast::<[i8; LANES]>() };
+                scales[half] = L::mul(scale, L::load_i8(small));
                 if Q::OFFSET {
-                    // SAFETY: sixteen bytes of small offsets begin there.
-                    let small = unsafe { &*at(from + layout.offsets).cast::<[u8; LANES]>() };
+                    let from = from + layout.offsets;
+                    // SAFETY: sixteen bytes of small offsets begin there, within the block.
+                    let small = unsafe { &*self.panel.as_ptr().add(from).cast::<[u8; LANES]>() };
                     offsets[half] = L::mul(offset, L::load_u8(small));
                 }
             }
         }
-        // SAFETY: the planes of the block, each of 64 bytes, begin there.
-        let line =
-            |plane: usize| unsafe { &*at(block + layout.planes + 64 * plane).cast::<[u8; 64]>() };
+        let planes = &self.panel[block + layout.planes..block + layout.block];
+        let (planes, _) = planes.as_chunks::<64>();
         Weights {
-            numbers: numbers::<L, Q>(line),
+            numbers: [
+                number::<L, Q>(planes, 0),
+                number::<L, Q>(planes, 1),
+                number::<L, Q>(planes, 2),
+                number::<L, Q>(planes, 3),
+                number::<L, Q>(planes, 4),
+                number::<L, Q>(planes, 5),
+                number::<L, Q>(planes, 6),
+                number::<L, Q>(planes, 7),
+            ],
             scales,
             offsets,
         }
     }
 }
 
-/// Takes numbers out of their planes.
-#[inline(always)]
-fn numbers<'a, L: Lanes, Q: Quantized>(line: impl Fn(usize) -> &'a [u8; 64]) -> [L::B; 8] {
-    let nibble = |t: usize| {
-        let line = L::load_bytes(line(t % 4));
-        L::and(if t < 4 { line } else { L::bytes_right(line, 4) }, 15)
-    };
-    // Two bits, moved up by `to`.
-    let two = |first: usize, t: usize, to: u32| {
-        let (line, from) = (L::load_bytes(line(first + t / 4)), 2 * (t % 4) as u32);
-        L::and(moved::<L>(line, from, to), 3 << to)
-    };
-    let bit = |plane: usize, t: usize, to: u32| {
-        L::and(
-            moved::<L>(L::load_bytes(line(plane)), t as u32, to),
-            1 << to,
-        )
-    };
-    std::array::from_fn(|t| match Q::BITS {
-        2 => two(0, t, 0),
-        3 => L::or(two(0, t, 0), bit(2, t, 2)),
-        4 => nibble(t),
-        5 => L::or(nibble(t), bit(4, t, 4)),
-        6 => L::or(nibble(t), two(4, t, 4)),
-        _ if L::BIASED => L::load_bytes(line(t)),
-        _ => L::xor(L::load_bytes(line(t)), 0x80),
-    })
+impl<Q> Packed<'_, Q> {
+    /// Sixteen half floats.
+    #[inline(always)]
+    fn halves(&self, from: usize) -> [u16; LANES] {
+        from_bytes(&self.panel[from..from + 2 * LANES])
+    }
 }
 
-/// Moves bits from one place in each byte to another.
+/// Takes the numbers of four columns out of their planes.
 #[inline(always)]
-fn moved<L: Lanes>(line: L::B, from: u32, to: u32) -> L::B {
-    if from > to {
+fn number<L: Lanes, Q: Quantized>(planes: &[[u8; 64]], t: usize) -> L::B {
+    match Q::BITS {
+        2 => bits::<L>(&planes[t / 4], 2, 2 * (t % 4) as u32, 0),
+        3 => L::or(
+            bits::<L>(&planes[t / 4], 2, 2 * (t % 4) as u32, 0),
+            bits::<L>(&planes[2], 1, t as u32, 2),
+        ),
+        4 => bits::<L>(&planes[t % 4], 4, 4 * (t / 4) as u32, 0),
+        5 => L::or(
+            bits::<L>(&planes[t % 4], 4, 4 * (t / 4) as u32, 0),
+            bits::<L>(&planes[4], 1, t as u32, 4),
+        ),
+        6 => L::or(
+            bits::<L>(&planes[t % 4], 4, 4 * (t / 4) as u32, 0),
+            bits::<L>(&planes[4 + t / 4], 2, 2 * (t % 4) as u32, 4),
+        ),
+        _ if L::BIASED => L::load_bytes(&planes[t]),
+        _ => L::xor(L::load_bytes(&planes[t]), 0x80),
+    }
+}
+
+/// Some bits of each byte, moved from one place to another.
+#[inline(always)]
+fn bits<L: Lanes>(line: &[u8; 64], count: u32, from: u32, to: u32) -> L::B {
+    let line = L::load_bytes(line);
+    let moved = if from > to {
         L::bytes_right(line, from - to)
     } else if from < to {
         L::bytes_left(line, to - from)
     } else {
         line
-    }
+    };
+    L::and(moved, ((1 << count) - 1) << to)
 }
 
 /// A panel with a byte for each number and its scales in f32.
 struct Expanded {
     lines: Lines,
     block_bytes: usize,
-    blocks: usize,
 }
 
 impl Expanded {
@@ -405,7 +414,6 @@ impl Expanded {
         Self {
             lines: Lines::zeros(blocks * block_bytes),
             block_bytes,
-            blocks,
         }
     }
 
@@ -435,31 +443,40 @@ impl Expanded {
 impl Source for Expanded {
     #[inline(always)]
     fn block<L: Lanes, Q: Quantized>(&self, index: usize) -> Weights<L> {
-        assert!(index < self.blocks, "a block of the panel");
-        // SAFETY: the block is within the lines, as just checked, and has the lines asked for below.
-        let line = |line: usize| unsafe {
-            self.lines
-                .bytes()
-                .as_ptr()
-                .add(index * self.block_bytes + 64 * line)
-        };
-        // SAFETY: see above; lines are aligned for f32.
-        let floats = |at: usize| L::load(unsafe { &*line(8 + at).cast::<[f32; LANES]>() });
+        let first = index * self.block_bytes;
+        let lines = &self.lines.bytes()[first..first + self.block_bytes];
+        let (lines, _) = lines.as_chunks::<64>();
         let halves = if Q::HALVES { 2 } else { 1 };
         let zero = L::splat(0.0);
         Weights {
-            // SAFETY: see above.
-            numbers: std::array::from_fn(|t| {
-                L::load_bytes(unsafe { &*line(t).cast::<[u8; 64]>() })
-            }),
-            scales: [floats(0), floats(halves - 1)],
+            numbers: [
+                L::load_bytes(&lines[0]),
+                L::load_bytes(&lines[1]),
+                L::load_bytes(&lines[2]),
+                L::load_bytes(&lines[3]),
+                L::load_bytes(&lines[4]),
+                L::load_bytes(&lines[5]),
+                L::load_bytes(&lines[6]),
+                L::load_bytes(&lines[7]),
+            ],
+            scales: [floats::<L>(&lines[8]), floats::<L>(&lines[7 + halves])],
             offsets: if Q::OFFSET {
-                [floats(halves), floats(2 * halves - 1)]
+                [
+                    floats::<L>(&lines[8 + halves]),
+                    floats::<L>(&lines[7 + 2 * halves]),
+                ]
             } else {
                 [zero; 2]
             },
         }
     }
+}
+
+/// A line as sixteen f32.
+#[inline(always)]
+fn floats<L: Lanes>(line: &[u8; 64]) -> L::F {
+    // SAFETY: as many bytes as sixteen f32, in memory of whole lines, which are aligned for them.
+    L::load(unsafe { &*line.as_ptr().cast::<[f32; LANES]>() })
 }
 
 /// Asks for the next `len` bytes from `from`, wherever that is.
@@ -475,19 +492,47 @@ fn prefetch(from: *const u8, len: usize) {
     let _ = (from, len);
 }
 
-#[inline(always)]
-fn halves(bytes: &[u8]) -> [u16; LANES] {
-    std::array::from_fn(|i| u16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]]))
+/// A format of weights that are not quantized.
+trait Float {
+    /// Bytes of sixteen of them.
+    const LINE: usize;
+    /// `bytes` holds as many.
+    fn load<L: Lanes>(bytes: &[u8]) -> L::F;
 }
 
+struct Half;
+struct BrainHalf;
+struct Single;
+
+impl Float for Half {
+    const LINE: usize = 2 * LANES;
+    #[inline(always)]
+    fn load<L: Lanes>(bytes: &[u8]) -> L::F {
+        L::load_f16(&from_bytes(bytes))
+    }
+}
+
+impl Float for BrainHalf {
+    const LINE: usize = 2 * LANES;
+    #[inline(always)]
+    fn load<L: Lanes>(bytes: &[u8]) -> L::F {
+        L::load_bf16(&from_bytes(bytes))
+    }
+}
+
+impl Float for Single {
+    const LINE: usize = 4 * LANES;
+    #[inline(always)]
+    fn load<L: Lanes>(bytes: &[u8]) -> L::F {
+        L::load(&from_bytes(bytes))
+    }
+}
+
+/// Sixteen numbers as they lie in a panel.
 #[inline(always)]
-fn singles(bytes: &[u8]) -> [f32; LANES] {
-    std::array::from_fn(|i| {
-        f32::from_le_bytes([
-            bytes[4 * i],
-            bytes[4 * i + 1],
-            bytes[4 * i + 2],
-            bytes[4 * i + 3],
-        ])
-    })
+fn from_bytes<T: Copy>(bytes: &[u8]) -> [T; LANES] {
+    assert!(bytes.len() == size_of::<[T; LANES]>());
+    // SAFETY: as many bytes as read, at any alignment; `T` is an integer or a float, of which any
+    // bits are a value, and machines are little-endian.
+    unsafe { bytes.as_ptr().cast::<[T; LANES]>().read_unaligned() }
 }
