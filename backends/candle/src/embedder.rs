@@ -9,6 +9,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertModel, Config};
 use kwaainet_core::{BackendError, EmbedInput, TextTokens};
+use kwaainet_decoder::FileError;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -69,7 +70,7 @@ impl Embedder {
         let weights = read(dir, "model.safetensors")?;
         let model = VarBuilder::from_slice_safetensors(&weights, DType::F32, &Device::Cpu)
             .and_then(|weights| BertModel::load(weights, &config))
-            .map_err(|e| ModelError::Malformed(first_line(&e)))?;
+            .map_err(|e| FileError::Malformed(first_line(&e)))?;
         Ok(Self {
             model,
             tokenizer,
@@ -226,11 +227,11 @@ fn check_length(text: &str) -> Result<(), BackendError> {
 }
 
 /// What candle's loader would take at its word.
-fn check(config: &Config) -> Result<(), ModelError> {
+fn check(config: &Config) -> Result<(), FileError> {
     match config.model_type.as_deref() {
         None | Some("bert") => {}
         Some(other) => {
-            return Err(ModelError::UnknownArchitecture {
+            return Err(FileError::UnknownArchitecture {
                 name: other.chars().take(40).collect(),
                 known: "bert".into(),
             });
@@ -246,13 +247,13 @@ fn check(config: &Config) -> Result<(), ModelError> {
     if sensible {
         Ok(())
     } else {
-        Err(ModelError::Malformed(
+        Err(FileError::Malformed(
             "config.json has senseless sizes".into(),
         ))
     }
 }
 
-fn pooling(config: Option<PoolingConfig>) -> Result<Pooling, ModelError> {
+fn pooling(config: Option<PoolingConfig>) -> Result<Pooling, FileError> {
     match config {
         None => Ok(Pooling::Mean),
         Some(config) => match (
@@ -261,18 +262,18 @@ fn pooling(config: Option<PoolingConfig>) -> Result<Pooling, ModelError> {
         ) {
             (true, false) => Ok(Pooling::Mean),
             (false, true) => Ok(Pooling::First),
-            _ => Err(ModelError::Unsupported(
+            _ => Err(FileError::Unsupported(
                 "a pooling other than mean or cls".into(),
             )),
         },
     }
 }
 
-fn needed<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<T, ModelError> {
+fn needed<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<T, FileError> {
     parse(name, &read(dir, name)?)
 }
 
-fn optional<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<Option<T>, ModelError> {
+fn optional<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<Option<T>, FileError> {
     if dir.join(name).exists() {
         needed(dir, name).map(Some)
     } else {
@@ -280,12 +281,12 @@ fn optional<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<Option<T>, Mo
     }
 }
 
-fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, ModelError> {
-    serde_json::from_slice(bytes).map_err(|e| ModelError::Malformed(format!("{name}: {e}")))
+fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, FileError> {
+    serde_json::from_slice(bytes).map_err(|e| FileError::Malformed(format!("{name}: {e}")))
 }
 
-fn read(dir: &Path, name: &str) -> Result<Vec<u8>, ModelError> {
-    std::fs::read(dir.join(name)).map_err(|e| ModelError::unreadable(name, &e))
+fn read(dir: &Path, name: &str) -> Result<Vec<u8>, FileError> {
+    std::fs::read(dir.join(name)).map_err(|e| FileError::unreadable(name, &e))
 }
 
 /// candle's errors may carry a backtrace.
@@ -337,6 +338,9 @@ mod tests {
         }
         assert!(complaint(&config("bert", 4)).starts_with("tokenizer.json cannot be read"));
         let nothing = Embedder::load("/nonexistent".as_ref()).err();
-        assert!(matches!(nothing, Some(ModelError::Unreadable { .. })));
+        assert!(matches!(
+            nothing,
+            Some(ModelError::File(FileError::Unreadable { .. }))
+        ));
     }
 }

@@ -8,11 +8,11 @@ use kwaainet_core::{
     BackendError, Event, EventStream, FinishReason, GenerateParams, ModelId, Prompt, TextTokens,
     Tokenized, Usage,
 };
+use kwaainet_decoder::{FileError, Gguf, ModelConfig};
 
 use crate::ModelError;
 use crate::backend::{EngineLimits, EngineStats};
 use crate::engine::{Engine, Model, Request};
-use crate::gguf::{Gguf, ModelConfig};
 use crate::graph::Decoder;
 use crate::tokenizer::{TEXT_BYTES_MAX, TextError, TextModel};
 
@@ -35,20 +35,21 @@ impl Generator {
         path: &Path,
         limits: &EngineLimits,
     ) -> Result<Self, ModelError> {
-        let mut file = Gguf::open(path)?;
+        let file = Gguf::open(path)?;
         let config = ModelConfig::read(&file)?;
         let text = TextModel::from_gguf(file.metadata())
             .map_err(|e| ModelError::Tokenizer(e.to_string()))?;
         if text.vocab_len() != config.vocab {
-            return Err(ModelError::Malformed(format!(
+            let reason = format!(
                 "it has {} tokens but {} embeddings",
                 text.vocab_len(),
                 config.vocab
-            )));
+            );
+            return Err(FileError::Malformed(reason).into());
         }
         let text = Arc::new(text);
         let context = config.context;
-        let decoder = Decoder::load(&mut file, config)?;
+        let decoder = Decoder::load(&file, config)?;
         let model = Model {
             decoder,
             text: Arc::clone(&text),

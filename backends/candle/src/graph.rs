@@ -13,12 +13,12 @@ mod parallel;
 mod rotation;
 mod widen;
 
-use crate::ModelError;
-use crate::gguf::{Activation, Gguf, ModelConfig};
+use kwaainet_decoder::{Activation, FileError, Gguf, ModelConfig};
+
 use attention::{View, attend};
 pub(crate) use kv::{KvCache, KvShape, PAGE, pages_for};
 use layer::{Layer, apply_all};
-use matrix::{Input, Matrix, optional_vector, vector};
+use matrix::{Input, Matrix, vector};
 pub(crate) use parallel::threads;
 use rotation::{Angles, Rotation};
 
@@ -74,8 +74,9 @@ impl Decoder {
     /// Reads the weights of `file`.
     ///
     /// # Errors
-    /// For missing tensors, wrong shapes and storage types that are not computed.
-    pub(crate) fn load(file: &mut Gguf, config: ModelConfig) -> Result<Self, ModelError> {
+    /// For missing tensors, wrong shapes, and storage types and features that are not computed.
+    pub(crate) fn load(file: &Gguf, config: ModelConfig) -> Result<Self, FileError> {
+        refuse_unknown_parts(&config)?;
         let (width, vocab) = (config.width, config.vocab);
         let embedding = Matrix::load_whole(file, "token_embd.weight", vocab, width)?;
         let layers = (0..config.layers)
@@ -87,7 +88,9 @@ impl Decoder {
         } else {
             None
         };
-        let factors = optional_vector(file, "rope_freqs.weight", config.rope.dims / 2)?;
+        let factors = config.rope.factors;
+        let factors = factors.map(|name| vector(file, name, config.rope.dims / 2));
+        let factors = factors.transpose()?;
         let style = config.rope_style;
         Ok(Self {
             embedding,
@@ -286,6 +289,17 @@ impl Decoder {
         }
         ops::add(&mut work.x, &work.y);
     }
+}
+
+fn refuse_unknown_parts(config: &ModelConfig) -> Result<(), FileError> {
+    let unknown = if config.fused_qkv || config.fused_gate_up {
+        "fused matrices"
+    } else if config.attention_softcap.is_some() || config.logit_softcap.is_some() {
+        "capped scores or logits"
+    } else {
+        return Ok(());
+    };
+    Err(FileError::Unsupported(unknown.into()))
 }
 
 fn rows(parts: &[Part<'_>]) -> Vec<Row> {

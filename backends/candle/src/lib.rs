@@ -10,7 +10,6 @@ mod embedder;
 mod engine;
 mod error;
 mod generator;
-mod gguf;
 mod graph;
 mod library;
 mod rank;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use candle_core::quantized::gguf_file::{Value, write};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
+use kwaainet_decoder::{Gguf, ModelConfig};
 use tempfile::TempDir;
 
 use crate::engine::Model;
-use crate::gguf::{Gguf, ModelConfig};
 use crate::graph::Decoder;
 use crate::tokenizer::TextModel;
 
@@ -85,11 +85,11 @@ impl Tiny {
     /// Writes and loads it.
     pub(crate) fn load(&self) -> Model {
         let file = self.file();
-        let mut gguf = Gguf::open(&file.path).expect("the file is sound");
+        let gguf = Gguf::open(&file.path).expect("the file is sound");
         let config = ModelConfig::read(&gguf).expect("the metadata is sound");
         let text = TextModel::from_gguf(gguf.metadata()).expect("the vocabulary is sound");
         Model {
-            decoder: Decoder::load(&mut gguf, config).expect("the tensors are there"),
+            decoder: Decoder::load(&gguf, config).expect("the tensors are there"),
             text: Arc::new(text),
         }
     }

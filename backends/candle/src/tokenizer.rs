@@ -22,8 +22,8 @@ mod vocab;
 
 use std::collections::HashMap;
 
-use candle_core::quantized::gguf_file::Value;
 use kwaainet_core::Message;
+use kwaainet_decoder::Value;
 
 use crate::template::ChatTemplate;
 use bpe::Bpe;

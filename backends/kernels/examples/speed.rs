@@ -37,7 +37,11 @@ fn main() {
             let bytes: Vec<u8> = (0..ROWS * COLS / format.group() * format.group_bytes())
                 .map(|i| (i as u32).wrapping_mul(2_654_435_761).to_le_bytes()[3] & 0x3F)
                 .collect();
-            let pack = || Matrix::pack(format, ROWS, COLS, &bytes, &compute.pool).expect("fits");
+            let read = |to: &mut [u8], from: usize| {
+                to.copy_from_slice(&bytes[from..from + to.len()]);
+                Ok::<_, ()>(())
+            };
+            let pack = || Matrix::pack(format, (ROWS, COLS), &compute.pool, read).expect("fits");
             let begin = Instant::now();
             let matrices: Vec<Matrix> = (0..MATRICES).map(|_| pack()).collect();
             let packing = (bytes.len() * MATRICES) as f64 / begin.elapsed().as_secs_f64() / 1e9;

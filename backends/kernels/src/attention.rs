@@ -5,12 +5,18 @@
 //! sum over the positions, in order. So nothing depends on which queries are taken together, on how a
 //! prompt was cut, or on where a page ends.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use crate::kernel::{Kernel, Task};
 use crate::lanes::{LANES, Lanes};
 use crate::ops::{capped, exp};
 use crate::page::{PAGE, Page, PageShape};
+
+thread_local! {
+    /// Scores of one tile, kept to be used again.
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
 
 /// One query head at one position.
 pub struct Query<'a> {
@@ -37,12 +43,11 @@ pub struct Head<'a> {
     pub soft_cap: Option<f32>,
 }
 
-/// For each query, `out = softmax(query . keys) . values`. `scratch` is memory for scores, to be used
-/// again.
+/// For each query, `out = softmax(query . keys) . values`.
 ///
 /// # Panics
 /// When a query sees nothing, or something beyond the pages, or has another size than the head.
-pub fn attend(kernel: Kernel, head: &Head<'_>, queries: &mut [Query<'_>], scratch: &mut Vec<f32>) {
+pub fn attend(kernel: Kernel, head: &Head<'_>, queries: &mut [Query<'_>]) {
     let dim = head.shape.head_dim;
     for query in &*queries {
         assert!(
@@ -53,10 +58,12 @@ pub fn attend(kernel: Kernel, head: &Head<'_>, queries: &mut [Query<'_>], scratc
             "a query of this head"
         );
     }
-    kernel.run(Attend {
-        head,
-        queries,
-        scratch,
+    SCRATCH.with_borrow_mut(|scratch| {
+        kernel.run(Attend {
+            head,
+            queries,
+            scratch,
+        });
     });
 }
 

@@ -53,7 +53,7 @@ impl Input {
         assert!(x.len().is_multiple_of(cols), "whole rows of {cols}");
         self.resize(x.len() / cols, cols);
         for (mut row, x) in self.rows_mut().into_iter().zip(x.chunks_exact(cols)) {
-            row.set(kernel, x);
+            row.fill(kernel, |row| row.copy_from_slice(x));
         }
     }
 
@@ -96,14 +96,11 @@ pub struct InputRow<'a> {
 }
 
 impl InputRow<'_> {
-    /// Takes what the row is to hold.
-    ///
-    /// # Panics
-    /// When `x` has another length than the row.
-    pub fn set(&mut self, kernel: Kernel, x: &[f32]) {
-        self.floats.copy_from_slice(x);
+    /// Takes what the row is to hold from `write`, which is given the row with its last content.
+    pub fn fill(&mut self, kernel: Kernel, write: impl FnOnce(&mut [f32])) {
+        write(self.floats);
         kernel.run(Quantize {
-            x,
+            x: self.floats,
             blocks: self.blocks,
         });
     }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::lanes::Lanes;
+#[cfg(target_arch = "aarch64")]
+use crate::lanes::neon::{DotProd, I8mm, Neon, Widening};
 use crate::lanes::scalar::Scalar;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::{avx2::Avx2, avx512::Avx512};
@@ -25,7 +27,11 @@ enum Set {
     #[cfg(target_arch = "x86_64")]
     Amx,
     #[cfg(target_arch = "aarch64")]
+    NeonPlain,
+    #[cfg(target_arch = "aarch64")]
     Neon,
+    #[cfg(target_arch = "aarch64")]
+    NeonI8mm,
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     Simd128,
 }
@@ -92,9 +98,14 @@ impl Kernel {
             // SAFETY: likewise.
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 | Set::Amx => unsafe { with_avx512(task) },
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonPlain => task.run::<Neon<Widening>>(),
             // SAFETY: likewise.
             #[cfg(target_arch = "aarch64")]
             Set::Neon => unsafe { with_neon(task) },
+            // SAFETY: likewise.
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonI8mm => unsafe { with_neon_i8mm(task) },
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Set::Simd128 => task.run::<crate::lanes::simd128::Simd128>(),
         }
@@ -122,7 +133,13 @@ unsafe fn with_avx512<T: Task>(task: T) -> T::Out {
 #[cfg(target_arch = "aarch64")]
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn with_neon<T: Task>(task: T) -> T::Out {
-    task.run::<crate::lanes::neon::Neon>()
+    task.run::<Neon<DotProd>>()
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon,dotprod,i8mm")]
+unsafe fn with_neon_i8mm<T: Task>(task: T) -> T::Out {
+    task.run::<Neon<I8mm>>()
 }
 
 impl Set {
@@ -135,7 +152,7 @@ impl Set {
         Self::Amx,
     ];
     #[cfg(target_arch = "aarch64")]
-    const ALL: [Self; 2] = [Self::Scalar, Self::Neon];
+    const ALL: [Self; 4] = [Self::Scalar, Self::NeonPlain, Self::Neon, Self::NeonI8mm];
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     const ALL: [Self; 2] = [Self::Scalar, Self::Simd128];
     #[cfg(not(any(
@@ -157,7 +174,11 @@ impl Set {
             #[cfg(target_arch = "x86_64")]
             Self::Amx => "amx",
             #[cfg(target_arch = "aarch64")]
+            Self::NeonPlain => "neon-plain",
+            #[cfg(target_arch = "aarch64")]
             Self::Neon => "neon",
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonI8mm => "neon-i8mm",
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Self::Simd128 => "simd128",
         }
@@ -181,8 +202,15 @@ impl Set {
             }
             #[cfg(target_arch = "x86_64")]
             Self::Amx => false,
+            // Every aarch64 that Rust's standard library runs on has NEON.
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonPlain => true,
             #[cfg(target_arch = "aarch64")]
             Self::Neon => std::arch::is_aarch64_feature_detected!("dotprod"),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonI8mm => {
+                Self::Neon.is_here() && std::arch::is_aarch64_feature_detected!("i8mm")
+            }
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Self::Simd128 => true,
         }

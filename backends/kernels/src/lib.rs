@@ -28,11 +28,11 @@ mod pool;
 
 pub use attention::{Head, Query, attend};
 pub use format::Format;
-pub use input::{BLOCK, Input};
+pub use input::{BLOCK, Input, InputRow};
 pub use kernel::{Kernel, UnknownKernel};
 pub use matmul::{Compute, Product, multiply};
-pub use matrix::{Matrix, Misfit};
-pub use page::{PAGE, Page, PageShape};
+pub use matrix::{Matrix, PackError};
+pub use page::{PAGE, Page, PageShape, Pages};
 pub use pool::{Pool, PoolError};
 
 /// The numerics class: equal classes give equal bits.

@@ -11,7 +11,11 @@ use crate::input::BLOCK;
 use crate::lanes::LANES;
 use crate::lanes::scalar::{bf16_to_f32, f16_to_f32};
 use crate::lines::Lines;
-use crate::pool::{Pool, Shared};
+use crate::pool::Pool;
+use std::sync::{Mutex, PoisonError};
+
+/// Packed bytes that a thread makes at a time.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// `rows x cols` weights.
 pub struct Matrix {
@@ -22,52 +26,77 @@ pub struct Matrix {
     data: Lines,
 }
 
-/// The bytes given for a matrix are not what its shape needs.
+/// A matrix cannot be packed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{rows} x {cols} weights in {format:?} do not take {bytes} bytes")]
-pub struct Misfit {
-    rows: usize,
-    cols: usize,
-    format: Format,
-    bytes: usize,
+pub enum PackError<E> {
+    /// No such matrix can be.
+    #[error("there is no matrix of {rows} x {cols} weights in {format:?}")]
+    Shape {
+        /// As asked for.
+        rows: usize,
+        /// As asked for.
+        cols: usize,
+        /// As asked for.
+        format: Format,
+    },
+    /// The weights could not be read.
+    #[error(transparent)]
+    Read(E),
 }
 
 impl Matrix {
-    /// Packs weights as GGUF stores them, row after row.
+    /// Packs weights as GGUF stores them, row after row. `read` fills a buffer with the bytes from an
+    /// offset on; it is called from several threads, for some rows at a time.
     ///
     /// # Errors
-    /// When the bytes do not go with the shape.
-    pub fn pack(
+    /// When there is no such shape, and when `read` fails.
+    pub fn pack<E: Send>(
         format: Format,
-        rows: usize,
-        cols: usize,
-        bytes: &[u8],
+        (rows, cols): (usize, usize),
         pool: &Pool,
-    ) -> Result<Self, Misfit> {
+        read: impl Fn(&mut [u8], usize) -> Result<(), E> + Sync,
+    ) -> Result<Self, PackError<E>> {
         let row_bytes = cols / format.group() * format.group_bytes();
-        let fits = cols.is_multiple_of(format.group())
-            && rows > 0
-            && cols > 0
-            && rows.checked_mul(row_bytes) == Some(bytes.len());
-        if !fits {
-            return Err(Misfit {
-                rows,
-                cols,
-                format,
-                bytes: bytes.len(),
-            });
-        }
-        let panel_bytes = panel_bytes(format, cols);
         let panels = rows.div_ceil(LANES);
+        let panel_bytes = panel_bytes(format, cols);
+        let can_be = rows > 0
+            && cols > 0
+            && cols.is_multiple_of(format.group())
+            && rows
+                .checked_mul(row_bytes)
+                .is_some_and(|bytes| bytes <= isize::MAX as usize / 4)
+            && panels
+                .checked_mul(panel_bytes)
+                .is_some_and(|bytes| bytes <= isize::MAX as usize / 4);
+        if !can_be {
+            return Err(PackError::Shape { rows, cols, format });
+        }
+        let together = PIECE_BYTES.div_ceil(panel_bytes);
         let mut data = Lines::zeros(panels * panel_bytes);
-        let shared = Shared::new(data.bytes_mut());
-        pool.run(panels, |panel, _| {
-            let first = panel * LANES * row_bytes;
-            let last = bytes.len().min(first + LANES * row_bytes);
-            // SAFETY: every panel is a range of its own, and each is taken once.
-            let to = unsafe { shared.slice(panel * panel_bytes, panel_bytes) };
-            pack_panel(format, &bytes[first..last], row_bytes, to);
+        let mut pieces: Vec<&mut [u8]> = data
+            .bytes_mut()
+            .chunks_mut(together * panel_bytes)
+            .collect();
+        let failure = Mutex::new(None);
+        pool.each(&mut pieces, 1, |index, piece| {
+            let first = index * together * LANES;
+            let count = (together * LANES).min(rows - first);
+            let mut bytes = vec![0; count * row_bytes];
+            if let Err(error) = read(&mut bytes, first * row_bytes) {
+                failure
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .get_or_insert(error);
+                return;
+            }
+            let panels = bytes.chunks(LANES * row_bytes);
+            for (rows, panel) in panels.zip(piece.chunks_exact_mut(panel_bytes)) {
+                pack_panel(format, rows, row_bytes, panel);
+            }
         });
+        if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(PackError::Read(error));
+        }
         Ok(Self {
             format,
             rows,
@@ -130,8 +159,8 @@ impl Matrix {
 pub(crate) fn panel_bytes(format: Format, cols: usize) -> usize {
     with_format!(
         format,
-        Q => cols / format.group() * Layout::of::<Q>().group,
-        cols * LANES * format.group_bytes()
+        Q => (cols / format.group()).saturating_mul(Layout::of::<Q>().group),
+        cols.saturating_mul(LANES * format.group_bytes())
     )
 }
 

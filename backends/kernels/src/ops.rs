@@ -117,6 +117,72 @@ pub fn soft_cap(kernel: Kernel, x: &mut [f32], cap: f32) {
     kernel.run(SoftCap(x, cap));
 }
 
+/// Turns pairs of components and scales all of them: with a pair `(x, y)` and its angle,
+/// `((x cos - y sin) scale, (x sin + y cos) scale)`. Pairs are neighbours, or as far apart as there are
+/// angles; components beyond the pairs are only scaled.
+///
+/// # Panics
+/// When there are fewer components than twice the angles, or not as many sines as cosines.
+pub fn rotate(
+    kernel: Kernel,
+    x: &mut [f32],
+    cos: &[f32],
+    sin: &[f32],
+    neighbours: bool,
+    scale: f32,
+) {
+    assert!(
+        cos.len() == sin.len() && 2 * cos.len() <= x.len(),
+        "pairs of components"
+    );
+    kernel.run(Rotate {
+        x,
+        cos,
+        sin,
+        neighbours,
+        scale,
+    });
+}
+
+struct Rotate<'a> {
+    x: &'a mut [f32],
+    cos: &'a [f32],
+    sin: &'a [f32],
+    neighbours: bool,
+    scale: f32,
+}
+
+/// Plain code, which the compiler makes vectors of: each operation is rounded by itself either way.
+impl Task for Rotate<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let pairs = self.cos.len();
+        let (turned, rest) = self.x.split_at_mut(2 * pairs);
+        let angles = self.cos.iter().zip(self.sin);
+        if self.neighbours {
+            let (turned, _) = turned.as_chunks_mut::<2>();
+            for ([x, y], (cos, sin)) in turned.iter_mut().zip(angles) {
+                (*x, *y) = (
+                    (*x * cos - *y * sin) * self.scale,
+                    (*x * sin + *y * cos) * self.scale,
+                );
+            }
+        } else {
+            let (xs, ys) = turned.split_at_mut(pairs);
+            for ((x, y), (cos, sin)) in xs.iter_mut().zip(ys).zip(angles) {
+                (*x, *y) = (
+                    (*x * cos - *y * sin) * self.scale,
+                    (*x * sin + *y * cos) * self.scale,
+                );
+            }
+        }
+        for x in rest {
+            *x *= self.scale;
+        }
+    }
+}
+
 struct SumOfSquares<'a>(&'a [f32]);
 
 impl Task for SumOfSquares<'_> {

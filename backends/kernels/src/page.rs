@@ -5,6 +5,7 @@
 //! shared it is never written.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::kernel::{Kernel, Task};
 use crate::lanes::{LANES, Lanes};
@@ -56,31 +57,69 @@ impl PageShape {
 #[repr(C, align(32))]
 struct Halves([u16; LANES]);
 
-/// A page, which several sequences may hold.
+/// Makes pages of one shape and counts those that exist.
 #[derive(Clone)]
-pub struct Page {
-    halves: Arc<[Halves]>,
+pub struct Pages {
+    shape: PageShape,
+    live: Arc<AtomicUsize>,
 }
 
-impl Page {
-    /// A page of zeros.
-    pub fn new(shape: &PageShape) -> Self {
-        let count = shape.halves().div_ceil(LANES);
+impl Pages {
+    /// None exist yet.
+    pub fn new(shape: PageShape) -> Self {
         Self {
-            halves: (0..count).map(|_| Halves([0; LANES])).collect(),
+            shape,
+            live: Arc::default(),
         }
+    }
+
+    /// Of each page.
+    pub fn shape(&self) -> &PageShape {
+        &self.shape
+    }
+
+    /// Pages that somebody holds; one that several hold counts once.
+    pub fn live(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// A page of zeros.
+    pub fn page(&self) -> Page {
+        let count = self.shape.halves().div_ceil(LANES);
+        self.keep(vec![Halves([0; LANES]); count].into_boxed_slice())
     }
 
     /// A page of its own with the same content.
-    pub fn copy(&self) -> Self {
-        Self {
-            halves: self.halves.iter().copied().collect(),
-        }
+    pub fn copy(&self, page: &Page) -> Page {
+        self.keep(page.0.halves.clone())
     }
 
-    /// Whether nobody else holds it.
-    pub fn is_unshared(&mut self) -> bool {
-        Arc::get_mut(&mut self.halves).is_some()
+    fn keep(&self, halves: Box<[Halves]>) -> Page {
+        self.live.fetch_add(1, Ordering::Relaxed);
+        let live = Arc::clone(&self.live);
+        Page(Arc::new(Held { halves, live }))
+    }
+}
+
+/// A page, which several sequences may hold.
+#[derive(Clone)]
+pub struct Page(Arc<Held>);
+
+struct Held {
+    halves: Box<[Halves]>,
+    live: Arc<AtomicUsize>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.live.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Page {
+    /// Whether somebody else holds it too.
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
     }
 
     /// Writes one position of one layer; `keys` and `values` hold all heads. What a half float cannot
@@ -104,9 +143,9 @@ impl Page {
                 && values.len() == keys.len(),
             "a position of this page"
         );
-        let halves = Arc::get_mut(&mut self.halves).expect("a shared page is never written");
+        let held = Arc::get_mut(&mut self.0).expect("a shared page is never written");
         kernel.run(Write {
-            halves: halves.as_flattened_halves(),
+            halves: flattened_mut(&mut held.halves),
             shape,
             layer,
             slot,
@@ -118,7 +157,7 @@ impl Page {
     /// The keys of a head, one row of [`PAGE`] for each component; then its values, [`PAGE`] rows of
     /// the head's size, padded.
     pub(crate) fn head(&self, shape: &PageShape, layer: usize, head: usize) -> (&[u16], &[u16]) {
-        let all = flattened(&self.halves);
+        let all = flattened(&self.0.halves);
         let both = &all[shape.head(layer, head)..][..shape.head_halves()];
         both.split_at(PAGE * shape.head_dim)
     }
@@ -129,15 +168,9 @@ fn flattened(halves: &[Halves]) -> &[u16] {
     unsafe { std::slice::from_raw_parts(halves.as_ptr().cast(), halves.len() * LANES) }
 }
 
-trait Flatten {
-    fn as_flattened_halves(&mut self) -> &mut [u16];
-}
-
-impl Flatten for [Halves] {
-    fn as_flattened_halves(&mut self) -> &mut [u16] {
-        // SAFETY: as above; any u16 is a valid one.
-        unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr().cast(), self.len() * LANES) }
-    }
+fn flattened_mut(halves: &mut [Halves]) -> &mut [u16] {
+    // SAFETY: as above; any u16 is a valid one.
+    unsafe { std::slice::from_raw_parts_mut(halves.as_mut_ptr().cast(), halves.len() * LANES) }
 }
 
 struct Write<'a> {

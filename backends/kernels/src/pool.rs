@@ -142,6 +142,30 @@ impl Pool {
     }
 }
 
+impl Pool {
+    /// Calls `each` once with every item and its number; a thread takes `together` of them at a time.
+    ///
+    /// # Panics
+    /// When `each` does.
+    pub fn each<T: Send>(
+        &self,
+        items: &mut [T],
+        together: usize,
+        each: impl Fn(usize, &mut T) + Sync,
+    ) {
+        let (count, together) = (items.len(), together.max(1));
+        let shared = Shared::new(items);
+        self.run(count.div_ceil(together), |piece, _| {
+            let first = piece * together;
+            // SAFETY: every piece is a range of its own, and each is taken once.
+            let items = unsafe { shared.slice(first, together.min(count - first)) };
+            for (offset, item) in items.iter_mut().enumerate() {
+                each(first + offset, item);
+            }
+        });
+    }
+}
+
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.end.store(true, Ordering::SeqCst);

@@ -61,6 +61,14 @@ fn compute(kernel: Kernel, threads: usize) -> Compute {
     Compute { kernel, pool }
 }
 
+fn pack(format: Format, rows: usize, cols: usize, bytes: &[u8], pool: &Pool) -> Matrix {
+    let read = |to: &mut [u8], from: usize| {
+        to.copy_from_slice(&bytes[from..from + to.len()]);
+        Ok::<_, ()>(())
+    };
+    Matrix::pack(format, (rows, cols), pool, read).expect("there is such a matrix")
+}
+
 fn same(a: &[f32], b: &[f32]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
 }
@@ -84,8 +92,7 @@ fn products_equal_the_definition_for_every_format_shape_batch_and_thread_count()
             assert!(expected.iter().all(|x| x.is_finite()), "{format:?}");
             for kernel in Kernel::all() {
                 let compute = compute(kernel, 3);
-                let matrix = Matrix::pack(format, rows, cols, &bytes, &compute.pool);
-                let matrix = matrix.expect("the bytes fit");
+                let matrix = pack(format, rows, cols, &bytes, &compute.pool);
                 for batch in [1, 2, 3, 4, 5, 7, 8, 13, 16, 33] {
                     let mut input = Input::default();
                     input.set(kernel, &x[..batch * cols], cols);
@@ -112,7 +119,7 @@ fn a_packed_matrix_gives_its_rows_back() {
     for format in Format::ALL {
         let (rows, cols) = (21, 2 * format.group().max(16));
         let bytes = noise.weights(format, rows, cols);
-        let matrix = Matrix::pack(format, rows, cols, &bytes, &pool).expect("the bytes fit");
+        let matrix = pack(format, rows, cols, &bytes, &pool);
         let mut out = vec![0.0; cols];
         for (index, row) in bytes.chunks_exact(bytes.len() / rows).enumerate() {
             matrix.row(index, &mut out);
@@ -132,18 +139,25 @@ fn a_packed_matrix_gives_its_rows_back() {
 }
 
 #[test]
-fn bytes_that_do_not_fit_are_refused() {
-    let pool = Pool::new(1).expect("there are threads");
-    for (rows, cols, bytes) in [
-        (0, 32, 0),
-        (2, 0, 0),
-        (1, 33, 20),
-        (1, 32, 19),
-        (usize::MAX, 32, 20),
+fn impossible_matrices_and_failed_reads_are_refused() {
+    let pool = Pool::new(2).expect("there are threads");
+    let huge = usize::MAX / 4;
+    for (rows, cols) in [
+        (0, 32),
+        (2, 0),
+        (1, 33),
+        (huge, 32),
+        (1, huge / 32 * 32),
+        (huge, huge / 32 * 32),
     ] {
-        let packed = Matrix::pack(Format::Q4_1, rows, cols, &vec![0; bytes], &pool);
-        assert!(packed.is_err(), "{rows} x {cols}");
+        let packed = Matrix::pack(Format::Q4_1, (rows, cols), &pool, |_, _| Ok::<_, ()>(()));
+        assert!(
+            matches!(packed, Err(PackError::Shape { .. })),
+            "{rows} x {cols}"
+        );
     }
+    let packed = Matrix::pack(Format::F16, (64, 64), &pool, |_, _| Err("no disk"));
+    assert!(matches!(packed, Err(PackError::Read("no disk"))));
 }
 
 #[test]
@@ -295,7 +309,8 @@ fn attention_equals_the_definition_whatever_is_taken_together() {
             })
             .collect();
         for kernel in Kernel::all() {
-            let mut pages: Vec<Page> = (0..3).map(|_| Page::new(&shape)).collect();
+            let maker = Pages::new(shape);
+            let mut pages: Vec<Page> = (0..3).map(|_| maker.page()).collect();
             for (position, (key, value)) in keys.iter().zip(&values).enumerate() {
                 let (mut k, mut v) = (vec![9.0; dim], vec![-9.0; dim]);
                 k.extend(key);
@@ -322,9 +337,8 @@ fn attention_equals_the_definition_whatever_is_taken_together() {
                     kv_head: 1,
                     soft_cap,
                 };
-                let mut scratch = vec![f32::NAN; 7];
                 for queries in queries.chunks_mut(together) {
-                    attend(kernel, &head, queries, &mut scratch);
+                    attend(kernel, &head, queries);
                 }
                 for (i, (out, expected)) in outs.iter().zip(&expected).enumerate() {
                     assert!(same(out, expected), "{kernel:?}, head of {dim}, query {i}");

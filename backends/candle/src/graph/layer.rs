@@ -1,9 +1,9 @@
 //! The weights of one layer, under the names that llama.cpp gives them.
 
+use kwaainet_decoder::{FileError, Gguf, ModelConfig};
+
 use super::matrix::{self, Input, Matrix, optional_vector, vector};
 use super::ops;
-use crate::ModelError;
-use crate::gguf::{Gguf, ModelConfig};
 
 pub(super) struct Layer {
     pub(super) attn_norm: Vec<f32>,
@@ -30,16 +30,12 @@ pub(super) struct Linear {
 }
 
 impl Layer {
-    pub(super) fn load(
-        file: &mut Gguf,
-        index: usize,
-        config: &ModelConfig,
-    ) -> Result<Self, ModelError> {
+    pub(super) fn load(file: &Gguf, index: usize, config: &ModelConfig) -> Result<Self, FileError> {
         let (width, ffn) = (config.width, config.ffn_width);
         let (q, kv) = (config.q_width(), config.kv_width());
         let head = config.head_dim;
         let name = |part: &str| format!("blk.{index}.{part}");
-        let needed = |wanted: bool, file: &mut Gguf, part: &str, len: usize| {
+        let needed = |wanted: bool, file: &Gguf, part: &str, len: usize| {
             wanted.then(|| vector(file, &name(part), len)).transpose()
         };
         Ok(Self {
@@ -62,7 +58,7 @@ impl Layer {
 }
 
 impl Linear {
-    fn load(file: &mut Gguf, name: &str, rows: usize, cols: usize) -> Result<Self, ModelError> {
+    fn load(file: &Gguf, name: &str, rows: usize, cols: usize) -> Result<Self, FileError> {
         Ok(Self {
             weight: Matrix::load(file, &format!("{name}.weight"), rows, cols)?,
             bias: optional_vector(file, &format!("{name}.bias"), rows)?,

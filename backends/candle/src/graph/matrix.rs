@@ -14,12 +14,11 @@
 use candle_core::quantized::{GgmlDType, QuantizedType};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
+use kwaainet_decoder::{FileError, Gguf, RawTensor, StorageType};
 use rayon::prelude::*;
 
 use super::ops::dot;
 use super::widen::{BLOCK, widen};
-use crate::ModelError;
-use crate::gguf::{Gguf, RawTensor};
 
 /// Rows that one thread computes at a time. Each time the input is quantized anew, which costs as
 /// much as some ten rows.
@@ -115,11 +114,11 @@ pub(super) fn apply_all(
 impl Matrix {
     /// Reads a tensor.
     pub(super) fn load(
-        file: &mut Gguf,
+        file: &Gguf,
         name: &str,
         rows: usize,
         cols: usize,
-    ) -> Result<Self, ModelError> {
+    ) -> Result<Self, FileError> {
         Ok(Self::new(
             file.read(name, &[cols, rows])?,
             rows,
@@ -130,18 +129,19 @@ impl Matrix {
 
     /// Reads a tensor that gives logits and may be read row by row.
     pub(super) fn load_whole(
-        file: &mut Gguf,
+        file: &Gguf,
         name: &str,
         rows: usize,
         cols: usize,
-    ) -> Result<Self, ModelError> {
+    ) -> Result<Self, FileError> {
         Ok(Self::new(file.read(name, &[cols, rows])?, rows, cols, rows))
     }
 
     fn new(raw: RawTensor, rows: usize, cols: usize, piece: usize) -> Self {
         let row_bytes = raw.bytes.len() / rows;
         let pieces = raw.bytes.chunks(piece * row_bytes);
-        let pieces = pieces.map(|bytes| Piece::new(raw.dtype, bytes, bytes.len() / row_bytes));
+        let dtype = dtype(raw.storage);
+        let pieces = pieces.map(|bytes| Piece::new(dtype, bytes, bytes.len() / row_bytes));
         Self {
             pieces: pieces.collect(),
             rows,
@@ -227,13 +227,32 @@ fn add_offsets(offsets: &[f32], sums: &[f32], out: &mut [f32]) {
     }
 }
 
+/// candle's name for a storage type.
+fn dtype(storage: StorageType) -> GgmlDType {
+    match storage {
+        StorageType::F32 => GgmlDType::F32,
+        StorageType::F16 => GgmlDType::F16,
+        StorageType::BF16 => GgmlDType::BF16,
+        StorageType::Q4_0 => GgmlDType::Q4_0,
+        StorageType::Q4_1 => GgmlDType::Q4_1,
+        StorageType::Q5_0 => GgmlDType::Q5_0,
+        StorageType::Q5_1 => GgmlDType::Q5_1,
+        StorageType::Q8_0 => GgmlDType::Q8_0,
+        StorageType::Q2K => GgmlDType::Q2K,
+        StorageType::Q3K => GgmlDType::Q3K,
+        StorageType::Q4K => GgmlDType::Q4K,
+        StorageType::Q5K => GgmlDType::Q5K,
+        StorageType::Q6K => GgmlDType::Q6K,
+    }
+}
+
 /// Reads a vector, which GGUF keeps in f32.
-pub(super) fn vector(file: &mut Gguf, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
+pub(super) fn vector(file: &Gguf, name: &str, len: usize) -> Result<Vec<f32>, FileError> {
     let raw = file.read(name, &[len])?;
-    if raw.dtype != GgmlDType::F32 {
-        return Err(ModelError::Unsupported(format!(
+    if raw.storage != StorageType::F32 {
+        return Err(FileError::Unsupported(format!(
             "the vector '{name}' in {:?}",
-            raw.dtype
+            raw.storage
         )));
     }
     let (floats, _) = raw.bytes.as_chunks::<4>();
@@ -245,10 +264,10 @@ pub(super) fn vector(file: &mut Gguf, name: &str, len: usize) -> Result<Vec<f32>
 
 /// Reads a vector if it is there.
 pub(super) fn optional_vector(
-    file: &mut Gguf,
+    file: &Gguf,
     name: &str,
     len: usize,
-) -> Result<Option<Vec<f32>>, ModelError> {
+) -> Result<Option<Vec<f32>>, FileError> {
     if file.has(name) {
         vector(file, name, len).map(Some)
     } else {
@@ -261,33 +280,33 @@ mod tests {
     use super::*;
     use crate::testing::Noise;
 
-    const TYPES: [GgmlDType; 13] = [
-        GgmlDType::F32,
-        GgmlDType::F16,
-        GgmlDType::BF16,
-        GgmlDType::Q4_0,
-        GgmlDType::Q4_1,
-        GgmlDType::Q5_0,
-        GgmlDType::Q5_1,
-        GgmlDType::Q8_0,
-        GgmlDType::Q2K,
-        GgmlDType::Q3K,
-        GgmlDType::Q4K,
-        GgmlDType::Q5K,
-        GgmlDType::Q6K,
+    const TYPES: [StorageType; 13] = [
+        StorageType::F32,
+        StorageType::F16,
+        StorageType::BF16,
+        StorageType::Q4_0,
+        StorageType::Q4_1,
+        StorageType::Q5_0,
+        StorageType::Q5_1,
+        StorageType::Q8_0,
+        StorageType::Q2K,
+        StorageType::Q3K,
+        StorageType::Q4K,
+        StorageType::Q5K,
+        StorageType::Q6K,
     ];
     const ROWS: usize = 39;
     const COLS: usize = 512;
 
     /// A matrix of noise, cut and whole, and its weights as candle dequantizes them.
-    fn noise(dtype: GgmlDType) -> (Matrix, Matrix, Vec<f32>) {
-        let tensor = Noise(9).quantized(ROWS, COLS, dtype);
+    fn noise(storage: StorageType) -> (Matrix, Matrix, Vec<f32>) {
+        let tensor = Noise(9).quantized(ROWS, COLS, dtype(storage));
         let plain = tensor.dequantize(&candle_core::Device::Cpu);
         let plain = plain
             .and_then(|t| t.flatten_all()?.to_vec1())
             .expect("it is plain data");
         let bytes = tensor.data().expect("it lies in memory").into_owned();
-        let raw = |bytes| RawTensor { dtype, bytes };
+        let raw = |bytes| RawTensor { storage, bytes };
         let cut = Matrix::new(raw(bytes.clone()), ROWS, COLS, 16);
         let whole = Matrix::new(raw(bytes), ROWS, COLS, ROWS);
         (cut, whole, plain)
@@ -308,22 +327,22 @@ mod tests {
 
     #[test]
     fn a_row_does_not_depend_on_the_rows_beside_it() {
-        for dtype in TYPES {
-            let (cut, whole, _) = noise(dtype);
+        for storage in TYPES {
+            let (cut, whole, _) = noise(storage);
             let x = Noise(5).floats(7 * COLS);
             let (products, all) = (product(&cut, &x), logits(&whole, &x));
             for (row, x) in x.chunks(COLS).enumerate() {
                 let range = row * ROWS..(row + 1) * ROWS;
-                assert!(product(&cut, x) == products[range.clone()], "{dtype:?}");
-                assert!(logits(&whole, x) == all[range], "{dtype:?}");
+                assert!(product(&cut, x) == products[range.clone()], "{storage:?}");
+                assert!(logits(&whole, x) == all[range], "{storage:?}");
             }
         }
     }
 
     #[test]
     fn products_and_rows_are_those_of_the_dequantized_weights() {
-        for dtype in TYPES {
-            let (cut, whole, plain) = noise(dtype);
+        for storage in TYPES {
+            let (cut, whole, plain) = noise(storage);
             let x = Noise(6).floats(COLS);
             let sized = |size: f32| x.iter().map(|x| x * size).collect::<Vec<_>>();
             for (size, out) in [
@@ -335,21 +354,21 @@ mod tests {
                 for (out, plain) in out.iter().zip(plain.chunks(COLS)) {
                     // Components are quantized to 8 bits, with independent errors.
                     let (out, exact) = (out / size, dot(&x, plain));
-                    assert!((out - exact).abs() < 0.3, "{dtype:?}: {out} and {exact}");
+                    assert!((out - exact).abs() < 0.3, "{storage:?}: {out} and {exact}");
                 }
             }
             let mut row = vec![0.0; COLS];
             for (index, plain) in plain.chunks(COLS).enumerate() {
                 whole.row(index as u32, &mut row).expect("the row is there");
                 let apart = row.iter().zip(plain).map(|(a, b)| (a - b).abs());
-                assert!(apart.fold(0.0, f32::max) < 1e-6, "{dtype:?}, row {index}");
+                assert!(apart.fold(0.0, f32::max) < 1e-6, "{storage:?}, row {index}");
             }
         }
     }
 
     #[test]
     fn nothing_gives_nothing() {
-        let (cut, _, _) = noise(GgmlDType::Q4_1);
+        let (cut, _, _) = noise(StorageType::Q4_1);
         assert!(product(&cut, &[0.0; COLS]).iter().all(|&x| x == 0.0));
     }
 }

@@ -1,12 +1,13 @@
 //! Rotary position embedding (Su et al. 2021), in both layouts that decoders use.
 
-use crate::gguf::{Rope, RopeStyle};
+use kwaainet_decoder::{Rope, RopeStyle};
 
 /// The angles of one kind of layer, per position.
 pub(super) struct Rotation {
     style: RopeStyle,
     /// Radians per position, for each pair of components.
     frequencies: Vec<f64>,
+    magnitude: f32,
 }
 
 /// Sines and cosines for the rows of one step.
@@ -27,7 +28,11 @@ impl Rotation {
                 frequency * f64::from(rope.scale) / factor
             })
             .collect();
-        Self { style, frequencies }
+        Self {
+            style,
+            frequencies,
+            magnitude: rope.magnitude,
+        }
     }
 
     /// Computes the angles of these positions, a row each.
@@ -36,8 +41,10 @@ impl Rotation {
         for position in positions {
             for frequency in &self.frequencies {
                 let angle = position as f64 * frequency;
-                let pair = (libm::cos(angle) as f32, libm::sin(angle) as f32);
-                angles.cos_sin.push(pair);
+                let (cos, sin) = (libm::cos(angle) as f32, libm::sin(angle) as f32);
+                angles
+                    .cos_sin
+                    .push((cos * self.magnitude, sin * self.magnitude));
             }
         }
     }
@@ -66,6 +73,8 @@ mod tests {
         base: 10_000.0,
         scale: 1.0,
         dims: 4,
+        magnitude: 1.0,
+        factors: None,
     };
 
     fn turned(style: RopeStyle, factors: Option<&[f32]>, position: usize) -> [f32; 6] {

@@ -115,3 +115,23 @@ fn a_window_hides_what_is_far_back() {
     assert!(changed(39 - 15) == original, "beyond the windows");
     assert!(changed(39 - 14) != original, "at the edge of the windows");
 }
+
+#[test]
+fn what_cannot_be_computed_is_refused_with_its_reason() {
+    let file = Tiny::new("llama").file();
+    let gguf = Gguf::open(&file.path).expect("the file is sound");
+    let complaint = |change: fn(&mut ModelConfig)| {
+        let mut config = ModelConfig::read(&gguf).expect("the metadata is sound");
+        change(&mut config);
+        let error = Decoder::load(&gguf, config).err();
+        error.expect("the model does not fit").to_string()
+    };
+    let missing = complaint(|config| config.layers = 3);
+    assert!(missing.ends_with("'blk.2.attn_norm.weight' is missing"));
+    let misshapen = complaint(|config| config.ffn_width = 128);
+    assert!(misshapen.contains("has the shape [64, 96] instead of [64, 128]"));
+    let fused = complaint(|config| config.fused_qkv = true);
+    assert!(fused.contains("fused matrices"));
+    let capped = complaint(|config| config.logit_softcap = Some(30.0));
+    assert!(capped.contains("capped scores"));
+}

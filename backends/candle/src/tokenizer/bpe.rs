@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use candle_core::quantized::gguf_file::Value;
+use kwaainet_decoder::Value;
 
 use super::merge::{Joined, NONE, Symbols};
 use super::metadata::Metadata;

@@ -7,7 +7,7 @@
 //! 31 the offset of its children, which bit 9 multiplies by 256. An entry with bit 31 set is the
 //! place of a replacement instead.
 
-use candle_core::quantized::gguf_file::Value;
+use kwaainet_decoder::Value;
 
 use super::vocab::bad;
 use super::{TextError, check_length};

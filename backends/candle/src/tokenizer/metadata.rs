@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use candle_core::quantized::gguf_file::Value;
+use kwaainet_decoder::Value;
 
 use super::TextError;
 

@@ -1,6 +1,6 @@
 //! The tokens of a model: how they are spelled, which bytes they stand for, what kind they are.
 
-use candle_core::quantized::gguf_file::Value;
+use kwaainet_decoder::Value;
 
 use super::arena::{Arena, Index};
 use super::metadata::Metadata;

@@ -1,10 +1,9 @@
 //! What llama.cpp makes of the same texts with the same files (`tests/golden/make_llama.py`).
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use candle_core::quantized::gguf_file::Content;
 use kwaainet_core::{Message, Role};
+use kwaainet_decoder::Gguf;
 use serde::Deserialize;
 
 use crate::tokenizer::{TextError, TextModel, chat};
@@ -63,9 +62,8 @@ fn model(name: &str) -> TextModel {
             folder.display()
         )
     });
-    let mut file = File::open(path).expect("the file can be read");
-    let content = Content::read(&mut file).expect("the file is a GGUF file");
-    TextModel::from_gguf(&content.metadata).expect("the tokenizer is known")
+    let file = Gguf::open(&path).expect("the file is sound");
+    TextModel::from_gguf(file.metadata()).expect("the tokenizer is known")
 }
 
 fn gguf_in(folder: &Path) -> Option<PathBuf> {

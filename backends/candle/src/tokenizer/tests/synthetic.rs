@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use candle_core::quantized::gguf_file::Value;
 use kwaainet_core::{Message, Role};
+use kwaainet_decoder::Value;
 
 use crate::tokenizer::{TextError, TextModel, from_tokenizer_json};
 

@@ -1,17 +1,17 @@
 //! The header of a GGUF file: metadata and the list of tensors.
 //!
-//! A reader of our own beside candle's, because the file is somebody else's: every count is checked
-//! against the bytes that are left and against a bound of memory before anything is allocated, and
-//! each complaint names the key or the tensor. It gives candle's own value type.
+//! The file is somebody else's: every count is checked against the bytes that are left and against a
+//! bound of memory before anything is allocated, and each complaint names the key or the tensor. What
+//! is made of a header takes at most some 32 bytes for each of the file's (an array of bytes becomes one
+//! of [`Value`]s), and never more than the bounds below allow, whatever it claims.
 //!
 //! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>, versions 2 and 3.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 
-use candle_core::quantized::gguf_file::Value;
-
-use crate::ModelError;
+use super::Value;
+use crate::error::{FileError, quoted};
 
 /// Larger than any vocabulary with its merges (the largest known have a million of either).
 const ELEMENTS_MAX: u64 = 1 << 22;
@@ -23,13 +23,11 @@ const TEXT_MAX: u64 = 1 << 28;
 const DIMENSIONS_MAX: u32 = 4;
 const ALIGNMENT_DEFAULT: u64 = 32;
 const ALIGNMENT_MAX: u64 = 1 << 20;
-/// Of a name in a message.
-const NAME_CHARS_MAX: usize = 80;
 
 /// What the header says, not yet believed.
 pub(super) struct Header {
     pub(super) metadata: HashMap<String, Value>,
-    pub(super) tensors: HashMap<String, TensorEntry>,
+    pub(super) tensors: BTreeMap<String, TensorEntry>,
     /// Where the tensors' bytes begin, from the start of the file.
     pub(super) data_start: u64,
 }
@@ -39,13 +37,13 @@ pub(super) struct TensorEntry {
     /// ggml's order: the innermost dimension first.
     pub(super) dims: Vec<u64>,
     /// ggml's number for the storage type.
-    pub(super) dtype: u32,
+    pub(super) storage: u32,
     /// From `data_start`.
     pub(super) offset: u64,
 }
 
 /// Reads a header from the start of a file of `file_len` bytes.
-pub(super) fn read(file: impl Read, file_len: u64) -> Result<Header, ModelError> {
+pub(super) fn read(file: impl Read, file_len: u64) -> Result<Header, FileError> {
     let mut source = Source {
         file,
         at: 0,
@@ -57,7 +55,7 @@ pub(super) fn read(file: impl Read, file_len: u64) -> Result<Header, ModelError>
     let tensor_count = source.u64()?;
     let key_count = source.u64()?;
     if tensor_count > TENSORS_MAX || key_count > KEYS_MAX {
-        return Err(malformed(format!(
+        return Err(FileError::malformed(format!(
             "it claims {tensor_count} tensors and {key_count} metadata keys"
         )));
     }
@@ -68,23 +66,23 @@ pub(super) fn read(file: impl Read, file_len: u64) -> Result<Header, ModelError>
         let value = source.value(&key, kind)?;
         metadata.insert(key, value);
     }
-    let mut tensors = HashMap::new();
+    let mut tensors = BTreeMap::new();
     for _ in 0..tensor_count {
         let name = source.string()?;
         let entry = source.tensor(&name)?;
         if tensors.insert(name.clone(), entry).is_some() {
-            return Err(malformed(format!(
+            return Err(FileError::malformed(format!(
                 "the tensor '{}' is listed twice",
-                short(&name)
+                quoted(&name)
             )));
         }
     }
     let alignment = match metadata.get("general.alignment") {
         None => ALIGNMENT_DEFAULT,
         Some(value) => match value.to_u64() {
-            Ok(bytes) if bytes.is_power_of_two() && bytes <= ALIGNMENT_MAX => bytes,
-            Ok(bytes) => return Err(malformed(format!("its alignment is {bytes}"))),
-            Err(_) => return Err(malformed("its alignment is no whole number".into())),
+            Some(bytes) if bytes.is_power_of_two() && bytes <= ALIGNMENT_MAX => bytes,
+            Some(bytes) => return Err(FileError::malformed(format!("its alignment is {bytes}"))),
+            None => return Err(FileError::malformed("its alignment is no whole number")),
         },
     };
     Ok(Header {
@@ -94,14 +92,15 @@ pub(super) fn read(file: impl Read, file_len: u64) -> Result<Header, ModelError>
     })
 }
 
-/// As much of a name as a message can hold.
-pub(super) fn short(name: &str) -> &str {
-    let end = name.char_indices().nth(NAME_CHARS_MAX);
-    end.map_or(name, |(end, _)| &name[..end])
-}
-
-fn malformed(reason: String) -> ModelError {
-    ModelError::Malformed(reason)
+/// What a value of this type takes in the file at least.
+fn bytes_min(kind: u32) -> u64 {
+    match kind {
+        2 | 3 => 2,
+        4..=6 => 4,
+        // A text begins with its length.
+        8 | 10..=12 => 8,
+        _ => 1,
+    }
 }
 
 /// The file with what has been taken from it so far.
@@ -114,41 +113,44 @@ struct Source<R> {
 }
 
 impl<R: Read> Source<R> {
-    fn magic(&mut self) -> Result<(), ModelError> {
+    fn magic(&mut self) -> Result<(), FileError> {
         let mut magic = [0; 4];
         if !self.fill(&mut magic)? || &magic != b"GGUF" {
-            return Err(ModelError::NotGguf);
+            return Err(FileError::NotGguf);
         }
         match self.u32()? {
             2 | 3 => Ok(()),
-            version if version.swap_bytes() <= 3 => Err(malformed(
-                "it is in big-endian byte order, which is not supported".into(),
+            version if version.swap_bytes() <= 3 => Err(FileError::malformed(
+                "it is in big-endian byte order, which is not supported",
             )),
-            version => Err(malformed(format!(
+            version => Err(FileError::malformed(format!(
                 "it has version {version} of the format; versions 2 and 3 are known"
             ))),
         }
     }
 
-    fn value(&mut self, key: &str, kind: u32) -> Result<Value, ModelError> {
+    fn value(&mut self, key: &str, kind: u32) -> Result<Value, FileError> {
         const ARRAY: u32 = 9;
         if kind != ARRAY {
             return self.scalar(key, kind);
         }
         let kind = self.u32()?;
         if kind == ARRAY {
-            return Err(malformed(format!("the array '{}' is nested", short(key))));
+            return Err(FileError::malformed(format!(
+                "the array '{}' is nested",
+                quoted(key)
+            )));
         }
         let count = self.u64()?;
-        // Every element takes at least a byte of file, so this also bounds memory by the file.
-        if count > self.left() {
+        // So memory is also bounded by the file.
+        if count.saturating_mul(bytes_min(kind)) > self.left() {
             return Err(self.cut_short());
         }
         self.elements += count;
         if self.elements > ELEMENTS_MAX {
-            return Err(malformed(format!(
+            return Err(FileError::malformed(format!(
                 "the array '{}' has {count} elements, too many to be believed",
-                short(key)
+                quoted(key)
             )));
         }
         let mut values = Vec::with_capacity(count as usize);
@@ -158,7 +160,7 @@ impl<R: Read> Source<R> {
         Ok(Value::Array(values))
     }
 
-    fn scalar(&mut self, key: &str, kind: u32) -> Result<Value, ModelError> {
+    fn scalar(&mut self, key: &str, kind: u32) -> Result<Value, FileError> {
         Ok(match kind {
             0 => Value::U8(u8::from_le_bytes(self.bytes()?)),
             1 => Value::I8(i8::from_le_bytes(self.bytes()?)),
@@ -173,20 +175,20 @@ impl<R: Read> Source<R> {
             11 => Value::I64(i64::from_le_bytes(self.bytes()?)),
             12 => Value::F64(f64::from_le_bytes(self.bytes()?)),
             _ => {
-                return Err(malformed(format!(
+                return Err(FileError::malformed(format!(
                     "the value of '{}' has the unknown type {kind}",
-                    short(key)
+                    quoted(key)
                 )));
             }
         })
     }
 
-    fn tensor(&mut self, name: &str) -> Result<TensorEntry, ModelError> {
+    fn tensor(&mut self, name: &str) -> Result<TensorEntry, FileError> {
         let rank = self.u32()?;
         if rank > DIMENSIONS_MAX {
-            return Err(malformed(format!(
+            return Err(FileError::malformed(format!(
                 "the tensor '{}' has {rank} dimensions",
-                short(name)
+                quoted(name)
             )));
         }
         let mut dims = Vec::with_capacity(rank as usize);
@@ -195,20 +197,22 @@ impl<R: Read> Source<R> {
         }
         Ok(TensorEntry {
             dims,
-            dtype: self.u32()?,
+            storage: self.u32()?,
             offset: self.u64()?,
         })
     }
 
     /// Text is meant to be UTF-8; what is not is replaced, as some published files have such keys.
-    fn string(&mut self) -> Result<String, ModelError> {
+    fn string(&mut self) -> Result<String, FileError> {
         let len = self.u64()?;
         if len > self.left() {
             return Err(self.cut_short());
         }
         self.text += len;
         if len > STRING_MAX || self.text > TEXT_MAX {
-            return Err(malformed(format!("a text in it is {len} bytes long")));
+            return Err(FileError::malformed(format!(
+                "a text in it is {len} bytes long"
+            )));
         }
         let mut bytes = vec![0; len as usize];
         self.take(&mut bytes)?;
@@ -216,21 +220,21 @@ impl<R: Read> Source<R> {
             .unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
     }
 
-    fn u32(&mut self) -> Result<u32, ModelError> {
+    fn u32(&mut self) -> Result<u32, FileError> {
         Ok(u32::from_le_bytes(self.bytes()?))
     }
 
-    fn u64(&mut self) -> Result<u64, ModelError> {
+    fn u64(&mut self) -> Result<u64, FileError> {
         Ok(u64::from_le_bytes(self.bytes()?))
     }
 
-    fn bytes<const N: usize>(&mut self) -> Result<[u8; N], ModelError> {
+    fn bytes<const N: usize>(&mut self) -> Result<[u8; N], FileError> {
         let mut bytes = [0; N];
         self.take(&mut bytes)?;
         Ok(bytes)
     }
 
-    fn take(&mut self, into: &mut [u8]) -> Result<(), ModelError> {
+    fn take(&mut self, into: &mut [u8]) -> Result<(), FileError> {
         if self.fill(into)? {
             Ok(())
         } else {
@@ -239,14 +243,14 @@ impl<R: Read> Source<R> {
     }
 
     /// Whether there were enough bytes.
-    fn fill(&mut self, into: &mut [u8]) -> Result<bool, ModelError> {
+    fn fill(&mut self, into: &mut [u8]) -> Result<bool, FileError> {
         match self.file.read_exact(into) {
             Ok(()) => {
                 self.at += into.len() as u64;
                 Ok(true)
             }
             Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
-            Err(e) => Err(ModelError::unreadable("the model file", &e)),
+            Err(e) => Err(FileError::unreadable("the model file", &e)),
         }
     }
 
@@ -254,7 +258,7 @@ impl<R: Read> Source<R> {
         self.len.saturating_sub(self.at)
     }
 
-    fn cut_short(&self) -> ModelError {
-        ModelError::HeaderCutShort { len: self.len }
+    fn cut_short(&self) -> FileError {
+        FileError::HeaderCutShort { len: self.len }
     }
 }
