@@ -20,10 +20,10 @@ STEPS := tools fmt clippy build models unit outside-python outside-js
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test bench load golden openapi clean-outside $(STEPS)
+.PHONY: help run test test-aarch64 test-wasm bench load golden openapi clean-outside $(STEPS)
 
 help: ## list these commands
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
 		while IFS='|' read -r name what; do printf '  %-20s %s\n' "make $$name" "$$what"; done
 
 run: ## build the node, fetch its models, and serve on 127.0.0.1:11435
@@ -85,6 +85,12 @@ $(VENV)/.ready: $(OUTSIDE)/requirements.txt
 $(OUTSIDE)/js/node_modules/.ready: $(OUTSIDE)/js/package-lock.json
 	cd $(OUTSIDE)/js && npm ci --no-audit --no-fund
 	@touch $@
+
+test-aarch64: ## the kernels' tests on aarch64 with NEON, dotprod and i8mm, under qemu
+	@CARGO=$(CARGO) backends/kernels/elsewhere/test.sh aarch64 $(TARGET)/aarch64
+
+test-wasm: ## the kernels' tests in WebAssembly with simd128, in Node
+	@CARGO=$(CARGO) backends/kernels/elsewhere/test.sh wasm $(TARGET)/wasm
 
 bench: ## measure the engine on this machine (ARGS="--runs 5 --json")
 	$(CARGO) run --release -p kwaainet $(LOCKED) -- bench $(ARGS)

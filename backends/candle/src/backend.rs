@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use kwaainet_core::{
     Backend, BackendError, BackendId, BackendReport, BoxFuture, Clock, EmbedRequest, Embeddings,
-    EventStream, GenerateRequest, ModelFacts, ModelId, TextTokens, Tokenized,
+    EventStream, GenerateRequest, ModelFacts, ModelId, Numerics, TextTokens, Tokenized,
 };
+use kwaainet_kernels::{Compute, Kernel, Pool};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use crate::embedder::Embedder;
 use crate::generator::Generator;
 use crate::shelf::{Loaded, Shelf};
-use crate::{Library, ModelError};
+use crate::{Files, Library, ModelError};
 
 /// Texts that are tokenized at once.
 const TEXTS_AT_ONCE: usize = 2;
@@ -43,6 +44,10 @@ pub struct EngineLimits {
     /// Memory for keys and values of all sequences together, in bytes. A model's context is cut
     /// down to what fits in it.
     pub kv_bytes: u64,
+    /// Threads of the arithmetic; 0 for one on each physical core.
+    pub threads: usize,
+    /// The instructions of the arithmetic; the fastest that there are if none are named.
+    pub kernel: Option<Kernel>,
 }
 
 impl Default for EngineLimits {
@@ -51,7 +56,27 @@ impl Default for EngineLimits {
             running: 16,
             queued: 64,
             kv_bytes: 2 << 30,
+            threads: 0,
+            kernel: None,
         }
+    }
+}
+
+impl EngineLimits {
+    /// How many threads that comes to.
+    pub fn threads(&self) -> usize {
+        match self.threads {
+            0 => num_cpus::get_physical().min(num_cpus::get()).max(1),
+            threads => threads,
+        }
+    }
+
+    /// The kernel and the threads of one model.
+    pub(crate) fn compute(&self) -> Result<Compute, ModelError> {
+        Ok(Compute {
+            kernel: self.kernel.unwrap_or_else(Kernel::best),
+            pool: Pool::new(self.threads()).map_err(|e| ModelError::Fault(e.to_string()))?,
+        })
     }
 }
 
@@ -119,10 +144,9 @@ impl CandleBackend {
         self.shelf.stats()
     }
 
-    /// Threads that the arithmetic runs on: one for each physical core, or what the environment
-    /// variable `CANDLE_NUM_THREADS` (else `RAYON_NUM_THREADS`) said when the first model was used.
+    /// Threads that each model's arithmetic runs on.
     pub fn threads(&self) -> usize {
-        crate::graph::threads()
+        self.shelf.limits().threads()
     }
 
     /// Unloads every model. Streams under way end with an error, so drain first.
@@ -239,8 +263,11 @@ impl Backend for CandleBackend {
                 context: loaded.as_ref().map(|model| model.context()),
                 created: entry.created,
                 loaded: loaded.is_some(),
-                // candle's kernels round differently on different machines.
-                numerics: None,
+                // Embedders are candle's, which rounds differently on different machines.
+                numerics: match entry.files {
+                    Files::Gguf(_) => Some(Numerics(kwaainet_kernels::NUMERICS)),
+                    Files::Embedder(_) => None,
+                },
                 id: entry.id,
             }
         });

@@ -20,12 +20,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use kwaainet_core::{BackendError, Event, EventStream, Sampling};
-use rayon::ThreadPoolBuilder;
+use kwaainet_decoder::Decoder;
+use kwaainet_kernels::Compute;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::ModelError;
 use crate::backend::{EngineLimits, EngineStats};
-use crate::graph::{Decoder, threads};
 use crate::tokenizer::TextModel;
 use gauges::Gauges;
 use job::Ticket;
@@ -52,6 +52,7 @@ pub(crate) struct Engine {
 /// What the thread is given.
 pub(crate) struct Model {
     pub(crate) decoder: Decoder,
+    pub(crate) compute: Compute,
     pub(crate) text: Arc<TextModel>,
 }
 
@@ -81,22 +82,18 @@ impl Engine {
         context: usize,
         limits: &EngineLimits,
     ) -> Result<Self, ModelError> {
-        let memory = Memory::new(model.decoder.kv_shape(), limits.kv_bytes);
+        let memory = Memory::new(model.decoder.page_shape(), limits.kv_bytes);
+        let context = context.min(memory.positions());
         let requests_max = limits.running + limits.queued;
         let (queue, inbox) = sync_channel(requests_max);
         let gauges = Arc::new(Gauges::default());
         let stop = Arc::new(AtomicBool::new(false));
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(threads())
-            .thread_name(|index| format!("engine-{index}"))
-            .build()
-            .map_err(|e| ModelError::Fault(e.to_string()))?;
         let thread = {
             let (gauges, stop) = (Arc::clone(&gauges), Arc::clone(&stop));
             let running_max = limits.running;
             let name = name.to_owned();
             let life = move || {
-                let scheduler = Scheduler::new(model, memory, running_max, pool, inbox, gauges);
+                let scheduler = Scheduler::new(model, memory, running_max, inbox, gauges);
                 run(scheduler, &stop, &name);
             };
             thread::Builder::new()
@@ -111,7 +108,7 @@ impl Engine {
             gauges,
             stop,
             thread: Some(thread),
-            context: context.min(memory.positions()),
+            context,
         })
     }
 
@@ -187,8 +184,7 @@ fn run(mut scheduler: Scheduler, stop: &AtomicBool, model: &str) {
     // Before the scheduler's end is seen by anybody.
     stop.store(true, Ordering::Release);
     match outcome {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(model, %error, "the engine cannot go on"),
+        Ok(()) => {}
         Err(_) => tracing::error!(model, "the engine broke down"),
     }
 }

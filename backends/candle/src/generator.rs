@@ -8,12 +8,11 @@ use kwaainet_core::{
     BackendError, Event, EventStream, FinishReason, GenerateParams, ModelId, Prompt, TextTokens,
     Tokenized, Usage,
 };
-use kwaainet_decoder::{FileError, Gguf, ModelConfig};
+use kwaainet_decoder::{Decoder, FileError, Gguf, ModelConfig};
 
 use crate::ModelError;
 use crate::backend::{EngineLimits, EngineStats};
 use crate::engine::{Engine, Model, Request};
-use crate::graph::Decoder;
 use crate::tokenizer::{TEXT_BYTES_MAX, TextError, TextModel};
 
 /// Choices of one prompt; the published API has the same bound.
@@ -49,9 +48,11 @@ impl Generator {
         }
         let text = Arc::new(text);
         let context = config.context;
-        let decoder = Decoder::load(&file, config)?;
+        let compute = limits.compute()?;
+        let decoder = Decoder::load(&file, config, &compute)?;
         let model = Model {
             decoder,
+            compute,
             text: Arc::clone(&text),
         };
         let engine = Engine::start(id.as_str(), model, context, limits)?;

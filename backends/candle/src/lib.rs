@@ -10,7 +10,6 @@ mod embedder;
 mod engine;
 mod error;
 mod generator;
-mod graph;
 mod library;
 mod rank;
 mod sampler;
@@ -24,4 +23,5 @@ mod tokenizer;
 
 pub use backend::{CandleBackend, CandleConfig, EngineLimits, EngineStats};
 pub use error::ModelError;
+pub use kwaainet_kernels::Kernel;
 pub use library::{Files, Library, LibraryEntry};

@@ -111,6 +111,10 @@ impl Shelf {
         }
     }
 
+    pub(crate) fn limits(&self) -> &EngineLimits {
+        &self.limits
+    }
+
     pub(crate) fn library(&self) -> &dyn Library {
         self.library.as_ref()
     }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use candle_core::quantized::gguf_file::{Value, write};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
-use kwaainet_decoder::{Gguf, ModelConfig};
+use kwaainet_decoder::{Decoder, Gguf, ModelConfig};
 use tempfile::TempDir;
 
+use crate::EngineLimits;
 use crate::engine::Model;
-use crate::graph::Decoder;
 use crate::tokenizer::TextModel;
 
 /// A decoder of two layers whose weights are noise.
@@ -88,8 +88,12 @@ impl Tiny {
         let gguf = Gguf::open(&file.path).expect("the file is sound");
         let config = ModelConfig::read(&gguf).expect("the metadata is sound");
         let text = TextModel::from_gguf(gguf.metadata()).expect("the vocabulary is sound");
+        let compute = EngineLimits::default()
+            .compute()
+            .expect("there are threads");
         Model {
-            decoder: Decoder::load(&gguf, config).expect("the tensors are there"),
+            decoder: Decoder::load(&gguf, config, &compute).expect("the tensors are there"),
+            compute,
             text: Arc::new(text),
         }
     }

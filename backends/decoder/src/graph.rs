@@ -85,7 +85,12 @@ impl Decoder {
             .collect::<Result<_, _>>()?;
         let norm = weights::vector(file, "output_norm.weight", width)?;
         let output = if file.has("output.weight") {
-            Some(weights::matrix(file, "output.weight", (vocab, width), pool)?)
+            Some(weights::matrix(
+                file,
+                "output.weight",
+                (vocab, width),
+                pool,
+            )?)
         } else {
             None
         };
@@ -205,9 +210,15 @@ impl Decoder {
         work.attended.resize(work.q.len(), 0.0);
         attend_all(compute, &view, rows, parts, &work.q, &mut work.attended);
         let width = self.config.q_width();
-        fill(compute, &mut work.input, work.x.len() / self.config.width, width, |row, to| {
-            to.copy_from_slice(&work.attended[row * width..][..width]);
-        });
+        fill(
+            compute,
+            &mut work.input,
+            work.x.len() / self.config.width,
+            width,
+            |row, to| {
+                to.copy_from_slice(&work.attended[row * width..][..width]);
+            },
+        );
         apply(compute, &work.input, &mut [(&layer.o, &mut work.y)]);
         self.add_back(compute, layer.post_attn_norm.as_ref(), work);
     }
@@ -229,10 +240,17 @@ impl Decoder {
         let queries = work.q.chunks_exact_mut(self.config.q_width());
         let keys = work.k.chunks_exact_mut(self.config.kv_width());
         let mut both: Vec<_> = queries.zip(keys).collect();
-        compute.pool.each(&mut both, ROWS_TOGETHER, |row, (queries, keys)| {
-            turn(queries, layer.q_norm.as_ref(), row, self.config.attention_scale);
-            turn(keys, layer.k_norm.as_ref(), row, 1.0);
-        });
+        compute
+            .pool
+            .each(&mut both, ROWS_TOGETHER, |row, (queries, keys)| {
+                turn(
+                    queries,
+                    layer.q_norm.as_ref(),
+                    row,
+                    self.config.attention_scale,
+                );
+                turn(keys, layer.k_norm.as_ref(), row, 1.0);
+            });
     }
 
     fn feed_forward(&self, compute: &Compute, layer: &Layer, work: &mut Work) {
@@ -282,16 +300,25 @@ impl Decoder {
     /// Makes the residual stream, normed, the next input.
     fn normed(&self, compute: &Compute, weight: &[f32], work: &mut Work) {
         let (width, eps) = (self.config.width, self.config.norm_eps);
-        fill(compute, &mut work.input, work.x.len() / width, width, |row, to| {
-            let x = &work.x[row * width..][..width];
-            ops::rms_norm(compute.kernel, x, weight, eps, to);
-        });
+        fill(
+            compute,
+            &mut work.input,
+            work.x.len() / width,
+            width,
+            |row, to| {
+                let x = &work.x[row * width..][..width];
+                ops::rms_norm(compute.kernel, x, weight, eps, to);
+            },
+        );
     }
 
     /// Adds what a block made to the residual stream.
     fn add_back(&self, compute: &Compute, norm: Option<&Vec<f32>>, work: &mut Work) {
         let (width, eps) = (self.config.width, self.config.norm_eps);
-        let rows = work.x.chunks_exact_mut(width).zip(work.y.chunks_exact_mut(width));
+        let rows = work
+            .x
+            .chunks_exact_mut(width)
+            .zip(work.y.chunks_exact_mut(width));
         let mut rows: Vec<_> = rows.collect();
         compute.pool.each(&mut rows, ROWS_TOGETHER, |_, (x, y)| {
             if let Some(norm) = norm {
@@ -345,7 +372,9 @@ fn each_row(
     each: impl Fn(usize, &mut [f32]) + Sync,
 ) {
     let mut rows: Vec<_> = buffer.chunks_exact_mut(width).collect();
-    compute.pool.each(&mut rows, ROWS_TOGETHER, |row, to| each(row, to));
+    compute
+        .pool
+        .each(&mut rows, ROWS_TOGETHER, |row, to| each(row, to));
 }
 
 /// Makes an input whose rows `write` writes.

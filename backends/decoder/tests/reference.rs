@@ -51,10 +51,17 @@ fn cases() -> Vec<(String, Value)> {
     let files = fs::read_dir(folder()).expect("the folder is there");
     let mut cases: Vec<_> = files
         .map(|file| file.expect("it can be read").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json")
+        })
         .map(|path| {
             let text = fs::read_to_string(&path).expect("it can be read");
-            let name = path.file_stem().expect("it has a name").to_string_lossy().into_owned();
+            let name = path
+                .file_stem()
+                .expect("it has a name")
+                .to_string_lossy()
+                .into_owned();
             (name, serde_json::from_str(&text).expect("it is JSON"))
         })
         .collect();
@@ -65,7 +72,9 @@ fn cases() -> Vec<(String, Value)> {
 
 fn tokens(case: &Value) -> Vec<u32> {
     let tokens = case["tokens"].as_array().expect("there are tokens").iter();
-    tokens.map(|token| token.as_u64().expect("an id") as u32).collect()
+    tokens
+        .map(|token| token.as_u64().expect("an id") as u32)
+        .collect()
 }
 
 fn open(case: &Value, compute: &Compute) -> Decoder {

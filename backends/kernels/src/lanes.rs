@@ -13,6 +13,8 @@ pub(crate) mod neon;
 pub(crate) mod scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub(crate) mod simd128;
+#[cfg(test)]
+mod tests;
 
 /// Lanes of a vector.
 pub(crate) const LANES: usize = 16;

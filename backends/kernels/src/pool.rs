@@ -294,7 +294,8 @@ impl<'a, T> Shared<'a, T> {
     }
 }
 
-#[cfg(test)]
+// WebAssembly has no threads to test.
+#[cfg(all(test, not(target_family = "wasm")))]
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicU32;

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Effective, Environment, Flags};
-use crate::{VERSION, door, terminal, threads};
+use crate::{VERSION, door, terminal};
 
 /// A node that you own: it answers OpenAI's API from its own engine.
 #[derive(Debug, Parser)]
@@ -95,12 +95,6 @@ impl Cli {
         let environment = Environment::of_process();
         let effective = Effective::load(&self.common.flags(), &environment)?;
         let config = effective.config.clone();
-        if matches!(
-            self.command,
-            Command::Serve | Command::Run(_) | Command::Bench(_)
-        ) {
-            threads::apply(&config, &environment)?;
-        }
         match self.command {
             Command::Serve => return serve::serve(config, &environment).await,
             Command::Run(args) => run::run(args, config, &environment).await?,

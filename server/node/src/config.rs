@@ -95,7 +95,7 @@ pub struct Limits {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Engine {
-    /// Threads that compute; 0 means one for each core.
+    /// Threads that compute; 0 means one for each physical core.
     pub threads: usize,
     /// Sequences that are computed together.
     pub sequences: usize,

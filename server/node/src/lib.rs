@@ -14,7 +14,6 @@ mod server;
 mod snapshot;
 pub mod telemetry;
 pub mod terminal;
-mod threads;
 mod wiring;
 
 /// This program's version.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use kwaainet_candle::{CandleBackend, CandleConfig, EngineLimits};
+use kwaainet_candle::{CandleBackend, CandleConfig, EngineLimits, Kernel};
 use kwaainet_core::{Backend, BackendId, Clock, ModelId};
 use kwaainet_http::{HttpBackend, HttpConfig, Secret};
 use kwaainet_models::{Catalogue, HubToken, Progress, Sources, pull};
@@ -44,6 +44,8 @@ impl LocalEngine {
                 // What was admitted must find room: each job may bring so many prompts.
                 queued: config.limits.slots * PROMPTS_MAX,
                 kv_bytes: (config.engine.kv_mib as u64) << 20,
+                threads: config.engine.threads,
+                kernel: kernel(environment)?,
             },
         };
         let backend = CandleBackend::new(candle, Arc::clone(&library) as _, clock);
@@ -161,4 +163,12 @@ pub(crate) fn in_order(
     std::iter::once(local)
         .chain(upstreams.iter().map(|upstream| Arc::clone(upstream) as _))
         .collect()
+}
+
+/// The instructions that the owner forces, if any.
+fn kernel(environment: &Environment) -> anyhow::Result<Option<Kernel>> {
+    match environment.get("KWAAINET_KERNEL") {
+        None => Ok(None),
+        Some(name) => Ok(Some(name.parse().context("KWAAINET_KERNEL")?)),
+    }
 }

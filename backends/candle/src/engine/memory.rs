@@ -1,20 +1,19 @@
 //! How many pages of keys and values there may be.
 
-use crate::graph::{KvShape, PAGE, pages_for};
+use kwaainet_kernels::{PAGE, PageShape, Pages};
 
 /// A budget; the pages themselves belong to the sequences.
-#[derive(Clone, Copy)]
 pub(super) struct Memory {
-    shape: KvShape,
+    maker: Pages,
     pages_max: usize,
 }
 
 impl Memory {
     /// As many pages as fit in so many bytes, and at least one.
-    pub(super) fn new(shape: KvShape, bytes: u64) -> Self {
+    pub(super) fn new(shape: PageShape, bytes: u64) -> Self {
         let pages = (bytes / shape.page_bytes()).clamp(1, 1 << 32);
         Self {
-            shape,
+            maker: Pages::new(shape),
             pages_max: pages as usize,
         }
     }
@@ -24,13 +23,13 @@ impl Memory {
         self.pages_max * PAGE
     }
 
-    pub(super) fn shape(&self) -> KvShape {
-        self.shape
+    pub(super) fn maker(&self) -> &Pages {
+        &self.maker
     }
 
     /// Whether a sequence of so many positions fits beside `used` pages.
     pub(super) fn fits(&self, positions: usize, used: usize) -> bool {
-        used + pages_for(positions) <= self.pages_max
+        used + positions.div_ceil(PAGE) <= self.pages_max
     }
 
     /// Whether so many pages are too many.

@@ -13,27 +13,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::thread;
 
-use rayon::ThreadPool;
-
 use super::Model;
 use super::gauges::{Gauges, InHand};
 use super::job::{Job, Ticket};
 use super::memory::Memory;
 use super::sequence::Sequence;
-use crate::graph::{Decoder, Part, Work, pages_for};
 use crate::tokenizer::TextModel;
+use kwaainet_decoder::{Decoder, Part, Work};
+use kwaainet_kernels::{Compute, PAGE};
 
 /// Prompt tokens in one step. A step with so many takes as long as that many tokens of a stream,
 /// which is how far streams are slowed while somebody's prompt is read.
-const PREFILL_TOKENS: usize = 16;
+const PREFILL_TOKENS: usize = 128;
 
 pub(super) struct Scheduler {
     decoder: Decoder,
     text: Arc<TextModel>,
     memory: Memory,
     running_max: usize,
-    /// Where the arithmetic runs.
-    pool: ThreadPool,
+    compute: Compute,
     inbox: Receiver<Ticket>,
     gauges: Arc<Gauges>,
     arrived: u64,
@@ -49,16 +47,15 @@ impl Scheduler {
         model: Model,
         memory: Memory,
         running_max: usize,
-        pool: ThreadPool,
         inbox: Receiver<Ticket>,
         gauges: Arc<Gauges>,
     ) -> Self {
         Self {
             decoder: model.decoder,
+            compute: model.compute,
             text: model.text,
             memory,
             running_max,
-            pool,
             inbox,
             gauges,
             arrived: 0,
@@ -69,18 +66,17 @@ impl Scheduler {
     }
 
     /// Computes until told to stop.
-    pub(super) fn run(&mut self, stop: &AtomicBool) -> candle_core::Result<()> {
+    pub(super) fn run(&mut self, stop: &AtomicBool) {
         while !stop.load(Ordering::Acquire) {
-            if !self.step()? {
+            if !self.step() {
                 // Whatever happened since the last look has left a token that ends this at once.
                 thread::park();
             }
         }
-        Ok(())
     }
 
     /// Computes one step; says whether there was anything to compute.
-    pub(super) fn step(&mut self) -> candle_core::Result<bool> {
+    pub(super) fn step(&mut self) -> bool {
         self.receive();
         self.drop_abandoned();
         self.admit();
@@ -88,9 +84,9 @@ impl Scheduler {
         self.publish();
         let computes = self.active.iter().any(|sequence| sequence.take > 0);
         if computes {
-            self.compute()?;
+            self.compute();
         }
-        Ok(computes)
+        computes
     }
 
     /// Takes in what is queued; the places given out bound how much that can be.
@@ -105,7 +101,7 @@ impl Scheduler {
                     self.arrived,
                     choice,
                     &request,
-                    self.memory.shape(),
+                    self.memory.maker(),
                 ));
                 self.arrived += 1;
             }
@@ -153,7 +149,10 @@ impl Scheduler {
     }
 
     fn pages_used(&self) -> usize {
-        self.active.iter().map(|sequence| sequence.kv.pages()).sum()
+        self.active
+            .iter()
+            .map(|sequence| sequence.kv.pages().len())
+            .sum()
     }
 
     /// Whether another choice of the same request is reading the prompt that both need.
@@ -231,7 +230,7 @@ impl Scheduler {
     /// Takes the memory of one active sequence away; it waits for its turn again.
     fn preempt(&mut self, victim: usize) {
         let mut sequence = self.active.remove(victim);
-        sequence.kv.clear();
+        sequence.kv.truncate(0);
         sequence.take = 0;
         let place = self.waiting.partition_point(|s| s.order < sequence.order);
         self.waiting.insert(place, sequence);
@@ -246,7 +245,7 @@ impl Scheduler {
         });
     }
 
-    fn compute(&mut self) -> candle_core::Result<()> {
+    fn compute(&mut self) {
         let mut prompt_tokens = 0;
         let mut parts = Vec::new();
         for sequence in self.active.iter_mut().filter(|s| s.take > 0) {
@@ -257,11 +256,10 @@ impl Scheduler {
             parts.push(Part {
                 tokens: &sequence.tokens[start..end],
                 kv: &mut sequence.kv,
-                wants_logits,
+                logits: usize::from(wants_logits),
             });
         }
-        let (decoder, work) = (&self.decoder, &mut self.work);
-        let logits = self.pool.install(|| decoder.step(&mut parts, work))?;
+        let logits = self.decoder.step(&self.compute, &mut parts, &mut self.work);
 
         let mut rows = logits.chunks_exact(self.decoder.vocab());
         let mut sampled = 0;
@@ -277,12 +275,11 @@ impl Scheduler {
             }
         }
         self.gauges.computed(prompt_tokens as u64, sampled);
-        Ok(())
     }
 }
 
 /// Pages that a sequence holds after the step at hand.
 fn pages_after(sequence: &Sequence) -> usize {
-    let needed = pages_for(sequence.kv.len() + sequence.take);
-    needed.max(sequence.kv.pages())
+    let needed = (sequence.kv.len() + sequence.take).div_ceil(PAGE);
+    needed.max(sequence.kv.pages().len())
 }

@@ -3,10 +3,11 @@
 use std::rc::Rc;
 
 use kwaainet_core::{Delta, Event, FinishReason, TokenLogprob, TopLogprob};
+use kwaainet_decoder::KvCache;
+use kwaainet_kernels::Pages;
 
 use super::Request;
 use super::job::Job;
-use crate::graph::{KvCache, KvShape};
 use crate::sampler::{Sampler, log_probs};
 use crate::text_out::TextOut;
 use crate::tokenizer::TextModel;
@@ -38,13 +39,13 @@ impl Sequence {
         order: u64,
         choice: u32,
         request: &Request,
-        shape: KvShape,
+        maker: &Pages,
     ) -> Self {
         Self {
             job,
             order,
             tokens: request.prompt.clone(),
-            kv: KvCache::new(shape),
+            kv: KvCache::new(maker),
             take: 0,
             parked: false,
             finished: None,

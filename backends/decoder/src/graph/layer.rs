@@ -85,7 +85,9 @@ impl Layer {
 
     /// Bytes of its matrices.
     pub(super) fn bytes(&self) -> usize {
-        let all = [&self.q, &self.k, &self.v, &self.o, &self.gate, &self.up, &self.down];
+        let all = [
+            &self.q, &self.k, &self.v, &self.o, &self.gate, &self.up, &self.down,
+        ];
         all.iter().map(|linear| linear.weight.bytes()).sum()
     }
 }

@@ -39,7 +39,9 @@ fn step(decoder: &Decoder, compute: &Compute, kv: &mut KvCache, tokens: &[u32]) 
         kv,
         logits: 1,
     }];
-    decoder.step(compute, &mut parts, &mut Work::default()).to_vec()
+    decoder
+        .step(compute, &mut parts, &mut Work::default())
+        .to_vec()
 }
 
 #[test]
@@ -48,7 +50,9 @@ fn logits_do_not_depend_on_who_else_is_in_the_step() {
     for model in MODELS {
         let decoder = load(model, &compute);
         let maker = Pages::new(decoder.page_shape());
-        let prompts: Vec<_> = (1..34).map(|i| prompt(i, 1 + 5 * i as usize % 23)).collect();
+        let prompts: Vec<_> = (1..34)
+            .map(|i| prompt(i, 1 + 5 * i as usize % 23))
+            .collect();
         let alone: Vec<_> = prompts
             .iter()
             .map(|tokens| step(&decoder, &compute, &mut KvCache::new(&maker), tokens))
@@ -92,7 +96,10 @@ fn a_shared_prefix_goes_on_like_the_original_and_leaves_it_alone() {
     for len in [PAGE, 40, 49] {
         let mut shared = kv.prefix(len);
         assert_eq!(maker.live(), 2, "nothing is copied yet");
-        assert_eq!(shared.lacking(50), usize::from(len != PAGE) + usize::from(len == PAGE));
+        assert_eq!(
+            shared.lacking(50),
+            usize::from(len != PAGE) + usize::from(len == PAGE)
+        );
         assert_eq!(step(&decoder, &compute, &mut shared, &tokens[len..]), whole);
         // Something else is written where the original has its own.
         let mut other = kv.prefix(len);

@@ -27,9 +27,13 @@ pub(super) fn some_rows(
     let tensor = file.tensor(name, &[cols, rows])?;
     let start = tensor.bytes() / rows * range.start;
     let read = |to: &mut [u8], from: usize| tensor.read_at(to, start + from);
-    Matrix::pack(format(tensor.storage()), (range.len(), cols), pool, read).map_err(|error| match error {
-        PackError::Read(error) => error,
-        PackError::Shape { .. } => FileError::malformed(format!("the tensor '{name}': {error}")),
+    Matrix::pack(format(tensor.storage()), (range.len(), cols), pool, read).map_err(|error| {
+        match error {
+            PackError::Read(error) => error,
+            PackError::Shape { .. } => {
+                FileError::malformed(format!("the tensor '{name}': {error}"))
+            }
+        }
     })
 }
 
@@ -43,7 +47,10 @@ pub(super) fn vector(file: &Gguf, name: &str, len: usize) -> Result<Vec<f32>, Fi
         )));
     }
     let (floats, _) = raw.bytes.as_chunks::<4>();
-    Ok(floats.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
+    Ok(floats
+        .iter()
+        .map(|&bytes| f32::from_le_bytes(bytes))
+        .collect())
 }
 
 /// Reads a vector if it is there.
