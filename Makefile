@@ -6,7 +6,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 # Set to --locked by continuous integration.
 LOCKED ?=
-# Further arguments of `run`, `bench` and `load`.
+# Further arguments of `run`, `bench`, `compare` and `load`.
 ARGS ?=
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -15,12 +15,15 @@ OUTSIDE := server/node/tests/outside
 VENV := $(TARGET)/outside/venv
 TEST_MODELS := smollm2-135m-instruct gemma3-270m all-minilm-l6-v2
 
+# What `compare` measures.
+COMPARED := smollm2-135m-instruct gemma3-270m
+
 # What `make test` does, in this order. Each is a target of its own.
 STEPS := tools fmt clippy build models unit outside-python outside-js
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test test-aarch64 test-wasm bench load golden openapi clean-outside $(STEPS)
+.PHONY: help run test test-aarch64 test-wasm bench compare load golden openapi clean-outside $(STEPS)
 
 help: ## list these commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -94,6 +97,14 @@ test-wasm: ## the kernels' tests in WebAssembly with simd128, in Node
 
 bench: ## measure the engine on this machine (ARGS="--runs 5 --json")
 	$(CARGO) run --release -p kwaainet $(LOCKED) -- bench $(ARGS)
+
+compare: ## the node beside llama.cpp (LLAMA_CPP=DIR with its tools, ARGS="--rounds 5"; see loadtests/README.md)
+	@if [ -n "$(LLAMA_CPP)" ]; then :; else echo "missing: LLAMA_CPP=DIR, the folder of llama-bench"; exit 1; fi
+	$(CARGO) build --release -p kwaainet $(LOCKED)
+	$(TARGET)/release/kwaainet pull $(COMPARED)
+	@cache="$${XDG_CACHE_HOME:-$$HOME/.cache}/kwaainet/models"; \
+	$(PYTHON) loadtests/llama_cpp.py --llama-cpp "$(LLAMA_CPP)" --kwaainet $(TARGET)/release/kwaainet $(ARGS) \
+		$(foreach model,$(COMPARED),"$$cache"/$(model)/*.gguf)
 
 load: ## put load on a running node (ARGS="chat --model NAME ..."; see loadtests/README.md)
 	$(CARGO) run --release -p kwaainet-loadtests $(LOCKED) -- $(ARGS)

@@ -128,6 +128,18 @@ pub fn exp(x: f32) -> f32 {
     ops::exp::<Scalar>([x; 16])[0]
 }
 
+/// What a token weighs in a draw, of which the best one has 2^40: e to the power of
+/// `(logit - best) * inverse`, times 2^40, rounded to nearest, ties to even. `best` is the largest
+/// logit and `inverse` one over the temperature. Infinity counts as the largest finite number;
+/// not-a-number weighs nothing. Weights are whole, so their sums are exact.
+pub fn weight(logit: f32, best: f32, inverse: f32) -> u64 {
+    if logit.is_nan() {
+        return 0;
+    }
+    let power = (logit.min(f32::MAX) - best) * inverse;
+    (exp(power) * ops::FULL_WEIGHT).round_ties_even() as u64
+}
+
 /// The hyperbolic tangent: `1 - 2 / (1 + exp(2x))`.
 pub fn tanh(x: f32) -> f32 {
     1.0 - 2.0 / (1.0 + exp(x + x))

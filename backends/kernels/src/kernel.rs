@@ -6,9 +6,17 @@ use std::str::FromStr;
 use crate::lanes::Lanes;
 #[cfg(target_arch = "aarch64")]
 use crate::lanes::neon::{DotProd, I8mm, Neon, Widening};
+#[cfg(test)]
+use crate::lanes::scalar::Plain;
 use crate::lanes::scalar::Scalar;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::{avx2::Avx2, avx512::Avx512};
+#[cfg(target_arch = "x86_64")]
+use crate::tiles::Amx;
+#[cfg(test)]
+use crate::tiles::Emulated;
+#[cfg(any(test, target_arch = "x86_64"))]
+use crate::tiles::Tiles;
 
 /// An instruction set that the arithmetic is written for. A value exists only where the machine has
 /// it.
@@ -26,6 +34,12 @@ enum Set {
     Avx512,
     #[cfg(target_arch = "x86_64")]
     Amx,
+    /// Plain code, with tiles.
+    #[cfg(test)]
+    Tiles,
+    /// AVX-512, with tiles in plain code.
+    #[cfg(all(test, target_arch = "x86_64"))]
+    Avx512Tiles,
     #[cfg(target_arch = "aarch64")]
     NeonPlain,
     #[cfg(target_arch = "aarch64")]
@@ -51,14 +65,31 @@ pub(crate) trait Task {
     fn run<L: Lanes>(self) -> Self::Out;
 }
 
+/// Work that is written for any lanes with any tiles.
+#[cfg(any(test, target_arch = "x86_64"))]
+pub(crate) trait TiledTask {
+    /// Must be inlined, as everything that it calls with lanes.
+    ///
+    /// # Safety
+    /// The machine has these tiles.
+    unsafe fn run<L: Lanes, T: Tiles>(self);
+}
+
+struct IsWide;
+
+impl Task for IsWide {
+    type Out = bool;
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> bool {
+        L::WIDE
+    }
+}
+
 impl Kernel {
     /// All that this machine can run, the fastest last.
     pub fn all() -> Vec<Self> {
-        Set::ALL
-            .into_iter()
-            .filter(|set| set.is_here())
-            .map(Self)
-            .collect()
+        let here = Set::ALL.iter().filter(|set| set.is_here());
+        here.map(|set| Self(*set)).collect()
     }
 
     /// The fastest one.
@@ -76,12 +107,28 @@ impl Kernel {
         self.0.name()
     }
 
-    /// Whether large batches go through matrix tiles.
-    pub(crate) fn has_tiles(self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        return self.0 == Set::Amx;
-        #[cfg(not(target_arch = "x86_64"))]
-        false
+    /// Runs a task with this kernel's matrix tiles; says whether it has any.
+    #[cfg(any(test, target_arch = "x86_64"))]
+    #[inline]
+    pub(crate) fn run_tiled<T: TiledTask>(self, task: T) -> bool {
+        match self.0 {
+            // SAFETY: this value exists only where the CPU has the instructions.
+            #[cfg(target_arch = "x86_64")]
+            Set::Amx => unsafe { with_avx512_and::<Amx, T>(task) },
+            // SAFETY: likewise; and these tiles are plain code.
+            #[cfg(all(test, target_arch = "x86_64"))]
+            Set::Avx512Tiles => unsafe { with_avx512_and::<Emulated, T>(task) },
+            // SAFETY: these tiles are plain code.
+            #[cfg(test)]
+            Set::Tiles => unsafe { task.run::<Plain<true>, Emulated>() },
+            _ => return false,
+        }
+        true
+    }
+
+    /// Whether there are registers for larger tiles.
+    pub(crate) fn is_wide(self) -> bool {
+        self.run(IsWide)
     }
 
     /// Runs a task with this kernel's lanes.
@@ -98,6 +145,11 @@ impl Kernel {
             // SAFETY: likewise.
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 | Set::Amx => unsafe { with_avx512(task) },
+            // SAFETY: likewise.
+            #[cfg(all(test, target_arch = "x86_64"))]
+            Set::Avx512Tiles => unsafe { with_avx512(task) },
+            #[cfg(test)]
+            Set::Tiles => task.run::<Plain<true>>(),
             #[cfg(target_arch = "aarch64")]
             Set::NeonPlain => task.run::<Neon<Widening>>(),
             // SAFETY: likewise.
@@ -130,6 +182,13 @@ unsafe fn with_avx512<T: Task>(task: T) -> T::Out {
     task.run::<Avx512>()
 }
 
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,f16c")]
+unsafe fn with_avx512_and<M: Tiles, T: TiledTask>(task: T) {
+    // SAFETY: the caller has these tiles.
+    unsafe { task.run::<Avx512, M>() }
+}
+
 #[cfg(target_arch = "aarch64")]
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn with_neon<T: Task>(task: T) -> T::Out {
@@ -143,24 +202,29 @@ unsafe fn with_neon_i8mm<T: Task>(task: T) -> T::Out {
 }
 
 impl Set {
-    #[cfg(target_arch = "x86_64")]
-    const ALL: [Self; 5] = [
+    const ALL: &[Self] = &[
         Self::Scalar,
+        #[cfg(test)]
+        Self::Tiles,
+        #[cfg(target_arch = "x86_64")]
         Self::Avx2,
+        #[cfg(target_arch = "x86_64")]
         Self::AvxVnni,
+        #[cfg(all(test, target_arch = "x86_64"))]
+        Self::Avx512Tiles,
+        #[cfg(target_arch = "x86_64")]
         Self::Avx512,
+        #[cfg(target_arch = "x86_64")]
         Self::Amx,
+        #[cfg(target_arch = "aarch64")]
+        Self::NeonPlain,
+        #[cfg(target_arch = "aarch64")]
+        Self::Neon,
+        #[cfg(target_arch = "aarch64")]
+        Self::NeonI8mm,
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        Self::Simd128,
     ];
-    #[cfg(target_arch = "aarch64")]
-    const ALL: [Self; 4] = [Self::Scalar, Self::NeonPlain, Self::Neon, Self::NeonI8mm];
-    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-    const ALL: [Self; 2] = [Self::Scalar, Self::Simd128];
-    #[cfg(not(any(
-        target_arch = "x86_64",
-        target_arch = "aarch64",
-        all(target_arch = "wasm32", target_feature = "simd128")
-    )))]
-    const ALL: [Self; 1] = [Self::Scalar];
 
     fn name(self) -> &'static str {
         match self {
@@ -173,6 +237,10 @@ impl Set {
             Self::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Self::Amx => "amx",
+            #[cfg(test)]
+            Self::Tiles => "tiles",
+            #[cfg(all(test, target_arch = "x86_64"))]
+            Self::Avx512Tiles => "avx512-tiles",
             #[cfg(target_arch = "aarch64")]
             Self::NeonPlain => "neon-plain",
             #[cfg(target_arch = "aarch64")]
@@ -201,7 +269,11 @@ impl Set {
                     && is_x86_feature_detected!("avx512vnni")
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Amx => false,
+            Self::Amx => Self::Avx512.is_here() && crate::tiles::is_here(),
+            #[cfg(test)]
+            Self::Tiles => true,
+            #[cfg(all(test, target_arch = "x86_64"))]
+            Self::Avx512Tiles => Self::Avx512.is_here(),
             // Every aarch64 that Rust's standard library runs on has NEON.
             #[cfg(target_arch = "aarch64")]
             Self::NeonPlain => true,

@@ -67,6 +67,9 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     /// Two to the power of each; from -126 to 127.
     fn power_of_two(a: Self::I) -> Self::F;
     fn splat_int(x: i32) -> Self::I;
+    /// Only tiles have whole numbers in memory.
+    #[cfg(any(test, target_arch = "x86_64"))]
+    fn load_int(from: &[i32; LANES]) -> Self::I;
     fn shift_left(a: Self::I, bits: u32) -> Self::I;
     /// Lanes from -128 to 127 as bytes.
     fn store_i8(a: Self::I, to: &mut [i8; LANES]);
@@ -76,7 +79,8 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     /// The bits of each byte that `mask` has.
     fn and(a: Self::B, mask: u8) -> Self::B;
     fn or(a: Self::B, b: Self::B) -> Self::B;
-    fn xor(a: Self::B, mask: u8) -> Self::B;
+    /// Takes `x` from each byte, modulo 256.
+    fn sub_bytes(a: Self::B, x: u8) -> Self::B;
     /// Moves bits within pairs of bytes; the caller masks off what crosses over.
     fn bytes_right(a: Self::B, bits: u32) -> Self::B;
     /// Likewise to the left.

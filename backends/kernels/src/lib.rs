@@ -14,6 +14,7 @@
 //! It knows nothing of files, models or requests. All unsafe code of the project is in here.
 
 mod attention;
+mod bandwidth;
 pub mod definition;
 mod format;
 mod input;
@@ -25,8 +26,11 @@ mod matrix;
 pub mod ops;
 mod page;
 mod pool;
+#[cfg(any(test, target_arch = "x86_64"))]
+mod tiles;
 
 pub use attention::{Head, Query, attend};
+pub use bandwidth::Reading;
 pub use format::Format;
 pub use input::{BLOCK, Input, InputRow};
 pub use kernel::{Kernel, UnknownKernel};

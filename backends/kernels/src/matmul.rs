@@ -5,6 +5,9 @@
 //! for all of them. Either way an output is one lane's running sum over the blocks, in order, as
 //! [`crate::definition::product`] says.
 
+#[cfg(any(test, target_arch = "x86_64"))]
+mod tiled;
+
 use crate::format::{Format, Quantized, with_format};
 use crate::input::{BLOCK, Input, QuantBlock};
 use crate::kernel::{Kernel, Task};
@@ -12,6 +15,8 @@ use crate::lanes::{LANES, Lanes};
 use crate::lines::Lines;
 use crate::matrix::{Layout, Matrix};
 use crate::pool::{Pool, Shared};
+use std::marker::PhantomData;
+use std::ops::Range;
 
 /// Rows of input from which on a panel is expanded.
 const EXPAND_FROM: usize = 24;
@@ -74,15 +79,108 @@ pub fn multiply(compute: &Compute, input: &Input, products: &mut [Product<'_>]) 
     let job = |index: usize, _| {
         let piece = &pieces[index];
         let (matrix, out) = &products[piece.product];
-        compute.kernel.run(Panels {
+        let panels = Panels {
             matrix,
             first: piece.first,
             panels: piece.panels,
             input,
             out,
-        });
+        };
+        panels.run(compute.kernel);
     };
     compute.pool.run(pieces.len(), job);
+}
+
+/// Some panels of one format that meet some rows of input.
+struct Tile<'a, Q, S, const ROWS: usize> {
+    all: &'a Panels<'a>,
+    panels: Range<usize>,
+    row: usize,
+    source: &'a S,
+    format: PhantomData<Q>,
+}
+
+impl<'a, Q, S, const ROWS: usize> Tile<'a, Q, S, ROWS> {
+    fn new(all: &'a Panels<'a>, panels: &Range<usize>, row: usize, source: &'a S) -> Self {
+        Self {
+            all,
+            panels: panels.clone(),
+            row,
+            source,
+            format: PhantomData,
+        }
+    }
+}
+
+impl<Q: Quantized, S: Panel, const ROWS: usize> Task for Tile<'_, Q, S, ROWS> {
+    /// How many rows were done.
+    type Out = usize;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> usize {
+        for panel in self.panels {
+            let source = self.source.panel::<Q>(panel);
+            self.all.tile::<L, Q, ROWS>(panel, self.row, &source);
+        }
+        ROWS
+    }
+}
+
+/// Where the blocks of a panel come from.
+trait Panel {
+    type Source<'a, Q: Quantized>: Source
+    where
+        Self: 'a;
+    fn panel<Q: Quantized>(&self, index: usize) -> Self::Source<'_, Q>;
+}
+
+/// Panels as they lie in their matrix.
+struct PackedPanels<'a>(&'a Matrix);
+
+impl Panel for PackedPanels<'_> {
+    type Source<'a, Q: Quantized>
+        = Packed<'a, Q>
+    where
+        Self: 'a;
+    #[inline(always)]
+    fn panel<Q: Quantized>(&self, index: usize) -> Packed<'_, Q> {
+        Packed::new(self.0.panel(index))
+    }
+}
+
+impl Panel for Expanded {
+    type Source<'a, Q: Quantized> = &'a Self;
+    #[inline(always)]
+    fn panel<Q: Quantized>(&self, _: usize) -> &Self {
+        self
+    }
+}
+
+struct Fill<'a, Q> {
+    from: Packed<'a, Q>,
+    to: &'a mut Expanded,
+}
+
+impl<Q: Quantized> Task for Fill<'_, Q> {
+    type Out = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        self.to.fill::<L, Q>(&self.from);
+    }
+}
+
+struct Floats<'a>(&'a Panels<'a>);
+
+impl Task for Floats<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        match self.0.matrix.format() {
+            Format::F16 => self.0.floats::<L, Half>(),
+            Format::Bf16 => self.0.floats::<L, BrainHalf>(),
+            _ => self.0.floats::<L, Single>(),
+        }
+    }
 }
 
 struct Panels<'a> {
@@ -93,61 +191,54 @@ struct Panels<'a> {
     out: &'a Shared<'a, f32>,
 }
 
-impl Task for Panels<'_> {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<L: Lanes>(self) {
+impl Panels<'_> {
+    /// Each tile is a task of its own, so that the compiler sees small functions.
+    fn run(&self, kernel: Kernel) {
         with_format!(
             self.matrix.format(),
-            Q => self.quantized::<L, Q>(),
-            match self.matrix.format() {
-                Format::F16 => self.floats::<L, Half>(),
-                Format::Bf16 => self.floats::<L, BrainHalf>(),
-                _ => self.floats::<L, Single>(),
-            }
+            Q => self.quantized::<Q>(kernel),
+            kernel.run(Floats(self))
         );
     }
-}
 
-impl Panels<'_> {
-    #[inline(always)]
-    fn quantized<L: Lanes, Q: Quantized>(&self) {
-        let rows = self.input.rows();
-        if rows < EXPAND_FROM {
-            for index in self.first..self.first + self.panels {
-                let panel = Packed::<Q>::new(self.matrix.panel(index));
-                self.tiles::<L, Q>(index, &panel);
-            }
+    fn quantized<Q: Quantized>(&self, kernel: Kernel) {
+        let all = self.first..self.first + self.panels;
+        #[cfg(any(test, target_arch = "x86_64"))]
+        let done = tiled::multiply::<Q>(kernel, self);
+        #[cfg(not(any(test, target_arch = "x86_64")))]
+        let done = 0;
+        if self.input.rows() - done < EXPAND_FROM {
+            self.in_tiles::<Q, PackedPanels>(kernel, all, done, &PackedPanels(self.matrix));
             return;
         }
         let mut expanded = Expanded::zeros::<Q>(self.matrix.cols() / BLOCK);
-        for index in self.first..self.first + self.panels {
-            expanded.fill::<L, Q>(&Packed::<Q>::new(self.matrix.panel(index)));
-            self.tiles::<L, Q>(index, &expanded);
+        for index in all {
+            kernel.run(Fill::<Q> {
+                from: Packed::new(self.matrix.panel(index)),
+                to: &mut expanded,
+            });
+            self.in_tiles::<Q, Expanded>(kernel, index..index + 1, done, &expanded);
         }
     }
 
-    /// All rows of input, in tiles as large as possible.
-    #[inline(always)]
-    fn tiles<L: Lanes, Q: Quantized>(&self, panel: usize, source: &impl Source) {
-        let (rows, mut row) = (self.input.rows(), 0);
-        if L::WIDE {
-            while rows - row >= 8 {
-                self.tile::<L, Q, 8>(panel, row, source);
-                row += 8;
-            }
-        }
-        while rows - row >= 4 {
-            self.tile::<L, Q, 4>(panel, row, source);
-            row += 4;
-        }
-        if rows - row >= 2 {
-            self.tile::<L, Q, 2>(panel, row, source);
-            row += 2;
-        }
-        if rows > row {
-            self.tile::<L, Q, 1>(panel, row, source);
+    /// All rows of input from `row` on, in tiles as large as possible.
+    fn in_tiles<Q: Quantized, S: Panel>(
+        &self,
+        kernel: Kernel,
+        panels: Range<usize>,
+        mut row: usize,
+        source: &S,
+    ) {
+        let rows = self.input.rows();
+        while row < rows {
+            row += match rows - row {
+                8.. if kernel.is_wide() => {
+                    kernel.run(Tile::<Q, S, 8>::new(self, &panels, row, source))
+                }
+                4.. => kernel.run(Tile::<Q, S, 4>::new(self, &panels, row, source)),
+                2.. => kernel.run(Tile::<Q, S, 2>::new(self, &panels, row, source)),
+                _ => kernel.run(Tile::<Q, S, 1>::new(self, &panels, row, source)),
+            };
         }
     }
 
@@ -291,14 +382,16 @@ fn dot<L: Lanes, Q: Quantized>(
 /// A panel as it lies in its matrix.
 struct Packed<'a, Q> {
     panel: &'a [u8],
-    format: std::marker::PhantomData<Q>,
+    format: PhantomData<Q>,
 }
 
 impl<'a, Q: Quantized> Packed<'a, Q> {
     #[inline(always)]
     fn new(panel: &'a [u8]) -> Self {
-        let format = std::marker::PhantomData;
-        Self { panel, format }
+        Self {
+            panel,
+            format: PhantomData,
+        }
     }
 }
 
@@ -383,7 +476,7 @@ fn number<L: Lanes, Q: Quantized>(planes: &[[u8; 64]], t: usize) -> L::B {
             bits::<L>(&planes[4 + t / 4], 2, 2 * (t % 4) as u32, 4),
         ),
         _ if L::BIASED => L::load_bytes(&planes[t]),
-        _ => L::xor(L::load_bytes(&planes[t]), 0x80),
+        _ => L::sub_bytes(L::load_bytes(&planes[t]), 0x80),
     }
 }
 
@@ -440,7 +533,7 @@ impl Expanded {
     }
 }
 
-impl Source for Expanded {
+impl Source for &Expanded {
     #[inline(always)]
     fn block<L: Lanes, Q: Quantized>(&self, index: usize) -> Weights<L> {
         let first = index * self.block_bytes;

@@ -213,6 +213,10 @@ fn pack_panel(format: Format, rows: &[u8], row_bytes: usize, to: &mut [u8]) {
 }
 
 fn pack_row<Q: Quantized>(row: &[u8], lane: usize, to: &mut [u8]) {
+    if Q::BLOCKS == 1 {
+        pack_simple_row::<Q>(row, lane, to);
+        return;
+    }
     let layout = const { Layout::of::<Q>() };
     let groups = row.chunks_exact(Q::FORMAT.group_bytes());
     for (bytes, to) in groups.zip(to.chunks_exact_mut(layout.group)) {
@@ -232,6 +236,46 @@ fn pack_row<Q: Quantized>(row: &[u8], lane: usize, to: &mut [u8]) {
             pack_numbers::<Q>(block, lane, &mut to[layout.planes..]);
         }
     }
+}
+
+/// The formats with groups of one block store four neighbours' nibbles as the planes do, so that whole
+/// words are copied.
+fn pack_simple_row<Q: Quantized>(row: &[u8], lane: usize, to: &mut [u8]) {
+    let layout = const { Layout::of::<Q>() };
+    let halves = if Q::OFFSET { 2 } else { 1 };
+    let high = if Q::BITS == 5 { 4 } else { 0 };
+    let groups = row.chunks_exact(Q::FORMAT.group_bytes());
+    for (from, to) in groups.zip(to.chunks_exact_mut(layout.group)) {
+        let (floats, numbers) = from.split_at(2 * halves);
+        for (half, float) in floats.chunks_exact(2).enumerate() {
+            to[2 * (half * LANES + lane)..][..2].copy_from_slice(float);
+        }
+        let (high, low) = numbers.split_at(high);
+        let (planes, _) = to[layout.planes + layout.blocks..].as_chunks_mut::<64>();
+        let (words, _) = low.as_chunks::<4>();
+        for (word, plane) in words.iter().zip(&mut *planes) {
+            let word = if Q::BITS == 8 {
+                word.map(|byte| byte ^ 0x80)
+            } else {
+                *word
+            };
+            plane[4 * lane..][..4].copy_from_slice(&word);
+        }
+        if let Ok(high) = high.try_into() {
+            let high = u32::from_le_bytes(high);
+            for i in 0..4 {
+                planes[4][4 * lane + i] = every_fourth_bit(high >> i);
+            }
+        }
+    }
+}
+
+/// Bits 0, 4, 8, ... side by side.
+fn every_fourth_bit(bits: u32) -> u8 {
+    let x = bits & 0x1111_1111;
+    let x = (x | x >> 3) & 0x0303_0303;
+    let x = (x | x >> 6) & 0x000F_000F;
+    (x | x >> 12) as u8
 }
 
 /// Puts the numbers of one row into the planes of a block.

@@ -3,6 +3,10 @@
 use crate::kernel::{Kernel, Task};
 use crate::lanes::{LANES, Lanes};
 
+mod draw;
+
+pub use draw::{FULL_WEIGHT, GROUP, Weighing, largest, weights};
+
 /// Below this, e to the power of it is zero.
 const EXP_LOWEST: f32 = -87.0;
 /// Above this, e to the power of it is no f32 any more.

@@ -66,7 +66,8 @@ impl Work<'_> {
 }
 
 impl Pool {
-    /// So many threads, the caller's own among them; at least 1.
+    /// So many threads, the caller's own among them; at least 1, and no more in WebAssembly, which has
+    /// no others.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -84,6 +85,11 @@ impl Pool {
             shared,
             helpers: Vec::new(),
             turn: Mutex::new(()),
+        };
+        let threads = if cfg!(target_family = "wasm") {
+            1
+        } else {
+            threads
         };
         for index in 1..threads {
             let board = Arc::clone(&pool.shared);
@@ -294,8 +300,7 @@ impl<'a, T> Shared<'a, T> {
     }
 }
 
-// WebAssembly has no threads to test.
-#[cfg(all(test, not(target_family = "wasm")))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicU32;
@@ -329,6 +334,8 @@ mod tests {
         }
     }
 
+    // Elsewhere, as in WebAssembly, a panic is the end.
+    #[cfg(panic = "unwind")]
     #[test]
     fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
         let pool = Pool::new(2).expect("there are threads");

@@ -3,9 +3,6 @@
 use crate::input::QuantBlock;
 use crate::*;
 
-/// More than one, but where there are no threads.
-const THREADS: usize = if cfg!(target_family = "wasm") { 1 } else { 3 };
-
 /// Numbers that look random and are the same in every run (SplitMix64: Steele, Lea, Flood 2014).
 struct Noise(u64);
 
@@ -94,7 +91,7 @@ fn products_equal_the_definition_for_every_format_shape_batch_and_thread_count()
                 .collect();
             assert!(expected.iter().all(|x| x.is_finite()), "{format:?}");
             for kernel in Kernel::all() {
-                let compute = compute(kernel, THREADS);
+                let compute = compute(kernel, 3);
                 let matrix = pack(format, rows, cols, &bytes, &compute.pool);
                 for batch in [1, 2, 3, 4, 5, 7, 8, 13, 16, 33] {
                     let mut input = Input::default();
@@ -143,7 +140,7 @@ fn a_packed_matrix_gives_its_rows_back() {
 
 #[test]
 fn impossible_matrices_and_failed_reads_are_refused() {
-    let pool = Pool::new(THREADS).expect("there are threads");
+    let pool = Pool::new(2).expect("there are threads");
     let huge = usize::MAX / 4;
     for (rows, cols) in [
         (0, 32),
@@ -227,6 +224,72 @@ fn what_lies_between_products_equals_the_definition() {
             assert!(same(&out, &capped), "{kernel:?}: cap of {len}");
         }
     }
+}
+
+#[test]
+fn weights_and_largest_logits_equal_the_definition() {
+    let mut noise = Noise(6);
+    let odd = [
+        f32::NAN,
+        -f32::NAN,
+        f32::NEG_INFINITY,
+        f32::MIN,
+        -0.0,
+        f32::MIN_POSITIVE,
+    ];
+    for len in [1, 15, 16, 17, 63, 64, 65, 100, 1024, 4099] {
+        for (top, inverse) in [
+            (12.0, 1.0),
+            (12.0, 0.02),
+            (12.0, f32::MAX),
+            (f32::MAX, 1e-37),
+            (f32::INFINITY, 1.3),
+        ] {
+            let mut logits: Vec<f32> = (0..len).map(|_| 12.0 * noise.float()).collect();
+            for at in 0..len / 7 {
+                logits[7 * at + at % 7] = odd[at % odd.len()];
+            }
+            logits[len / 2] = top;
+            let largest: Vec<f32> = logits
+                .chunks(ops::GROUP)
+                .map(|group| group.iter().copied().fold(f32::NEG_INFINITY, f32::max))
+                .collect();
+            let best = top.min(f32::MAX);
+            for least in [0.0, 1.0, 1e-3 * ops::FULL_WEIGHT, ops::FULL_WEIGHT] {
+                let expected: Vec<u64> = logits
+                    .iter()
+                    .map(|logit| definition::weight(*logit, best, inverse))
+                    .map(|weight| if weight as f32 >= least { weight } else { 0 })
+                    .collect();
+                for kernel in Kernel::all() {
+                    let mut out = vec![f32::NAN; largest.len()];
+                    ops::largest(kernel, &logits, &mut out);
+                    assert_eq!(out, largest, "{kernel:?}: largest of {len}");
+                    let how = ops::Weighing {
+                        best,
+                        inverse,
+                        least,
+                    };
+                    let mut out = vec![f32::NAN; len];
+                    let sum = ops::weights(kernel, &logits, how, &mut out);
+                    let out: Vec<u64> = out.iter().map(|weight| *weight as u64).collect();
+                    assert_eq!(out, expected, "{kernel:?}: {how:?} of {len}");
+                    assert_eq!(sum as u64, expected.iter().sum::<u64>());
+                }
+            }
+        }
+    }
+    let mut none = [0.0];
+    ops::largest(
+        Kernel::best(),
+        &[f32::NAN, f32::NEG_INFINITY, f32::NAN],
+        &mut none,
+    );
+    assert_eq!(none, [f32::NEG_INFINITY]);
+    // Half a unit and less is nothing: 2^-41 is e to the power of -28.42.
+    assert_eq!(definition::weight(-28.4, 0.0, 1.0), 1);
+    assert_eq!(definition::weight(-28.43, 0.0, 1.0), 0);
+    assert_eq!(definition::weight(3.0, 3.0, 7.0), 1 << 40);
 }
 
 #[test]

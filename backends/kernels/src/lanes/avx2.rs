@@ -50,21 +50,23 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     #[inline(always)]
     fn load(from: &[f32; LANES]) -> Self::F {
         simd!([
-            _mm256_loadu_ps(half(from, 0)),
-            _mm256_loadu_ps(half(from, 1))
+            half(from, 0).cast::<__m256>().read_unaligned(),
+            half(from, 1).cast::<__m256>().read_unaligned()
         ])
     }
     #[inline(always)]
     fn store(x: Self::F, to: &mut [f32; LANES]) {
         simd!({
-            _mm256_storeu_ps(to.as_mut_ptr(), x[0]);
-            _mm256_storeu_ps(to[8..].as_mut_ptr(), x[1]);
+            to.as_mut_ptr().cast::<__m256>().write_unaligned(x[0]);
+            to[8..].as_mut_ptr().cast::<__m256>().write_unaligned(x[1]);
         })
     }
     #[inline(always)]
     fn load_f16(from: &[u16; LANES]) -> Self::F {
         each([0, 1], |i| {
-            simd!(_mm256_cvtph_ps(_mm_loadu_si128(half(from, i).cast())))
+            simd!(_mm256_cvtph_ps(
+                half(from, i).cast::<__m128i>().read_unaligned()
+            ))
         })
     }
     #[inline(always)]
@@ -82,7 +84,7 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     fn load_bf16(from: &[u16; LANES]) -> Self::F {
         each([0, 1], |i| {
             simd!({
-                let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(half(from, i).cast()));
+                let wide = _mm256_cvtepu16_epi32(half(from, i).cast::<__m128i>().read_unaligned());
                 _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
             })
         })
@@ -170,6 +172,10 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
         simd!([_mm256_set1_epi32(x); 2])
     }
     #[inline(always)]
+    fn load_int(from: &[i32; LANES]) -> Self::I {
+        each([0, 1], |i| simd!(_mm256_loadu_si256(half(from, i).cast())))
+    }
+    #[inline(always)]
     fn shift_left(a: Self::I, bits: u32) -> Self::I {
         each(a, |a| {
             simd!(_mm256_sll_epi32(a, _mm_cvtsi32_si128(bits as i32)))
@@ -191,15 +197,18 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     #[inline(always)]
     fn load_bytes(from: &[u8; 64]) -> Self::B {
         simd!([
-            _mm256_loadu_si256(from.as_ptr().cast()),
-            _mm256_loadu_si256(from[32..].as_ptr().cast())
+            from.as_ptr().cast::<__m256i>().read_unaligned(),
+            from[32..].as_ptr().cast::<__m256i>().read_unaligned()
         ])
     }
     #[inline(always)]
     fn store_bytes(a: Self::B, to: &mut [u8; 64]) {
         simd!({
-            _mm256_storeu_si256(to.as_mut_ptr().cast(), a[0]);
-            _mm256_storeu_si256(to[32..].as_mut_ptr().cast(), a[1]);
+            to.as_mut_ptr().cast::<__m256i>().write_unaligned(a[0]);
+            to[32..]
+                .as_mut_ptr()
+                .cast::<__m256i>()
+                .write_unaligned(a[1]);
         })
     }
     #[inline(always)]
@@ -213,10 +222,8 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
         both(a, b, |a, b| simd!(_mm256_or_si256(a, b)))
     }
     #[inline(always)]
-    fn xor(a: Self::B, mask: u8) -> Self::B {
-        each(a, |a| {
-            simd!(_mm256_xor_si256(a, _mm256_set1_epi8(mask as i8)))
-        })
+    fn sub_bytes(a: Self::B, x: u8) -> Self::B {
+        each(a, |a| simd!(_mm256_sub_epi8(a, _mm256_set1_epi8(x as i8))))
     }
     #[inline(always)]
     fn bytes_right(a: Self::B, bits: u32) -> Self::B {

@@ -31,15 +31,17 @@ impl Lanes for Avx512 {
     }
     #[inline(always)]
     fn load(from: &[f32; LANES]) -> Self::F {
-        simd!(_mm512_loadu_ps(from.as_ptr()))
+        simd!(from.as_ptr().cast::<__m512>().read_unaligned())
     }
     #[inline(always)]
     fn store(x: Self::F, to: &mut [f32; LANES]) {
-        simd!(_mm512_storeu_ps(to.as_mut_ptr(), x))
+        simd!(to.as_mut_ptr().cast::<__m512>().write_unaligned(x))
     }
     #[inline(always)]
     fn load_f16(from: &[u16; LANES]) -> Self::F {
-        simd!(_mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast())))
+        simd!(_mm512_cvtph_ps(
+            from.as_ptr().cast::<__m256i>().read_unaligned()
+        ))
     }
     #[inline(always)]
     fn store_f16(x: Self::F, to: &mut [u16; LANES]) {
@@ -51,21 +53,21 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn load_bf16(from: &[u16; LANES]) -> Self::F {
         simd!({
-            let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.as_ptr().cast()));
+            let wide = _mm512_cvtepu16_epi32(from.as_ptr().cast::<__m256i>().read_unaligned());
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
         })
     }
     #[inline(always)]
     fn load_i8(from: &[i8; LANES]) -> Self::F {
-        simd!(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(
-            from.as_ptr().cast()
-        ))))
+        simd!(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(
+            from.as_ptr().cast::<__m128i>().read_unaligned()
+        )))
     }
     #[inline(always)]
     fn load_u8(from: &[u8; LANES]) -> Self::F {
-        simd!(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(
-            from.as_ptr().cast()
-        ))))
+        simd!(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(
+            from.as_ptr().cast::<__m128i>().read_unaligned()
+        )))
     }
 
     #[inline(always)]
@@ -133,6 +135,10 @@ impl Lanes for Avx512 {
         simd!(_mm512_set1_epi32(x))
     }
     #[inline(always)]
+    fn load_int(from: &[i32; LANES]) -> Self::I {
+        simd!(from.as_ptr().cast::<__m512i>().read_unaligned())
+    }
+    #[inline(always)]
     fn shift_left(a: Self::I, bits: u32) -> Self::I {
         simd!(_mm512_sll_epi32(a, _mm_cvtsi32_si128(bits as i32)))
     }
@@ -146,11 +152,11 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     fn load_bytes(from: &[u8; 64]) -> Self::B {
-        simd!(_mm512_loadu_si512(from.as_ptr().cast()))
+        simd!(from.as_ptr().cast::<__m512i>().read_unaligned())
     }
     #[inline(always)]
     fn store_bytes(a: Self::B, to: &mut [u8; 64]) {
-        simd!(_mm512_storeu_si512(to.as_mut_ptr().cast(), a))
+        simd!(to.as_mut_ptr().cast::<__m512i>().write_unaligned(a))
     }
     #[inline(always)]
     fn and(a: Self::B, mask: u8) -> Self::B {
@@ -161,8 +167,8 @@ impl Lanes for Avx512 {
         simd!(_mm512_or_si512(a, b))
     }
     #[inline(always)]
-    fn xor(a: Self::B, mask: u8) -> Self::B {
-        simd!(_mm512_xor_si512(a, _mm512_set1_epi8(mask as i8)))
+    fn sub_bytes(a: Self::B, x: u8) -> Self::B {
+        simd!(_mm512_sub_epi8(a, _mm512_set1_epi8(x as i8)))
     }
     #[inline(always)]
     fn bytes_right(a: Self::B, bits: u32) -> Self::B {

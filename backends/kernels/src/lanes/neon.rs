@@ -284,6 +284,11 @@ impl<D: Dots> Lanes for Neon<D> {
     fn splat_int(x: i32) -> Self::I {
         simd!([vdupq_n_s32(x); 4])
     }
+    #[cfg(any(test, target_arch = "x86_64"))]
+    #[inline(always)]
+    fn load_int(from: &[i32; LANES]) -> Self::I {
+        each(parts(from), |from| simd!(vld1q_s32(from)))
+    }
     #[inline(always)]
     fn shift_left(a: Self::I, bits: u32) -> Self::I {
         each(a, |a| simd!(vshlq_s32(a, vdupq_n_s32(bits as i32))))
@@ -314,8 +319,8 @@ impl<D: Dots> Lanes for Neon<D> {
         both(a, b, |a, b| simd!(vorrq_u8(a, b)))
     }
     #[inline(always)]
-    fn xor(a: Self::B, mask: u8) -> Self::B {
-        each(a, |a| simd!(veorq_u8(a, vdupq_n_u8(mask))))
+    fn sub_bytes(a: Self::B, x: u8) -> Self::B {
+        each(a, |a| simd!(vsubq_u8(a, vdupq_n_u8(x))))
     }
     #[inline(always)]
     fn bytes_right(a: Self::B, bits: u32) -> Self::B {

@@ -2,9 +2,12 @@
 
 use super::{LANES, Lanes};
 
-/// No instruction set in particular.
+/// No instruction set in particular; tests also take it with weights that have 128 added.
 #[derive(Clone, Copy)]
-pub(crate) struct Scalar;
+pub(crate) struct Plain<const BIASED: bool>;
+
+/// The definition's lanes.
+pub(crate) type Scalar = Plain<false>;
 
 #[inline(always)]
 fn each<T: Copy, U: Copy + Default>(a: [T; LANES], f: impl Fn(T) -> U) -> [U; LANES] {
@@ -34,12 +37,12 @@ fn pairs(a: [u8; 64], f: impl Fn(u16) -> u16) -> [u8; 64] {
     out
 }
 
-impl Lanes for Scalar {
+impl<const BIASED: bool> Lanes for Plain<BIASED> {
     type F = [f32; LANES];
     type I = [i32; LANES];
     type B = [u8; 64];
 
-    const BIASED: bool = false;
+    const BIASED: bool = BIASED;
     const WIDE: bool = false;
 
     #[inline(always)]
@@ -143,6 +146,11 @@ impl Lanes for Scalar {
     fn splat_int(x: i32) -> Self::I {
         [x; LANES]
     }
+    #[cfg(any(test, target_arch = "x86_64"))]
+    #[inline(always)]
+    fn load_int(from: &[i32; LANES]) -> Self::I {
+        *from
+    }
     #[inline(always)]
     fn shift_left(a: Self::I, bits: u32) -> Self::I {
         each(a, |a| a << bits)
@@ -173,8 +181,8 @@ impl Lanes for Scalar {
         out
     }
     #[inline(always)]
-    fn xor(a: Self::B, mask: u8) -> Self::B {
-        a.map(|a| a ^ mask)
+    fn sub_bytes(a: Self::B, x: u8) -> Self::B {
+        a.map(|a| a.wrapping_sub(x))
     }
     #[inline(always)]
     fn bytes_right(a: Self::B, bits: u32) -> Self::B {
@@ -187,6 +195,7 @@ impl Lanes for Scalar {
 
     #[inline(always)]
     fn dot(sum: Self::I, weights: Self::B, x: i32) -> Self::I {
+        // Below 128 a byte is the same with and without a sign.
         Self::dot8(sum, weights, x)
     }
     #[inline(always)]
@@ -194,7 +203,13 @@ impl Lanes for Scalar {
         let x = x.to_le_bytes();
         for (lane, sum) in sum.iter_mut().enumerate() {
             for (byte, x) in x.iter().enumerate() {
-                *sum += i32::from(weights[4 * lane + byte] as i8) * i32::from(*x as i8);
+                let weight = weights[4 * lane + byte];
+                let weight = if BIASED {
+                    i32::from(weight)
+                } else {
+                    i32::from(weight as i8)
+                };
+                *sum += weight * i32::from(*x as i8);
             }
         }
         sum

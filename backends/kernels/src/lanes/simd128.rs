@@ -26,6 +26,7 @@ trait Number: Copy {}
 impl Number for f32 {}
 impl Number for u8 {}
 impl Number for i8 {}
+impl Number for i32 {}
 impl Number for u16 {}
 
 /// `REGISTERS` registers in a row.
@@ -182,6 +183,11 @@ impl Lanes for Simd128 {
     fn splat_int(x: i32) -> Self::I {
         [i32x4_splat(x); 4]
     }
+    #[cfg(any(test, target_arch = "x86_64"))]
+    #[inline(always)]
+    fn load_int(from: &[i32; LANES]) -> Self::I {
+        load(from)
+    }
     #[inline(always)]
     fn shift_left(a: Self::I, bits: u32) -> Self::I {
         each(a, |a| i32x4_shl(a, bits))
@@ -210,8 +216,8 @@ impl Lanes for Simd128 {
         both(a, b, |a, b| v128_or(a, b))
     }
     #[inline(always)]
-    fn xor(a: Self::B, mask: u8) -> Self::B {
-        each(a, |a| v128_xor(a, u8x16_splat(mask)))
+    fn sub_bytes(a: Self::B, x: u8) -> Self::B {
+        each(a, |a| u8x16_sub(a, u8x16_splat(x)))
     }
     #[inline(always)]
     fn bytes_right(a: Self::B, bits: u32) -> Self::B {

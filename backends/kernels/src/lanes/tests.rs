@@ -95,7 +95,7 @@ fn half_floats_are_converted_as_by_the_scalar_code() {
 #[derive(Clone, Copy)]
 struct Singles;
 impl Operation<([f32; LANES], [f32; LANES])> for Singles {
-    type Out = [[u32; LANES]; 8];
+    type Out = [[u32; LANES]; 9];
     #[inline(always)]
     fn run<L: Lanes>(&self, (x, y): &([f32; LANES], [f32; LANES])) -> Self::Out {
         let (a, b) = (L::load(x), L::load(y));
@@ -109,6 +109,7 @@ impl Operation<([f32; LANES], [f32; LANES])> for Singles {
             bits::<L>(L::min(a, b)),
             bits::<L>(L::keep_from(a, b, across)),
             bits::<L>(L::splat(L::sum_across(a))),
+            bits::<L>(L::to_float(L::load_int(&y.map(|y| y.to_bits() as i32)))),
         ]
     }
 }
@@ -157,7 +158,7 @@ impl Operation<[u8; 64]> for Bytes {
             let right = L::and(L::bytes_right(a, by), 0xFF >> by);
             [right, L::and(L::bytes_left(a, by), 0xFF << by)]
         });
-        let all = [L::xor(a, 0x80), L::or(a, L::xor(a, 0x11))];
+        let all = [L::or(a, L::sub_bytes(a, 0x11)), L::sub_bytes(a, 0x81)];
         let stored = moved.chain(all).map(stored).collect();
         let sixteen: &[u8; LANES] = x.first_chunk().expect("64 are more than 16");
         let signed = sixteen.map(|byte| byte as i8);
@@ -183,7 +184,7 @@ impl Operation<([u8; 64], [i8; 4])> for Dots {
         let seven = L::dot(sum, L::and(weights, 0x7F), x);
         let eight = if L::BIASED {
             let too_much = 128 * bytes.iter().map(|&x| i32::from(x)).sum::<i32>();
-            L::dot8(L::splat_int(-too_much), L::xor(weights, 0x80), x)
+            L::dot8(L::splat_int(-too_much), L::sub_bytes(weights, 0x80), x)
         } else {
             L::dot8(L::splat_int(0), weights, x)
         };
