@@ -63,14 +63,20 @@ fn time(
 ) -> f64 {
     let maker = Pages::new(decoder.page_shape());
     let mut work = Work::default();
-    let ids: Vec<u32> = (0..context + tokens).map(|i| 100 + (i as u32 * 7919) % 9000).collect();
+    let ids: Vec<u32> = (0..context + tokens)
+        .map(|i| 100 + (i as u32 * 7919) % 9000)
+        .collect();
     let mut kvs: Vec<KvCache> = (0..sequences).map(|_| KvCache::new(&maker)).collect();
     let mut step = |kvs: &mut [KvCache], ids: &[u32], logits| {
         let mut parts: Vec<Part<'_>> = kvs
             .iter_mut()
             .map(|kv| {
                 kv.reserve(kv.len() + ids.len());
-                Part { tokens: ids, kv, logits }
+                Part {
+                    tokens: ids,
+                    kv,
+                    logits,
+                }
             })
             .collect();
         let begin = Instant::now();

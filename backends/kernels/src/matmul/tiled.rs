@@ -6,7 +6,8 @@
 
 use std::marker::PhantomData;
 
-use super::{Expanded, Packed, Panels, Source};
+use super::Panels;
+use super::weights::{Expanded, Packed, Source};
 use crate::format::Quantized;
 use crate::input::{BLOCK, QuantBlock};
 use crate::kernel::{Kernel, TiledTask};
