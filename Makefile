@@ -89,10 +89,10 @@ $(OUTSIDE)/js/node_modules/.ready: $(OUTSIDE)/js/package-lock.json
 	cd $(OUTSIDE)/js && npm ci --no-audit --no-fund
 	@touch $@
 
-test-aarch64: ## the kernels' tests on aarch64 with NEON, dotprod and i8mm, under qemu
+test-aarch64: ## the kernels' tests and the digests of real models on aarch64 with NEON, dotprod and i8mm, under qemu
 	@CARGO=$(CARGO) backends/kernels/elsewhere/test.sh aarch64 $(TARGET)/aarch64
 
-test-wasm: ## the kernels' tests in WebAssembly with simd128, in Node
+test-wasm: ## the same in WebAssembly with simd128, in wasmtime
 	@CARGO=$(CARGO) backends/kernels/elsewhere/test.sh wasm $(TARGET)/wasm
 
 bench: ## measure the engine on this machine (ARGS="--runs 5 --json")

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The tests of this crate on other machines: test.sh aarch64|wasm DIRECTORY
 #
-# aarch64 runs under qemu, with all that its newest processors can do; wasm runs in Node, with simd128.
+# aarch64 runs under qemu, with all that its newest processors can do; wasm runs in wasmtime, from PyPI, with simd128.
 # Needs a compiler with a standard library for the machine: rustup's (`rustup target add`) or Debian's
 # in /usr/bin, for which aarch64's is a package and wasm's is made here from its sources. All that is
 # built goes to DIRECTORY.
@@ -48,7 +48,12 @@ aarch64() {
 
 wasm() {
 	target=wasm32-wasip1
-	command -v node >/dev/null || missing "Node 20 or later (node)"
+	venv=$CARGO_TARGET_DIR/venv
+	if ! [ -x "$venv/bin/wasmtime-is-here" ]; then
+		"${PYTHON:-python3}" -m venv --clear "$venv" || missing "Python 3 with venv (on Debian: python3-venv)"
+		"$venv/bin/python" -m pip install --quiet wasmtime==50.0.1
+		ln -s python "$venv/bin/wasmtime-is-here"
+	fi
 	RUSTC=$(compiler_for $target)
 	flags="-C target-feature=+simd128"
 	if [ "$RUSTC" ]; then
@@ -69,13 +74,15 @@ wasm() {
 	fi
 	export RUSTC
 	export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="$flags"
-	export CARGO_TARGET_WASM32_WASIP1_RUNNER="timeout 900 node --no-warnings $here/run-wasi.mjs"
+	export CARGO_TARGET_WASM32_WASIP1_RUNNER="timeout 900 $venv/bin/python $here/run_wasi.py"
 	test_on $target "$@"
 }
 
-# Builds and runs the tests for target $1, with further arguments for cargo.
+# Builds and runs the tests for target $1, with further arguments for cargo: of this crate, and of the
+# decoder the digests of real models, which `kwaainet pull` has put into the user's cache.
 test_on() {
 	"${CARGO:-cargo}" test --manifest-path "$here/../Cargo.toml" --lib --target "$@"
+	"${CARGO:-cargo}" test --manifest-path "$here/../../decoder/Cargo.toml" --test digest --target "$@" -- --nocapture
 }
 
 case $machine in
