@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::Response;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::histogram::Histogram;
 use crate::outcome::{Answer, ErrorObject, Failure, Outcome, Usage};
@@ -35,16 +35,21 @@ impl Patience {
     }
 }
 
-/// The request's body. Greedy, so that the same server answers the same prompt alike.
-pub(crate) fn body(model: &str, prompt: &str, max_tokens: u32) -> Value {
-    json!({
+/// The request's body, with further fields. Greedy, so that the same server answers the same prompt
+/// alike.
+pub(crate) fn body(model: &str, prompt: &str, max_tokens: u32, more: &Map<String, Value>) -> Value {
+    let mut body = json!({
         "model": model,
         "messages": [{"role": "user", "content": prompt}],
         "max_tokens": max_tokens,
         "temperature": 0,
         "stream": true,
         "stream_options": {"include_usage": true},
-    })
+    });
+    for (name, value) in more {
+        body[name] = value.clone();
+    }
+    body
 }
 
 /// Sends it and reads the answer to its end, or until patience ends. Adds the time between pieces
@@ -212,7 +217,7 @@ mod tests {
         let path = "/v1/chat/completions";
         let app = Router::new().route(path, post(async move || (status, answer)));
         let target = serve_in_background(app).await;
-        let body = body("m", "hello", 8);
+        let body = body("m", "hello", 8, &Map::new());
         request(&target, &body, None, &mut Histogram::default()).await
     }
 
@@ -224,7 +229,13 @@ mod tests {
     async fn a_whole_stream_is_timed_and_its_tokens_are_those_of_the_usage() {
         let target = fake(Duration::from_millis(5)).await;
         let mut gaps = Histogram::default();
-        let outcome = request(&target, &body("m", "one two", 6), None, &mut gaps).await;
+        let outcome = request(
+            &target,
+            &body("m", "one two", 6, &Map::new()),
+            None,
+            &mut gaps,
+        )
+        .await;
         let Outcome::Done(answer) = outcome else {
             panic!("it is whole, not {outcome:?}");
         };
@@ -259,7 +270,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_leaves_at_its_piece_or_when_its_time_is_up() {
         let target = fake(Duration::from_millis(20)).await;
-        let body = body("m", "hello", 1000);
+        let body = body("m", "hello", 1000, &Map::new());
         let long = Duration::from_secs(60);
         for (pieces, wait) in [(0, long), (3, long), (u64::MAX, Duration::from_millis(50))] {
             let patience = Some(Patience { pieces, wait });
@@ -268,6 +279,15 @@ mod tests {
             assert!(matches!(outcome, Outcome::Left), "{outcome:?}");
             assert!(gaps.count() < 10, "it did not stay for the rest");
         }
+    }
+
+    #[test]
+    fn further_fields_come_beside_ours_or_in_their_place() {
+        let more = json!({"ignore_eos": true, "temperature": 0.5});
+        let body = body("m", "hello", 8, more.as_object().expect("it is one"));
+        assert_eq!(body["ignore_eos"], true);
+        assert_eq!(body["temperature"], 0.5);
+        assert_eq!(body["max_tokens"], 8);
     }
 
     #[test]

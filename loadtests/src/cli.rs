@@ -7,13 +7,8 @@ use anyhow::{Context, bail};
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 
-use crate::fake::Fake;
-use crate::load::{Load, Side, Work};
-use crate::prompt::Prompts;
-use crate::report::Report;
-use crate::target::Target;
-use crate::terminal;
-use crate::time::Deadline;
+use kwaainet_loadtests::{Deadline, Fake, Load, Prompts, Report, Side, Target, Work, say};
+use serde_json::{Map, Value};
 
 /// Puts load on an OpenAI-compatible server and says how it answered.
 #[derive(Debug, Parser)]
@@ -43,6 +38,15 @@ struct ChatArgs {
     /// Share of clients, 0 to 1, that leave at a random moment
     #[arg(long, default_value = "0", value_parser = share)]
     drop: f64,
+    /// Count an answer of fewer or more tokens than --max-tokens as failed
+    #[arg(long, conflicts_with = "drop")]
+    exact: bool,
+    /// Further fields of each request, as a JSON object, like {"ignore_eos": true}
+    #[arg(long, value_name = "JSON", default_value = "{}", value_parser = object)]
+    body: Map<String, Value>,
+    /// Those of requests to the second server
+    #[arg(long, value_name = "JSON", requires = "against", default_value = "{}", value_parser = object)]
+    against_body: Map<String, Value>,
 }
 
 #[derive(Debug, Args)]
@@ -124,11 +128,17 @@ impl Cli {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Chat(args) => {
-                let max_tokens = args.max_tokens;
-                let drop = args.drop;
-                args.load.run(Work::Chat { max_tokens, drop }).await
+                let work = Work::Chat {
+                    max_tokens: args.max_tokens,
+                    drop: args.drop,
+                    exact: args.exact,
+                };
+                args.load.run(work, [args.body, args.against_body]).await
             }
-            Command::Embed(args) => args.load.run(Work::Embed { batch: args.batch }).await,
+            Command::Embed(args) => {
+                let work = Work::Embed { batch: args.batch };
+                args.load.run(work, Default::default()).await
+            }
             Command::Fake(args) => {
                 let gap = Duration::from_millis(args.gap_ms.into());
                 Fake { gap }.serve(args.listen).await
@@ -138,8 +148,9 @@ impl Cli {
 }
 
 impl LoadArgs {
-    async fn run(self, work: Work) -> anyhow::Result<()> {
-        let mut sides = self.sides()?;
+    async fn run(self, work: Work, bodies: [Map<String, Value>; 2]) -> anyhow::Result<()> {
+        let sides = self.sides()?.into_iter().zip(bodies);
+        let mut sides: Vec<_> = sides.map(|(side, body)| side.with_body(body)).collect();
         let seed = match self.seed {
             Some(seed) => seed,
             // 32 bits: every reader of JSON gets them right, and a person can type them.
@@ -161,7 +172,7 @@ impl LoadArgs {
         };
         load.drive(&mut sides).await?;
         let report = Report::new(&load, &sides);
-        terminal::say(if self.json {
+        say(if self.json {
             report.json()
         } else {
             report.table()
@@ -199,6 +210,10 @@ fn key_of(variable: Option<&str>) -> anyhow::Result<Option<String>> {
 
 fn between(min: u64, max: u64) -> RangedU64ValueParser<u32> {
     RangedU64ValueParser::new().range(min..=max)
+}
+
+fn object(text: &str) -> Result<Map<String, Value>, String> {
+    serde_json::from_str(text).map_err(|_| "it must be a JSON object".to_owned())
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -239,6 +254,8 @@ mod tests {
             "--seconds-max 86401",
             "--drop 1.1",
             "--drop NaN",
+            "--body [1]",
+            "--exact --drop 0.5",
             "--against-model x",
         ] {
             assert!(parse(&format!("{CHAT} {bad}")).is_err(), "{bad}");

@@ -29,9 +29,9 @@ const DIMENSIONS: usize = 384;
 
 /// How it answers.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Fake {
+pub struct Fake {
     /// Waited before each token; zero gives all at once.
-    pub(crate) gap: Duration,
+    pub gap: Duration,
 }
 
 impl Fake {
@@ -39,7 +39,7 @@ impl Fake {
     ///
     /// # Errors
     /// For an address that is not loopback or not free.
-    pub(crate) async fn serve(self, address: SocketAddr) -> anyhow::Result<()> {
+    pub async fn serve(self, address: SocketAddr) -> anyhow::Result<()> {
         ensure!(
             address.ip().is_loopback(),
             "the fake server listens on loopback only"

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, bail};
+use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 
 use crate::chat::{self, Patience};
@@ -19,36 +20,47 @@ use crate::time::{Deadline, Stopwatch};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Work {
+pub enum Work {
     /// A streamed chat completion.
     Chat {
+        /// Of each answer, at most.
         max_tokens: u32,
         /// The share of clients that leave before the end, between 0 and 1.
         drop: f64,
+        /// Whether an answer of any other number of tokens is a failure.
+        exact: bool,
     },
-    /// Embeddings of so many texts at once.
-    Embed { batch: u32 },
+    /// Embeddings.
+    Embed {
+        /// Texts at once.
+        batch: u32,
+    },
 }
 
 /// A whole load.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Load {
-    pub(crate) work: Work,
-    pub(crate) prompts: Prompts,
+pub struct Load {
+    /// Of each request.
+    pub work: Work,
+    /// What is said.
+    pub prompts: Prompts,
     /// Requests at once.
-    pub(crate) streams: u32,
+    pub streams: u32,
     /// Requests of each run.
-    pub(crate) requests: u32,
+    pub requests: u32,
     /// Runs for each server.
-    pub(crate) runs: u32,
-    pub(crate) deadline: Deadline,
+    pub runs: u32,
+    /// When everything ends.
+    pub deadline: Deadline,
 }
 
 /// One server, the model that it is asked for, and what its runs came to.
 #[derive(Debug)]
-pub(crate) struct Side {
+pub struct Side {
     pub(crate) target: Arc<Target>,
     pub(crate) model: String,
+    /// Further fields of each chat.
+    pub(crate) body: Arc<Map<String, Value>>,
     pub(crate) runs: Vec<Run>,
 }
 
@@ -60,12 +72,49 @@ pub(crate) struct Run {
 }
 
 impl Side {
-    pub(crate) fn new(target: Target, model: String) -> Self {
+    /// A server that has not been asked yet, and its name for the model.
+    pub fn new(target: Target, model: String) -> Self {
         Self {
             target: Arc::new(target),
             model,
+            body: Arc::default(),
             runs: Vec::new(),
         }
+    }
+
+    /// The same server, not asked yet.
+    pub fn again(&self) -> Self {
+        Self {
+            target: Arc::clone(&self.target),
+            model: self.model.clone(),
+            body: Arc::clone(&self.body),
+            runs: Vec::new(),
+        }
+    }
+
+    /// The same with further fields in each chat; they replace ours of the same name.
+    pub fn with_body(mut self, body: Map<String, Value>) -> Self {
+        self.body = Arc::new(body);
+        self
+    }
+}
+
+impl Run {
+    /// Tokens of whole answers, or of inputs where vectors are made.
+    pub(crate) fn tokens_per_s(&self, work: Work) -> f64 {
+        self.per_s(match work {
+            Work::Chat { .. } => self.tally.completion_tokens,
+            Work::Embed { .. } => self.tally.prompt_tokens,
+        })
+    }
+
+    /// Whole answers.
+    pub(crate) fn requests_per_s(&self) -> f64 {
+        self.per_s(self.tally.done)
+    }
+
+    fn per_s(&self, count: u64) -> f64 {
+        count as f64 / self.seconds.max(1e-9)
     }
 }
 
@@ -76,7 +125,7 @@ impl Load {
     /// # Errors
     /// When a server does not answer the one request that comes before all others and is not
     /// counted: it may have to load its model first.
-    pub(crate) async fn drive(self, sides: &mut [Side]) -> anyhow::Result<()> {
+    pub async fn drive(self, sides: &mut [Side]) -> anyhow::Result<()> {
         for side in &*sides {
             self.warm_up(side).await?;
         }
@@ -106,6 +155,7 @@ impl Load {
             load: self,
             target: Arc::clone(&side.target),
             model: side.model.clone(),
+            body: Arc::clone(&side.body),
             path: [u64::MAX, 0],
         };
         let address = side.target.address();
@@ -123,6 +173,7 @@ impl Load {
             load: self,
             target: Arc::clone(&side.target),
             model: side.model.clone(),
+            body: Arc::clone(&side.body),
             path,
         });
         let next = Arc::new(AtomicU32::new(0));
@@ -149,6 +200,7 @@ struct Asker {
     load: Load,
     target: Arc<Target>,
     model: String,
+    body: Arc<Map<String, Value>>,
     path: [u64; 2],
 }
 
@@ -183,9 +235,16 @@ impl Asker {
             self.load.prompts.text(&path)
         };
         match self.load.work {
-            Work::Chat { max_tokens, .. } => {
-                let body = chat::body(&self.model, &prompt(0), max_tokens);
-                chat::request(&self.target, &body, patience, gaps).await
+            Work::Chat {
+                max_tokens, exact, ..
+            } => {
+                let body = chat::body(&self.model, &prompt(0), max_tokens, &self.body);
+                let outcome = chat::request(&self.target, &body, patience, gaps).await;
+                if exact {
+                    outcome.only_with(u64::from(max_tokens))
+                } else {
+                    outcome
+                }
             }
             Work::Embed { batch } => {
                 let inputs: Vec<_> = (0..batch).map(prompt).collect();
@@ -195,7 +254,10 @@ impl Asker {
     }
 
     fn patience(&self, index: u32) -> Option<Patience> {
-        let Work::Chat { max_tokens, drop } = self.load.work else {
+        let Work::Chat {
+            max_tokens, drop, ..
+        } = self.load.work
+        else {
             return None;
         };
         let [run, place] = self.path;
@@ -229,6 +291,7 @@ mod tests {
     const CHAT: Work = Work::Chat {
         max_tokens: 5,
         drop: 0.0,
+        exact: true,
     };
 
     fn load(work: Work) -> Load {
@@ -281,6 +344,7 @@ mod tests {
             ..load(Work::Chat {
                 max_tokens,
                 drop: 1.0,
+                exact: false,
             })
         };
         // All leave within two seconds, and no answer is whole before twenty.

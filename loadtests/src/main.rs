@@ -1,26 +1,6 @@
-//! `kwaai-load`: puts load on an OpenAI-compatible server and says how it answered.
-//!
-//! It asks as many at once as it is told, in a closed loop: a stream that ends makes room for the
-//! next. [`cli`] reads what is wanted, [`load`] sends it round by round, [`chat`] and [`embed`] do
-//! one request each, [`tally`] counts, [`report`] writes. It never sends anything to another
-//! machine unless `--remote` is given. [`fake`] is the server that costs nothing, to measure what
-//! stands before it.
+//! `kwaai-load`: the command line of the load generator. What it does is the library's.
 
-mod chat;
 mod cli;
-mod embed;
-mod fake;
-mod histogram;
-mod load;
-mod outcome;
-mod prompt;
-mod random;
-mod report;
-mod sse;
-mod tally;
-mod target;
-mod terminal;
-mod time;
 
 use std::process::ExitCode;
 
@@ -39,7 +19,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            terminal::note(format!("error: {error:#}"));
+            kwaainet_loadtests::note(format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -17,6 +17,20 @@ pub(crate) enum Outcome {
     Failed(Failure),
 }
 
+impl Outcome {
+    /// The same, but a whole answer of any other number of tokens is a failure.
+    pub(crate) fn only_with(self, tokens: u64) -> Self {
+        let Self::Done(answer) = &self else {
+            return self;
+        };
+        match answer.usage {
+            Some(usage) if usage.completion_tokens == tokens => self,
+            Some(_) => Self::Failed(Failure::new("another number of tokens than asked for")),
+            None => Self::Failed(Failure::new("answer without a usage")),
+        }
+    }
+}
+
 /// What is known of a whole answer. Times run from before the request was sent.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
@@ -140,6 +154,24 @@ mod tests {
         assert_eq!(words("<html>"), "503");
         let long = format!(r#"{{"error":{{"code":"{}\n"}}}}"#, "é".repeat(100));
         assert_eq!(words(&long).chars().count(), WORDS_MAX);
+    }
+
+    #[test]
+    fn an_answer_of_another_length_is_a_failure_where_the_length_counts() {
+        let answer = |completion_tokens| {
+            Outcome::Done(Answer {
+                usage: Some(Usage {
+                    prompt_tokens: 1,
+                    completion_tokens,
+                }),
+                ..Answer::default()
+            })
+        };
+        assert!(matches!(answer(8).only_with(8), Outcome::Done(_)));
+        assert!(matches!(answer(7).only_with(8), Outcome::Failed(_)));
+        let uncounted = Outcome::Done(Answer::default());
+        assert!(matches!(uncounted.only_with(8), Outcome::Failed(_)));
+        assert!(matches!(Outcome::Left.only_with(8), Outcome::Left));
     }
 
     #[test]

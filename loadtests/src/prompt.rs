@@ -15,13 +15,13 @@ const WORDS: [&str; 64] = [
 
 /// How prompts are made.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Prompts {
+pub struct Prompts {
     /// Decides everything.
-    pub(crate) seed: u64,
+    pub seed: u64,
     /// Words in each prompt, at least 1.
-    pub(crate) words: u32,
+    pub words: u32,
     /// How many of them, from the first, are the same in all prompts.
-    pub(crate) shared: u32,
+    pub shared: u32,
 }
 
 impl Prompts {

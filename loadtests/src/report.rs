@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::compare::{Comparison, compare, median, ms};
 use crate::histogram::Histogram;
 use crate::load::{Load, Run, Side, Work};
 use crate::tally::Tally;
 
 /// Everything that is reported. Times are in milliseconds.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
+pub struct Report {
     seed: u64,
     streams: u32,
     requests: u32,
@@ -30,8 +30,14 @@ pub(crate) struct Report {
 #[derive(Debug, Serialize)]
 #[serde(tag = "work", rename_all = "snake_case")]
 enum WorkReport {
-    Chat { max_tokens: u32, drop: f64 },
-    Embed { batch: u32 },
+    Chat {
+        max_tokens: u32,
+        drop: f64,
+        exact: bool,
+    },
+    Embed {
+        batch: u32,
+    },
 }
 
 /// All runs of one server together.
@@ -64,26 +70,24 @@ struct Quantiles {
     max: f64,
 }
 
-/// One number of both servers.
-#[derive(Debug, PartialEq, Serialize)]
-struct Comparison {
-    what: String,
-    url: f64,
-    against: f64,
-    difference: f64,
-    /// `url` divided by `against`; none if that is zero.
-    ratio: Option<f64>,
-}
-
 impl Report {
-    pub(crate) fn new(load: &Load, sides: &[Side]) -> Self {
+    /// Of what the sides' runs came to.
+    pub fn new(load: &Load, sides: &[Side]) -> Self {
         let work = match load.work {
-            Work::Chat { max_tokens, drop } => WorkReport::Chat { max_tokens, drop },
+            Work::Chat {
+                max_tokens,
+                drop,
+                exact,
+            } => WorkReport::Chat {
+                max_tokens,
+                drop,
+                exact,
+            },
             Work::Embed { batch } => WorkReport::Embed { batch },
         };
         let servers: Vec<_> = sides.iter().map(|side| server(side, load.work)).collect();
-        let comparison = match servers.as_slice() {
-            [url, against] => compare(url, against),
+        let comparison = match sides {
+            [url, against] => compare(url, against, load.work),
             _ => Vec::new(),
         };
         Self {
@@ -100,16 +104,34 @@ impl Report {
     }
 
     /// Requests that ended as they should not.
-    pub(crate) fn failed(&self) -> u64 {
+    pub fn failed(&self) -> u64 {
         self.servers.iter().map(|s| s.failed + s.unfinished).sum()
     }
 
-    pub(crate) fn json(&self) -> String {
+    /// The two servers side by side; empty for one.
+    pub fn comparison(&self) -> &[Comparison] {
+        &self.comparison
+    }
+
+    /// Requests at once.
+    pub fn streams(&self) -> u32 {
+        self.streams
+    }
+
+    /// Of the first server's answers, the tokens in each prompt on average.
+    pub fn prompt_tokens(&self) -> f64 {
+        let first = self.servers.first();
+        first.map_or(0.0, |s| s.prompt_tokens as f64 / s.done.max(1) as f64)
+    }
+
+    /// All of it.
+    pub fn json(&self) -> String {
         let json = serde_json::to_string_pretty(self).expect("every field has a JSON form");
         format!("{json}\n")
     }
 
-    pub(crate) fn table(&self) -> String {
+    /// For a person.
+    pub fn table(&self) -> String {
         let mut text = String::new();
         for server in &self.servers {
             text += &server.table();
@@ -176,17 +198,9 @@ impl ServerReport {
 fn server(side: &Side, work: Work) -> ServerReport {
     let mut tally = Tally::default();
     side.runs.iter().for_each(|run| tally.merge(&run.tally));
-    let tokens = |run: &Run| match work {
-        Work::Chat { .. } => run.tally.completion_tokens,
-        Work::Embed { .. } => run.tally.prompt_tokens,
-    };
-    let per_s = |count: &dyn Fn(&Run) -> u64| -> Vec<f64> {
-        let rates = side.runs.iter();
-        rates
-            .map(|run| count(run) as f64 / run.seconds.max(1e-9))
-            .collect()
-    };
-    let tokens_per_s = per_s(&tokens);
+    let runs = side.runs.iter();
+    let tokens_per_s: Vec<_> = runs.clone().map(|run| run.tokens_per_s(work)).collect();
+    let requests_per_s: Vec<_> = runs.map(Run::requests_per_s).collect();
     let times = tally.times().into_iter();
     ServerReport {
         url: side.target.address().to_owned(),
@@ -201,7 +215,7 @@ fn server(side: &Side, work: Work) -> ServerReport {
         completion_tokens: tally.completion_tokens,
         tokens_per_s_median: median(&tokens_per_s),
         tokens_per_s,
-        requests_per_s_median: median(&per_s(&|run| run.tally.done)),
+        requests_per_s_median: median(&requests_per_s),
         latency_ms: times
             .filter_map(|(name, times)| Some((name, quantiles(times)?)))
             .collect(),
@@ -211,55 +225,11 @@ fn server(side: &Side, work: Work) -> ServerReport {
 fn quantiles(times: &Histogram) -> Option<Quantiles> {
     Some(Quantiles {
         count: times.count(),
-        p50: ms(times.quantile(0.5)?),
-        p90: ms(times.quantile(0.9)?),
-        p99: ms(times.quantile(0.99)?),
-        max: ms(times.max()?),
+        p50: ms(times, 0.5)?,
+        p90: ms(times, 0.9)?,
+        p99: ms(times, 0.99)?,
+        max: times.max()?.as_nanos() as f64 / 1e6,
     })
-}
-
-fn compare(url: &ServerReport, against: &ServerReport) -> Vec<Comparison> {
-    let mut lines = Vec::new();
-    for (name, q) in url.in_order() {
-        if let Some(other) = against.latency_ms.get(name) {
-            lines.push(Comparison::new(format!("{name} p50 ms"), q.p50, other.p50));
-            lines.push(Comparison::new(format!("{name} p99 ms"), q.p99, other.p99));
-        }
-    }
-    let (url, against) = (
-        [url.tokens_per_s_median, url.requests_per_s_median],
-        [against.tokens_per_s_median, against.requests_per_s_median],
-    );
-    lines.push(Comparison::new("tokens/s".to_owned(), url[0], against[0]));
-    lines.push(Comparison::new("requests/s".to_owned(), url[1], against[1]));
-    lines
-}
-
-impl Comparison {
-    fn new(what: String, url: f64, against: f64) -> Self {
-        Self {
-            what,
-            url,
-            against,
-            difference: url - against,
-            ratio: (against != 0.0).then(|| url / against),
-        }
-    }
-}
-
-/// Of an even number of values, the mean of the two in the middle; 0 of none.
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    match (sorted.len(), sorted.len() / 2) {
-        (0, _) => 0.0,
-        (length, middle) if length % 2 == 1 => sorted[middle],
-        (_, middle) => f64::midpoint(sorted[middle - 1], sorted[middle]),
-    }
-}
-
-fn ms(time: Duration) -> f64 {
-    time.as_nanos() as f64 / 1e6
 }
 
 /// Four digits or more, whatever the size.
@@ -278,6 +248,8 @@ fn row(name: &str, cells: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::outcome::{Answer, Failure, Outcome, Usage};
     use crate::prompt::Prompts;
@@ -315,6 +287,7 @@ mod tests {
             work: Work::Chat {
                 max_tokens: 11,
                 drop: 0.0,
+                exact: false,
             },
             prompts: Prompts {
                 seed: 42,
@@ -326,13 +299,6 @@ mod tests {
             runs: 3,
             deadline: Deadline::after(Duration::ZERO),
         }
-    }
-
-    #[test]
-    fn the_median_is_the_value_in_the_middle_or_between_the_two_there() {
-        assert_eq!(median(&[]), 0.0);
-        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
     }
 
     #[test]

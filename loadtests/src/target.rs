@@ -15,22 +15,26 @@ const REFUSAL_MAX: usize = 64 << 10;
 
 /// One server, with connections that are kept open between requests.
 #[derive(Debug)]
-pub(crate) struct Target {
+pub struct Target {
     base: Url,
     client: Client,
 }
 
 /// Why a server is not put under load.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TargetError {
+pub enum TargetError {
+    /// It cannot be parsed, or has parts that make no sense here.
     #[error("'{0}' is not an address like http://127.0.0.1:11435")]
     NotAnAddress(String),
+    /// It is another machine's.
     #[error(
         "'{0}' is not this machine; load on other people's machines needs their consent and --remote"
     )]
     NotLoopback(String),
+    /// Not usable in a header.
     #[error("the key holds characters that no HTTP header can carry")]
     Key,
+    /// TLS could not be set up, for example.
     #[error("no HTTP client can be made: {0}")]
     Client(reqwest::Error),
 }
@@ -40,7 +44,7 @@ impl Target {
     ///
     /// # Errors
     /// For an address that makes no sense, and for one that is not loopback unless `remote`.
-    pub(crate) fn new(address: &str, key: Option<&str>, remote: bool) -> Result<Self, TargetError> {
+    pub fn new(address: &str, key: Option<&str>, remote: bool) -> Result<Self, TargetError> {
         let base = check(address, remote)?;
         let mut headers = HeaderMap::new();
         if let Some(key) = key {

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 /// Writes text to standard output. A reader that went away is no error.
-pub(crate) fn say(text: impl AsRef<str>) {
+pub fn say(text: impl AsRef<str>) {
     let mut out = std::io::stdout().lock();
     let written = out
         .write_all(text.as_ref().as_bytes())
@@ -12,7 +12,7 @@ pub(crate) fn say(text: impl AsRef<str>) {
 }
 
 /// Writes a line to standard error.
-pub(crate) fn note(text: impl AsRef<str>) {
+pub fn note(text: impl AsRef<str>) {
     let written = writeln!(std::io::stderr(), "{}", text.as_ref());
     drop(written);
 }

@@ -22,13 +22,14 @@ impl Stopwatch {
 
 /// The moment when everything has to end.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadline {
+pub struct Deadline {
     since: Stopwatch,
     max: Duration,
 }
 
 impl Deadline {
-    pub(crate) fn after(max: Duration) -> Self {
+    /// So long from now.
+    pub fn after(max: Duration) -> Self {
         Self {
             since: Stopwatch::start(),
             max,

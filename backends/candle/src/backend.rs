@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 use crate::embedder::Embedder;
 use crate::generator::Generator;
 use crate::shelf::{Loaded, Shelf};
-use crate::{Files, Library, ModelError};
+use crate::{Files, Library, ModelCosts, ModelError};
 
 /// Texts that are tokenized at once.
 const TEXTS_AT_ONCE: usize = 2;
@@ -41,11 +41,13 @@ pub struct EngineLimits {
     pub running: usize,
     /// Requests that may be inside beyond that many; more are turned away as busy.
     pub queued: usize,
-    /// Memory for keys and values of all sequences together, in bytes. A model's context is cut
-    /// down to what fits in it.
+    /// Memory for keys and values of all sequences together, in bytes; what they leave over keeps
+    /// those of earlier ones. A model's context is cut down to what fits in it.
     pub kv_bytes: u64,
     /// Threads of the arithmetic; 0 for one on each physical core.
     pub threads: usize,
+    /// Whether tokens are guessed from what was said before. Changes nothing but the speed.
+    pub speculate: bool,
     /// The instructions of the arithmetic; the fastest that there are if none are named.
     pub kernel: Option<Kernel>,
 }
@@ -57,6 +59,7 @@ impl Default for EngineLimits {
             queued: 64,
             kv_bytes: 2 << 30,
             threads: 0,
+            speculate: true,
             kernel: None,
         }
     }
@@ -91,10 +94,18 @@ pub struct EngineStats {
     pub parked: usize,
     /// Tokens for which keys and values are held.
     pub kv_tokens: usize,
+    /// Pages kept for prompts that begin like earlier ones, those that sequences hold too included.
+    pub cached_pages: usize,
+    /// Tokens that needed no computing since the model was loaded.
+    pub cached_tokens: u64,
     /// Prompt tokens computed since the model was loaded.
     pub tokens_in: u64,
     /// Tokens drawn since the model was loaded.
     pub tokens_out: u64,
+    /// Tokens guessed (drafted) since the model was loaded.
+    pub drafted: u64,
+    /// Of these, those that were then drawn.
+    pub accepted: u64,
 }
 
 impl EngineStats {
@@ -105,7 +116,11 @@ impl EngineStats {
             parked: self.parked + other.parked,
             kv_tokens: self.kv_tokens + other.kv_tokens,
             tokens_in: self.tokens_in + other.tokens_in,
+            cached_pages: self.cached_pages + other.cached_pages,
+            cached_tokens: self.cached_tokens + other.cached_tokens,
             tokens_out: self.tokens_out + other.tokens_out,
+            drafted: self.drafted + other.drafted,
+            accepted: self.accepted + other.accepted,
         }
     }
 }
@@ -149,6 +164,15 @@ impl CandleBackend {
         self.shelf.limits().threads()
     }
 
+    /// What a generator costs, for measurements; loads it if need be.
+    ///
+    /// # Errors
+    /// Why it cannot be used, or that it generates nothing.
+    pub async fn costs(&self, model: &ModelId) -> Result<ModelCosts, BackendError> {
+        let loaded = self.model(model).await?;
+        Ok(generator(&loaded, model)?.costs().clone())
+    }
+
     /// Unloads every model. Streams under way end with an error, so drain first.
     pub async fn shutdown(&self) {
         self.shelf.close().await;
@@ -177,7 +201,7 @@ impl CandleBackend {
         generator(&model, &request.model)?;
         self.on_text(move || {
             let generator = generator(&model, &request.model)?;
-            generator.start(generator.prepare(&request.prompt, request.params)?)
+            generator.start(generator.prepare(&request.prompt, request.params, request.owner)?)
         })
         .await
     }

@@ -5,11 +5,16 @@
 //! timers: it computes while anything can be computed and sleeps otherwise, woken by a new request,
 //! by a reader that catches up or leaves, and by its end.
 
+mod draw;
 mod gauges;
 mod job;
+mod lookup;
 mod memory;
+mod prefix;
+mod queue;
 mod scheduler;
 mod sequence;
+mod shares;
 mod stream;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,7 +24,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use kwaainet_core::{BackendError, Event, EventStream, Sampling};
+use kwaainet_core::{BackendError, EventStream, PrincipalId, Priority, Sampling};
 use kwaainet_decoder::Decoder;
 use kwaainet_kernels::Compute;
 use tokio::sync::{Semaphore, mpsc};
@@ -30,7 +35,7 @@ use crate::tokenizer::TextModel;
 use gauges::Gauges;
 use job::Ticket;
 use memory::Memory;
-use scheduler::Scheduler;
+use scheduler::{Scheduler, Settings};
 use stream::{Reader, broken_down};
 
 /// When a caller who was turned away may find room.
@@ -69,6 +74,9 @@ pub(crate) struct Request {
     pub(crate) logprobs: Option<u8>,
     pub(crate) sampling: Sampling,
     pub(crate) seed: u64,
+    /// Whose it is: owners share time equally, and no keys and values.
+    pub(crate) owner: PrincipalId,
+    pub(crate) priority: Priority,
 }
 
 impl Engine {
@@ -90,10 +98,13 @@ impl Engine {
         let stop = Arc::new(AtomicBool::new(false));
         let thread = {
             let (gauges, stop) = (Arc::clone(&gauges), Arc::clone(&stop));
-            let running_max = limits.running;
+            let settings = Settings {
+                running_max: limits.running,
+                speculate: limits.speculate,
+            };
             let name = name.to_owned();
             let life = move || {
-                let scheduler = Scheduler::new(model, memory, running_max, inbox, gauges);
+                let scheduler = Scheduler::new(model, memory, settings, inbox, gauges);
                 run(scheduler, &stop, &name);
             };
             thread::Builder::new()
@@ -127,12 +138,6 @@ impl Engine {
             .try_acquire_owned()
             .map_err(|_| busy())?;
         let (sender, receiver) = mpsc::channel(job::events_max(request.n));
-        sender
-            .try_send(Ok(Event::Started {
-                prompt_tokens: request.prompt.len() as u32,
-                cached_tokens: 0,
-            }))
-            .expect("the channel is new and has room");
         let ticket = Ticket {
             request,
             events: sender,

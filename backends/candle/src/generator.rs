@@ -5,15 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kwaainet_core::{
-    BackendError, Event, EventStream, FinishReason, GenerateParams, ModelId, Prompt, TextTokens,
-    Tokenized, Usage,
+    BackendError, Event, EventStream, FinishReason, GenerateParams, ModelId, PrincipalId, Prompt,
+    TextTokens, Tokenized, Usage,
 };
 use kwaainet_decoder::{Decoder, FileError, Gguf, ModelConfig};
 
-use crate::ModelError;
 use crate::backend::{EngineLimits, EngineStats};
 use crate::engine::{Engine, Model, Request};
 use crate::tokenizer::{TEXT_BYTES_MAX, TextError, TextModel};
+use crate::{ModelCosts, ModelError};
 
 /// Choices of one prompt; the published API has the same bound.
 const CHOICES_MAX: u16 = 128;
@@ -22,6 +22,7 @@ const CHOICES_MAX: u16 = 128;
 pub(crate) struct Generator {
     text: Arc<TextModel>,
     engine: Engine,
+    costs: ModelCosts,
 }
 
 impl Generator {
@@ -50,6 +51,7 @@ impl Generator {
         let context = config.context;
         let compute = limits.compute()?;
         let decoder = Decoder::load(&file, config, &compute)?;
+        let costs = ModelCosts::of(&decoder, &text, compute.kernel);
         let model = Model {
             decoder,
             compute,
@@ -64,12 +66,20 @@ impl Generator {
                 "the memory for keys and values holds less than the model's context"
             );
         }
-        Ok(Self { text, engine })
+        Ok(Self {
+            text,
+            engine,
+            costs,
+        })
     }
 
     /// Tokens that a sequence may have.
     pub(crate) fn context(&self) -> u32 {
         self.engine.context() as u32
+    }
+
+    pub(crate) fn costs(&self) -> &ModelCosts {
+        &self.costs
     }
 
     pub(crate) fn stats(&self) -> EngineStats {
@@ -92,6 +102,7 @@ impl Generator {
         &self,
         prompt: &Prompt,
         params: GenerateParams,
+        owner: PrincipalId,
     ) -> Result<Prepared, BackendError> {
         let field = prompt_field(prompt);
         let tokens = match prompt {
@@ -125,6 +136,8 @@ impl Generator {
             logprobs: params.logprobs,
             seed: params.sampling.seed.unwrap_or_else(random_seed),
             sampling: params.sampling,
+            owner,
+            priority: params.priority,
         }))
     }
 
@@ -179,6 +192,8 @@ impl Generator {
             logprobs: None,
             sampling: kwaainet_core::Sampling::default(),
             seed: 0,
+            owner: PrincipalId::operator(),
+            priority: kwaainet_core::Priority::default(),
         };
         let events = self.engine.submit(request).expect("there is room");
         let events: Vec<_> = futures_util::StreamExt::collect(events).await;

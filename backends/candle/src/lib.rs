@@ -5,6 +5,7 @@
 //! never fetches a file; what models there are, a [`Library`] says.
 
 mod backend;
+mod costs;
 mod detokenize;
 mod embedder;
 mod engine;
@@ -22,6 +23,7 @@ mod text_out;
 mod tokenizer;
 
 pub use backend::{CandleBackend, CandleConfig, EngineLimits, EngineStats};
+pub use costs::ModelCosts;
 pub use error::ModelError;
 pub use kwaainet_kernels::Kernel;
 pub use library::{Files, Library, LibraryEntry};

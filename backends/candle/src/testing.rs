@@ -17,8 +17,6 @@ use crate::tokenizer::TextModel;
 pub(crate) struct Tiny {
     architecture: &'static str,
     context: u32,
-    /// Every so-manieth layer has no window, where there are windows.
-    window_period: u32,
 }
 
 /// Its file, which is gone when this is dropped.
@@ -27,7 +25,6 @@ pub(crate) struct TinyFile {
     pub(crate) path: PathBuf,
 }
 
-pub(crate) const ARCHITECTURES: [&str; 4] = ["llama", "qwen2", "qwen3", "gemma3"];
 /// The id of the token that ends a text.
 pub(crate) const END: u32 = 2;
 const LAYERS: usize = 2;
@@ -56,13 +53,7 @@ impl Tiny {
         Self {
             architecture,
             context: 256,
-            window_period: 2,
         }
-    }
-
-    pub(crate) fn all_windows(mut self) -> Self {
-        self.window_period = 1000;
-        self
     }
 
     pub(crate) fn context(mut self, tokens: u32) -> Self {
@@ -124,10 +115,7 @@ impl Tiny {
             (arch("context_length"), Value::U32(self.context)),
             (arch("attention.layer_norm_rms_epsilon"), Value::F32(1e-6)),
             (arch("attention.sliding_window"), count(8)),
-            (
-                arch("attention.sliding_window_pattern"),
-                Value::U32(self.window_period),
-            ),
+            (arch("attention.sliding_window_pattern"), Value::U32(2)),
             ("tokenizer.ggml.model".into(), text("llama")),
             (
                 "tokenizer.ggml.tokens".into(),

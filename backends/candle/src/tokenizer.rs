@@ -218,6 +218,11 @@ impl TextModel {
         self.ends.binary_search(&id).is_ok()
     }
 
+    /// All tokens that end a generation, in order.
+    pub(crate) fn ends(&self) -> &[u32] {
+        &self.ends
+    }
+
     /// Tokens in the vocabulary.
     pub(crate) fn vocab_len(&self) -> usize {
         self.vocab.len()

@@ -159,7 +159,7 @@ fn unless<T: PartialEq>(value: T, default: T) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kwaainet_core::Role;
+    use kwaainet_core::{PrincipalId, Role};
     use serde_json::json;
 
     fn sent(prompt: Prompt, params: GenerateParams) -> (&'static str, serde_json::Value) {
@@ -167,6 +167,7 @@ mod tests {
             model: "ours".into(),
             prompt,
             params,
+            owner: PrincipalId::operator(),
         };
         let (path, body) = GenerateBody::new("theirs", &request);
         let text = serde_json::to_string(&body).expect("it can be written");
@@ -211,6 +212,7 @@ mod tests {
                 logit_bias: vec![(7, -100.0)],
                 seed: Some(u64::MAX),
             },
+            ..GenerateParams::default()
         };
         let (path, body) = sent(chat(), params.clone());
         assert_eq!(path, "chat/completions");

@@ -79,18 +79,20 @@ impl Task for Attend<'_, '_> {
     #[inline(always)]
     fn run<L: Lanes>(mut self) {
         let mut queries = std::mem::take(&mut self.queries);
-        let largest = if L::WIDE { 4 } else { 2 };
         while !queries.is_empty() {
+            // Few queries take more positions or components at a time, to keep as many sums going.
             let take = match queries.len() {
                 1 => 1,
                 2 | 3 => 2,
-                _ => largest,
+                _ if L::WIDE => 4,
+                _ => 2,
             };
             let (tile, rest) = queries.split_at_mut(take);
             match take {
-                1 => self.tile::<L, 1>(tile),
-                2 => self.tile::<L, 2>(tile),
-                _ => self.tile::<L, 4>(tile),
+                1 => self.tile::<L, 1, 2, 4>(tile),
+                2 if L::WIDE => self.tile::<L, 2, 2, 4>(tile),
+                2 => self.tile::<L, 2, 1, 2>(tile),
+                _ => self.tile::<L, 4, 1, 2>(tile),
             }
             queries = rest;
         }
@@ -98,8 +100,12 @@ impl Task for Attend<'_, '_> {
 }
 
 impl Attend<'_, '_> {
+    /// `N` queries, `PAGES` pages of keys at a time, and `PARTS` vectors of values.
     #[inline(always)]
-    fn tile<L: Lanes, const N: usize>(&mut self, queries: &mut [Query<'_>]) {
+    fn tile<L: Lanes, const N: usize, const PAGES: usize, const PARTS: usize>(
+        &mut self,
+        queries: &mut [Query<'_>],
+    ) {
         let first = queries
             .iter()
             .map(|query| query.positions.start)
@@ -115,9 +121,21 @@ impl Attend<'_, '_> {
         self.scratch.resize(self.scratch.len().max(N * width), 0.0);
         let (head, start) = (self.head, pages.start * PAGE);
         let scores = &mut self.scratch[..N * width];
-        for (index, page) in head.pages[pages.clone()].iter().enumerate() {
-            let (keys, _) = page.head(head.shape, head.layer, head.kv_head);
-            score::<L, N>(queries, keys, scores, width, index * PAGE);
+        let pages = &head.pages[pages];
+        let (several, rest) = pages.as_chunks::<PAGES>();
+        for (index, pages) in several.iter().enumerate() {
+            let at = index * PAGES * PAGE;
+            score::<L, N, PAGES>(head, queries, pages, &mut scores[at..], width);
+        }
+        for (index, page) in rest.iter().enumerate() {
+            let at = (several.len() * PAGES + index) * PAGE;
+            score::<L, N, 1>(
+                head,
+                queries,
+                std::array::from_ref(page),
+                &mut scores[at..],
+                width,
+            );
         }
         let mut sums = [1.0; N];
         for (index, query) in queries.iter().enumerate() {
@@ -126,38 +144,72 @@ impl Attend<'_, '_> {
             sums[index] = soften::<L>(row, seen, head.soft_cap);
         }
         let values = first..end;
-        for part in 0..head.shape.value_dim().div_ceil(2 * LANES) {
-            weigh::<L, N>(head, queries, scores, width, values.clone(), part, &sums);
+        let mut at = 0;
+        while at < head.shape.value_dim() {
+            let view = Weighted {
+                head,
+                weights: scores,
+                width,
+                positions: values.clone(),
+                sums: &sums,
+            };
+            at += match (head.shape.value_dim() - at) / LANES {
+                parts if parts >= PARTS => view.weigh::<L, PARTS>(queries, at),
+                2.. => view.weigh::<L, 2>(queries, at),
+                _ => view.weigh::<L, 1>(queries, at),
+            };
         }
     }
 }
 
-/// The scores of one page's positions, those outside of what a query sees included.
+/// The scores of some pages' positions, those outside of what a query sees included.
 #[inline(always)]
-fn score<L: Lanes, const N: usize>(
+fn score<L: Lanes, const N: usize, const PAGES: usize>(
+    head: &Head<'_>,
     queries: &[Query<'_>],
-    keys: &[u16],
+    pages: &[Page; PAGES],
     scores: &mut [f32],
     width: usize,
-    at: usize,
 ) {
-    let mut sums = [[L::splat(0.0); 2]; N];
-    let vectors: [&[f32]; N] = std::array::from_fn(|n| queries[n].vector);
-    let (rows, _) = keys.as_chunks::<PAGE>();
-    for (component, row) in rows.iter().enumerate() {
-        let (row, _) = row.as_chunks::<LANES>();
-        let keys = [L::load_f16(&row[0]), L::load_f16(&row[1])];
+    let dim = head.shape.head_dim;
+    let mut keys: [&[[u16; PAGE]]; PAGES] = [&[]; PAGES];
+    for (keys, page) in keys.iter_mut().zip(pages) {
+        *keys = page
+            .head(head.shape, head.layer, head.kv_head)
+            .0
+            .as_chunks()
+            .0;
+    }
+    let mut vectors: [&[f32]; N] = [&[]; N];
+    for (vector, query) in vectors.iter_mut().zip(queries) {
+        *vector = query.vector;
+    }
+    let fits = keys.iter().all(|keys| keys.len() == dim) && vectors.iter().all(|v| v.len() == dim);
+    assert!(fits, "as many components as a head has");
+    let mut sums = [[[L::splat(0.0); 2]; PAGES]; N];
+    for component in 0..dim {
+        let mut row = [[L::splat(0.0); 2]; PAGES];
+        for (row, keys) in row.iter_mut().zip(&keys) {
+            // SAFETY: there are `dim` rows of keys.
+            let (halves, _) = unsafe { keys.get_unchecked(component) }.as_chunks::<LANES>();
+            *row = [L::load_f16(&halves[0]), L::load_f16(&halves[1])];
+        }
         for (vector, sums) in vectors.iter().zip(&mut sums) {
-            // SAFETY: a query has as many components as there are rows of keys.
+            // SAFETY: a query has `dim` components.
             let x = L::splat(unsafe { *vector.get_unchecked(component) });
-            sums[0] = L::add(sums[0], L::mul(keys[0], x));
-            sums[1] = L::add(sums[1], L::mul(keys[1], x));
+            for (sums, row) in sums.iter_mut().zip(&row) {
+                sums[0] = L::add(sums[0], L::mul(row[0], x));
+                sums[1] = L::add(sums[1], L::mul(row[1], x));
+            }
         }
     }
     for (n, sums) in sums.into_iter().enumerate() {
-        let (to, _) = scores[n * width + at..][..PAGE].as_chunks_mut::<LANES>();
-        L::store(sums[0], &mut to[0]);
-        L::store(sums[1], &mut to[1]);
+        let (to, _) = scores[n * width..][..PAGES * PAGE].as_chunks_mut::<LANES>();
+        let (to, _) = to.as_chunks_mut::<2>();
+        for (sums, to) in sums.into_iter().zip(to) {
+            L::store(sums[0], &mut to[0]);
+            L::store(sums[1], &mut to[1]);
+        }
     }
 }
 
@@ -199,56 +251,68 @@ fn soften<L: Lanes>(scores: &mut [f32], seen: Range<usize>, cap: Option<f32>) ->
     L::sum_across(sum)
 }
 
-/// Two vectors of components of the outputs. A weight of zero adds nothing, to the bit.
-#[inline(always)]
-fn weigh<L: Lanes, const N: usize>(
-    head: &Head<'_>,
-    queries: &mut [Query<'_>],
-    weights: &[f32],
+/// Weights of some queries, on their way to the values.
+struct Weighted<'a, const N: usize> {
+    head: &'a Head<'a>,
+    /// A row of `width` for each query.
+    weights: &'a [f32],
     width: usize,
     positions: Range<usize>,
-    part: usize,
-    sums: &[f32; N],
-) {
-    let (dim, padded) = (head.shape.head_dim, head.shape.value_dim());
-    let at = part * 2 * LANES;
-    // Where an odd number of vectors ends, the last one is computed twice.
-    let second = if at + LANES < padded { LANES } else { 0 };
-    let mut outs = [[L::splat(0.0); 2]; N];
-    let start = positions.start / PAGE * PAGE;
-    for index in positions.start / PAGE..positions.end.div_ceil(PAGE) {
-        let (_, values) = head.pages[index].head(head.shape, head.layer, head.kv_head);
-        let slots = positions.start.max(index * PAGE)..positions.end.min((index + 1) * PAGE);
-        assert!(values.len() >= PAGE * padded && (slots.end - start) <= width);
-        for position in slots {
-            // SAFETY: a page holds `PAGE` rows of `padded` values, and `at + second` is within one.
-            let row = unsafe { values.as_ptr().add(position % PAGE * padded + at) };
-            // SAFETY: sixteen values begin at each.
-            let values = unsafe {
-                [
-                    L::load_f16(&*row.cast()),
-                    L::load_f16(&*row.add(second).cast()),
-                ]
-            };
-            for (n, out) in outs.iter_mut().enumerate() {
-                // SAFETY: there are `N` rows of `width` weights.
-                let weight = unsafe { *weights.get_unchecked(n * width + position - start) };
-                let weight = L::splat(weight);
-                out[0] = L::add(out[0], L::mul(values[0], weight));
-                out[1] = L::add(out[1], L::mul(values[1], weight));
+    sums: &'a [f32; N],
+}
+
+impl<const N: usize> Weighted<'_, N> {
+    /// `PARTS` vectors of components of the outputs from `at` on; says how many components that is. A
+    /// weight of zero adds nothing, to the bit.
+    #[inline(always)]
+    fn weigh<L: Lanes, const PARTS: usize>(&self, queries: &mut [Query<'_>], at: usize) -> usize {
+        let (dim, padded) = (self.head.shape.head_dim, self.head.shape.value_dim());
+        let mut outs = [[L::splat(0.0); PARTS]; N];
+        let positions = &self.positions;
+        let start = positions.start / PAGE * PAGE;
+        for index in positions.start / PAGE..positions.end.div_ceil(PAGE) {
+            let page = &self.head.pages[index];
+            let (_, values) = page.head(self.head.shape, self.head.layer, self.head.kv_head);
+            let slots = positions.start.max(index * PAGE)..positions.end.min((index + 1) * PAGE);
+            assert!(
+                values.len() >= PAGE * padded
+                    && at + PARTS * LANES <= padded
+                    && slots.end - start <= self.width
+                    && self.weights.len() >= N * self.width,
+                "within the page and the weights"
+            );
+            for position in slots {
+                // SAFETY: a page holds `PAGE` rows of `padded` values, and as many as are read from
+                // `at` on are within one.
+                let row = unsafe { values.as_ptr().add(position % PAGE * padded + at) };
+                let mut values = [L::splat(0.0); PARTS];
+                for (part, values) in values.iter_mut().enumerate() {
+                    // SAFETY: see above.
+                    *values = L::load_f16(unsafe { &*row.add(part * LANES).cast() });
+                }
+                for (n, out) in outs.iter_mut().enumerate() {
+                    // SAFETY: there are `N` rows of `width` weights.
+                    let weight = unsafe {
+                        *self
+                            .weights
+                            .get_unchecked(n * self.width + position - start)
+                    };
+                    let weight = L::splat(weight);
+                    for (out, value) in out.iter_mut().zip(&values) {
+                        *out = L::add(*out, L::mul(*value, weight));
+                    }
+                }
             }
         }
-    }
-    for ((query, out), sum) in queries.iter_mut().zip(outs).zip(sums) {
-        for (vector, out) in out.into_iter().enumerate() {
-            let first = at + vector * LANES;
-            if first >= dim {
-                continue;
+        for ((query, out), sum) in queries.iter_mut().zip(outs).zip(self.sums) {
+            for (part, out) in out.into_iter().enumerate() {
+                let first = at + part * LANES;
+                let mut lanes = [0.0; LANES];
+                L::store(L::div(out, L::splat(*sum)), &mut lanes);
+                let len = LANES.min(dim - first.min(dim));
+                query.out[first..first + len].copy_from_slice(&lanes[..len]);
             }
-            let mut lanes = [0.0; LANES];
-            L::store(L::div(out, L::splat(*sum)), &mut lanes);
-            let len = LANES.min(dim - first);
-            query.out[first..first + len].copy_from_slice(&lanes[..len]);
         }
+        PARTS * LANES
     }
 }

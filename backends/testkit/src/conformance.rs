@@ -16,7 +16,7 @@ mod tokens;
 use std::sync::Arc;
 
 use kwaainet_core::{
-    Backend, BoxFuture, GenerateParams, GenerateRequest, ModelId, Prompt, Sampling,
+    Backend, BoxFuture, GenerateParams, GenerateRequest, ModelId, PrincipalId, Prompt, Sampling,
 };
 
 /// Tells whether the backend has nothing under way.
@@ -127,6 +127,7 @@ impl GenerateSubject {
                 },
                 ..GenerateParams::default()
             },
+            owner: PrincipalId::operator(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::{FutureExt, StreamExt};
 use kwaainet_core::{
     Backend, BackendError, EmbedInput, EmbedRequest, Event, EventStream, FinishReason,
-    GenerateParams, GenerateRequest, Message, Prompt, Role, Usage,
+    GenerateParams, GenerateRequest, Message, PrincipalId, Prompt, Role, Usage,
 };
 use kwaainet_testkit::{
     Answer, EmbedSubject, Fault, GenerateSubject, Script, ScriptedBackend, Subject, conformance,
@@ -27,6 +27,7 @@ fn request(max_tokens: Option<u32>) -> GenerateRequest {
             max_tokens,
             ..GenerateParams::default()
         },
+        owner: PrincipalId::operator(),
     }
 }
 

@@ -50,7 +50,7 @@ impl Principal {
     /// The person who runs this binary at a terminal, for work that never passes a door.
     pub fn operator() -> Self {
         Self {
-            id: PrincipalId::new("owner"),
+            id: PrincipalId::operator(),
             key: None,
             scopes: Scopes::ALL,
         }

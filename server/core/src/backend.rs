@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::Stream;
 use serde::Serialize;
 
-use crate::{BackendId, EmbedInput, Event, GenerateParams, ModelId, Prompt};
+use crate::{BackendId, EmbedInput, Event, GenerateParams, ModelId, PrincipalId, Prompt};
 
 /// A boxed future that may cross threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -59,6 +59,9 @@ pub struct GenerateRequest {
     pub prompt: Prompt,
     /// How.
     pub params: GenerateParams,
+    /// Who asks. A backend may share its time fairly between owners, and never shows one of them
+    /// anything of another, not even by how fast it answers.
+    pub owner: PrincipalId,
 }
 
 /// The inputs of an embedding job.

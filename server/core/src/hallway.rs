@@ -152,6 +152,7 @@ impl Hallway {
         let Work::Generate { prompts, params } = &admitted.job.work else {
             unreachable!("the door sends generations here");
         };
+        let owner = admitted.meter.principal().clone();
         let mut last = None;
         for backend in self.route(&admitted.job)? {
             admitted.meter.served_by(backend.id());
@@ -161,6 +162,7 @@ impl Hallway {
                     model: admitted.job.model.clone(),
                     prompt: prompt.clone(),
                     params: params.clone(),
+                    owner: owner.clone(),
                 })
             });
             match try_join_all(parts).await {

@@ -65,6 +65,13 @@ name! {
     PrincipalId
 }
 
+impl PrincipalId {
+    /// The person who runs this node.
+    pub fn operator() -> Self {
+        Self::new("owner")
+    }
+}
+
 impl JobId {
     /// A fresh id, 120 random bits.
     pub fn random() -> Self {

@@ -108,6 +108,18 @@ pub struct GenerateParams {
     pub logprobs: Option<u8>,
     /// How the next token is drawn.
     pub sampling: Sampling,
+    /// Who goes first.
+    pub priority: Priority,
+}
+
+/// What a backend does first. In this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Somebody waits for the answer.
+    #[default]
+    Interactive,
+    /// Takes what interactive work leaves over, however little that is.
+    Batch,
 }
 
 impl Default for GenerateParams {
@@ -119,6 +131,7 @@ impl Default for GenerateParams {
             stop: Vec::new(),
             logprobs: None,
             sampling: Sampling::default(),
+            priority: Priority::default(),
         }
     }
 }

@@ -11,8 +11,8 @@ use tokio::sync::mpsc::OwnedPermit;
 
 use crate::admission::Permit;
 use crate::{
-    BackendError, BackendId, Clock, Event, EventStream, Job, Outcome, Principal, Receipt, Usage,
-    Work,
+    BackendError, BackendId, Clock, Event, EventStream, Job, Outcome, Principal, PrincipalId,
+    Receipt, Usage, Work,
 };
 
 /// Holds a job's place and the draft of its receipt, which leaves in `Drop`.
@@ -60,6 +60,11 @@ impl Meter {
             outbox: Some(outbox),
             _permit: permit,
         }
+    }
+
+    /// Whose job it is.
+    pub(crate) fn principal(&self) -> &PrincipalId {
+        &self.draft.principal
     }
 
     pub(crate) fn served_by(&mut self, backend: &BackendId) {

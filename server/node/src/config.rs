@@ -103,6 +103,18 @@ pub struct Engine {
     pub kv_mib: usize,
     /// Models that are kept in memory.
     pub loaded_models: usize,
+    /// Whether the next tokens are guessed; it changes the speed and nothing else.
+    pub speculation: Speculation,
+}
+
+/// How the engine guesses what comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Speculation {
+    /// From what was said before, where that pays.
+    Lookup,
+    /// Not at all.
+    Off,
 }
 
 /// Another OpenAI-compatible server.
@@ -202,6 +214,7 @@ impl Default for Engine {
             sequences: 16,
             kv_mib: 2_048,
             loaded_models: 3,
+            speculation: Speculation::Lookup,
         }
     }
 }

@@ -26,6 +26,10 @@ const SEQUENCES_RUNNING: &str = "kwaainet_engine_sequences_running";
 const SEQUENCES_QUEUED: &str = "kwaainet_engine_sequences_queued";
 const SEQUENCES_PARKED: &str = "kwaainet_engine_sequences_parked";
 const KV_TOKENS: &str = "kwaainet_engine_kv_tokens";
+const CACHED_PAGES: &str = "kwaainet_engine_cached_pages";
+const CACHED_TOKENS: &str = "kwaainet_engine_cached_tokens";
+const DRAFTED_TOKENS: &str = "kwaainet_engine_drafted_tokens";
+const ACCEPTED_TOKENS: &str = "kwaainet_engine_accepted_tokens";
 
 /// Seconds, from a millisecond to ten minutes.
 const BUCKETS: [f64; 14] = [
@@ -85,6 +89,10 @@ impl Metrics {
             gauge!(SEQUENCES_QUEUED).set(stats.queued as f64);
             gauge!(SEQUENCES_PARKED).set(stats.parked as f64);
             gauge!(KV_TOKENS).set(stats.kv_tokens as f64);
+            gauge!(CACHED_PAGES).set(stats.cached_pages as f64);
+            gauge!(CACHED_TOKENS).set(stats.cached_tokens as f64);
+            gauge!(DRAFTED_TOKENS).set(stats.drafted as f64);
+            gauge!(ACCEPTED_TOKENS).set(stats.accepted as f64);
         }
         self.handle.render()
     }
@@ -135,6 +143,22 @@ fn describe() {
     describe_gauge!(SEQUENCES_QUEUED, "Sequences that wait for the engine");
     describe_gauge!(SEQUENCES_PARKED, "Sequences whose reader is too slow");
     describe_gauge!(KV_TOKENS, "Tokens for which keys and values are held");
+    describe_gauge!(
+        CACHED_PAGES,
+        "Pages of keys and values kept for prompts that begin alike"
+    );
+    describe_gauge!(
+        CACHED_TOKENS,
+        "Tokens that needed no computing, by the models that are loaded now"
+    );
+    describe_gauge!(
+        DRAFTED_TOKENS,
+        "Tokens guessed, by the models that are loaded now"
+    );
+    describe_gauge!(
+        ACCEPTED_TOKENS,
+        "Guessed tokens that were right, by the models that are loaded now"
+    );
 }
 
 /// A method is the client's own word, so only the usual ones are named.

@@ -11,7 +11,7 @@ use kwaainet_http::{HttpBackend, HttpConfig, Secret};
 use kwaainet_models::{Catalogue, HubToken, Progress, Sources, pull};
 
 use crate::LOCAL_BACKEND;
-use crate::config::{Config, Environment, Upstream};
+use crate::config::{Config, Environment, Speculation, Upstream};
 use crate::library::{NodeLibrary, Wanted};
 
 /// Prompts of one job; the door allows no more.
@@ -45,6 +45,7 @@ impl LocalEngine {
                 queued: config.limits.slots * PROMPTS_MAX,
                 kv_bytes: (config.engine.kv_mib as u64) << 20,
                 threads: config.engine.threads,
+                speculate: config.engine.speculation == Speculation::Lookup,
                 kernel: kernel(environment)?,
             },
         };
@@ -63,6 +64,17 @@ impl LocalEngine {
         wanted: &Wanted,
         progress: &dyn Progress,
     ) -> anyhow::Result<ModelId> {
+        let id = self.fetch(wanted, progress).await?;
+        self.load(&id).await?;
+        Ok(id)
+    }
+
+    /// Pulls a wanted model if it is not here.
+    pub(crate) async fn fetch(
+        &self,
+        wanted: &Wanted,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<ModelId> {
         let id = match wanted {
             Wanted::File(id) => id,
             Wanted::Entry(id) => {
@@ -72,9 +84,13 @@ impl LocalEngine {
                 id
             }
         };
-        let loaded = self.backend.preload(id).await;
-        loaded.with_context(|| format!("the model '{id}' cannot be loaded"))?;
         Ok(id.clone())
+    }
+
+    /// Loads a model that is here.
+    pub(crate) async fn load(&self, id: &ModelId) -> anyhow::Result<()> {
+        let loaded = self.backend.preload(id).await;
+        loaded.with_context(|| format!("the model '{id}' cannot be loaded"))
     }
 }
 

@@ -1,11 +1,17 @@
-//! How many pages of keys and values there may be.
+//! How many pages of keys and values there may be, and the cache, which has what is left of them.
 
+use kwaainet_decoder::KvCache;
 use kwaainet_kernels::{PAGE, PageShape, Pages};
 
-/// A budget; the pages themselves belong to the sequences.
+use super::prefix::{PrefixCache, common};
+use super::sequence::Sequence;
+
+/// A budget for the pages of all sequences and of the cache together; one that several hold counts
+/// once. Whatever a sequence needs, the cache gives.
 pub(super) struct Memory {
     maker: Pages,
     pages_max: usize,
+    cache: PrefixCache,
 }
 
 impl Memory {
@@ -15,6 +21,7 @@ impl Memory {
         Self {
             maker: Pages::new(shape),
             pages_max: pages as usize,
+            cache: PrefixCache::default(),
         }
     }
 
@@ -27,13 +34,50 @@ impl Memory {
         &self.maker
     }
 
-    /// Whether a sequence of so many positions fits beside `used` pages.
-    pub(super) fn fits(&self, positions: usize, used: usize) -> bool {
-        used + positions.div_ceil(PAGE) <= self.pages_max
+    /// Pages that the cache holds, also those that sequences hold too.
+    pub(super) fn cached_pages(&self) -> usize {
+        self.cache.len()
     }
 
-    /// Whether so many pages are too many.
-    pub(super) fn exceeded(&self, pages: usize) -> bool {
-        pages > self.pages_max
+    /// Takes pages from the cache until there is room for as many as are lacking; says whether there
+    /// is. Where all of the cache would not be enough, it stays as it is.
+    pub(super) fn make_room(&mut self, lacking: impl Fn() -> usize) -> bool {
+        let wanted = self.maker.live() + lacking();
+        if wanted <= self.pages_max {
+            return true;
+        }
+        // One page may be lacking only because the cache shares it.
+        if wanted > self.pages_max + self.cache.held_alone() + 1 {
+            return false;
+        }
+        while self.maker.live() + lacking() > self.pages_max {
+            if !self.cache.evict() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Keeps what a sequence has computed for those that begin alike.
+    pub(super) fn keep(&mut self, sequence: &Sequence) {
+        let (kv, job) = (&sequence.kv, &sequence.job);
+        let tokens = &sequence.tokens[..kv.len()];
+        self.cache.insert(&job.owner, tokens, kv.pages());
+    }
+
+    /// What is known of a sequence's tokens, from the cache or from a sequence of the same owner that
+    /// is being computed; all but the last token, which is computed for its logits.
+    pub(super) fn known(&mut self, sequence: &Sequence, active: &[Sequence]) -> KvCache {
+        let wanted = &sequence.tokens[..sequence.tokens.len() - 1];
+        let (pages, len) = self.cache.longest(&sequence.job.owner, wanted);
+        let closest = active
+            .iter()
+            .filter(|other| other.job.owner == sequence.job.owner)
+            .map(|other| (common(&other.tokens, wanted).min(other.kv.len()), other))
+            .max_by_key(|(same, _)| *same);
+        match closest {
+            Some((same, other)) if same > len => other.kv.prefix(same),
+            _ => KvCache::from_pages(&self.maker, pages, len),
+        }
     }
 }

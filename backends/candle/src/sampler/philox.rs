@@ -5,12 +5,11 @@ const ROUNDS: usize = 10;
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
-/// A number from 0 up to but not including 1, with 53 random bits, for one place in one choice.
-pub(super) fn uniform(seed: u64, position: u64, choice: u32) -> f64 {
+/// Sixty-four random bits for one place in one choice.
+pub(super) fn bits(seed: u64, position: u64, choice: u32) -> u64 {
     let [low, high] = halves(position);
     let [first, second, ..] = philox([low, high, choice, 0], halves(seed));
-    let bits = (u64::from(first) << 32 | u64::from(second)) >> 11;
-    bits as f64 / (1_u64 << 53) as f64
+    u64::from(first) << 32 | u64::from(second)
 }
 
 /// Low half first.
@@ -50,14 +49,9 @@ mod tests {
 
     #[test]
     fn seed_position_and_choice_all_count() {
-        let base = uniform(1, 2, 3);
-        for other in [
-            uniform(1 << 32, 2, 3),
-            uniform(1, 2 << 32, 3),
-            uniform(1, 2, 4),
-        ] {
-            assert!((0.0..1.0).contains(&other));
-            assert!(other.to_bits() != base.to_bits());
+        let base = bits(1, 2, 3);
+        for other in [bits(1 << 32, 2, 3), bits(1, 2 << 32, 3), bits(1, 2, 4)] {
+            assert_ne!(other, base);
         }
     }
 }

@@ -1,151 +1,113 @@
 //! Tokens from the best down, as far as anyone asks. Most draws look at a few dozen of a quarter of a
-//! million tokens, so only a growing part is ever sorted; what comes out does not depend on how much.
-//!
-//! A token's weight is `exp((logit - best logit) / temperature)`, its probability but for a factor.
+//! million tokens. Those are found through the largest logit of each group of neighbours: where `n`
+//! groups reach a threshold, at least `n` tokens do, and no other group holds any.
 
+use std::borrow::Cow;
+
+use kwaainet_kernels::{Kernel, ops};
+
+use super::logits::{Logits, PART, clean};
 use crate::rank::descending;
 
-/// Sorted at first; each further part is seven times as long as all before.
-const FIRST_PART: usize = 256;
+const _: () = assert!(PART.is_multiple_of(ops::GROUP));
 
 /// Tokens by descending logit, and by id where logits are equal.
 pub(super) struct Ranking<'l> {
-    logits: &'l [f32],
-    best: f64,
-    temperature: f64,
-    /// A token's rank in the high half and its id in the low half; in order as far as `sorted`.
-    keys: Vec<u64>,
-    sorted: usize,
-    /// The weights of the best token, the best two, the best three, ...
-    sums: Vec<f64>,
+    logits: &'l Logits<'l>,
+    /// Of each group of neighbours.
+    largest: Vec<f32>,
+    best: f32,
+}
+
+/// Tokens that rank above all others, in no order.
+#[derive(Default)]
+pub(super) struct Candidates {
+    /// A token's rank in the high half and its id in the low half.
+    pub(super) keys: Vec<u64>,
+    pub(super) logits: Vec<f32>,
 }
 
 impl<'l> Ranking<'l> {
-    pub(super) fn new(logits: &'l [f32], temperature: f64) -> Self {
-        let key =
-            |(id, logit): (u32, &f32)| u64::from(descending(clean(*logit))) << 32 | u64::from(id);
+    pub(super) fn new(kernel: Kernel, logits: &'l Logits<'l>) -> Self {
+        let mut largest = vec![0.0; logits.len().div_ceil(ops::GROUP)];
+        for ((_, part), largest) in logits.parts().zip(largest.chunks_mut(PART / ops::GROUP)) {
+            ops::largest(kernel, &part, largest);
+        }
+        for largest in &mut largest {
+            *largest = clean(*largest);
+        }
         Self {
-            best: best_logit(logits),
-            temperature,
-            keys: (0..).zip(logits).map(key).collect(),
+            best: largest.iter().copied().fold(f32::NEG_INFINITY, f32::max),
             logits,
-            sorted: 0,
-            sums: Vec::new(),
+            largest,
         }
     }
 
-    /// The logit that weighs 1.
-    pub(super) fn best(&self) -> f64 {
+    /// The largest logit; negative infinity where no token is possible.
+    pub(super) fn best(&self) -> f32 {
         self.best
     }
 
-    /// The token of a rank, counted from 0. The rank is below the number of logits.
-    pub(super) fn id(&mut self, rank: usize) -> u32 {
-        self.sort_beyond(rank);
-        self.keys[rank] as u32
+    /// The most probable token, the lowest id if there are several; 0 if there is none.
+    pub(super) fn best_id(&self) -> u32 {
+        let group = self.largest.iter().position(|logit| *logit == self.best);
+        let (start, group) = self.group(group.unwrap_or(0));
+        let within = group.iter().position(|logit| clean(*logit) == self.best);
+        (start + within.unwrap_or(0)) as u32
     }
 
-    /// The weight of the best `count` tokens together.
-    pub(super) fn cumulative(&mut self, count: usize) -> f64 {
-        while self.sums.len() < count {
-            let id = self.id(self.sums.len());
-            let weight = weight(self.logits[id as usize], self.best, self.temperature);
-            self.sums.push(self.sums.last().unwrap_or(&0.0) + weight);
-        }
-        count.checked_sub(1).map_or(0.0, |last| self.sums[last])
-    }
-
-    /// The weight of all tokens together, summed by id: nothing has to be sorted for it.
-    pub(super) fn total(&self) -> f64 {
-        self.logits
-            .iter()
-            .map(|logit| weight(*logit, self.best, self.temperature))
-            .sum()
-    }
-
-    /// How many of the best tokens it takes to weigh `wanted`: between 1 and `most`.
-    pub(super) fn first_reaching(&mut self, wanted: f64, most: usize) -> usize {
-        (1..most)
-            .find(|count| self.cumulative(*count) >= wanted)
-            .unwrap_or(most)
-    }
-
-    /// How many of the best tokens weigh `least` each or more: between 1 and `most`.
-    pub(super) fn down_to_weight(&mut self, least: f64, most: usize) -> usize {
-        let lighter = |rank: &usize| {
-            let id = self.id(*rank);
-            weight(self.logits[id as usize], self.best, self.temperature) < least
-        };
-        (1..most).find(lighter).unwrap_or(most)
-    }
-
-    /// The first token with which the best ones together weigh more than `target`. Rounding may
-    /// leave none; then it is the last one, of the best `most`, that weighs anything.
-    pub(super) fn first_beyond(&mut self, target: f64, most: usize) -> u32 {
-        let mut last = 0;
-        let mut before = 0.0;
-        for rank in 0..most {
-            let sum = self.cumulative(rank + 1);
-            if sum > target {
-                return self.id(rank);
-            }
-            if sum > before {
-                last = rank;
-            } else if rank > 0 {
-                // From here on the weights are too small to add anything.
-                break;
-            }
-            before = sum;
-        }
-        if self.keys.is_empty() {
-            0
+    /// The best `count` tokens and perhaps some more; or all, if there are not as many.
+    pub(super) fn candidates(&self, count: usize) -> Candidates {
+        let found = self.reaching(self.threshold(count));
+        if found.keys.len() < count.min(self.logits.len()) {
+            self.reaching(f32::NEG_INFINITY)
         } else {
-            self.id(last)
+            found
         }
     }
 
-    fn sort_beyond(&mut self, rank: usize) {
-        while self.sorted <= rank {
-            let length = (self.sorted * 7).max(FIRST_PART);
-            let rest = &mut self.keys[self.sorted..];
-            if length < rest.len() {
-                rest.select_nth_unstable(length);
+    /// All tokens whose logit is at least so large.
+    fn reaching(&self, threshold: f32) -> Candidates {
+        let mut found = Candidates::default();
+        let groups = self.largest.iter().enumerate();
+        for (index, _) in groups.filter(|(_, largest)| **largest >= threshold) {
+            let (start, group) = self.group(index);
+            for (id, logit) in (start as u64..).zip(group.iter()) {
+                let logit = clean(*logit);
+                if logit >= threshold {
+                    found.keys.push(u64::from(descending(logit)) << 32 | id);
+                    found.logits.push(logit);
+                }
             }
-            let part = length.min(rest.len());
-            rest[..part].sort_unstable();
-            self.sorted += part;
         }
+        found
     }
-}
 
-/// The most probable token, the lowest id if there are several.
-pub(super) fn best(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (id, logit) in logits.iter().enumerate() {
-        if clean(*logit) > clean(logits[best]) {
-            best = id;
+    /// The best `count` tokens in order, or all.
+    pub(super) fn top(&self, count: usize) -> Vec<u32> {
+        let mut keys = self.candidates(count).keys;
+        if count < keys.len() {
+            keys.select_nth_unstable(count);
+            keys.truncate(count);
         }
+        keys.sort_unstable();
+        keys.into_iter().map(|key| key as u32).collect()
     }
-    best as u32
-}
 
-/// A logit that compares and subtracts: not-a-number is impossible, and infinity a large number.
-pub(super) fn clean(logit: f32) -> f32 {
-    if logit.is_nan() {
-        f32::NEG_INFINITY
-    } else {
-        logit.min(f32::MAX)
+    /// A logit that at least `count` tokens reach, or as many as there are groups.
+    fn threshold(&self, count: usize) -> f32 {
+        let Some(last) = count.min(self.largest.len()).checked_sub(1) else {
+            return f32::INFINITY;
+        };
+        let mut largest = self.largest.clone();
+        let (_, threshold, _) = largest.select_nth_unstable_by(last, |a, b| b.total_cmp(a));
+        *threshold
     }
-}
 
-fn best_logit(logits: &[f32]) -> f64 {
-    let best = logits
-        .get(best(logits) as usize)
-        .map_or(0.0, |logit| clean(*logit));
-    // Where all are impossible, all are alike.
-    f64::from(best.max(f32::MIN))
-}
-
-fn weight(logit: f32, best: f64, temperature: f64) -> f64 {
-    libm::exp((f64::from(clean(logit)) - best) / temperature)
+    /// A group and the id of its first token.
+    fn group(&self, index: usize) -> (usize, Cow<'_, [f32]>) {
+        let start = (index * ops::GROUP).min(self.logits.len());
+        let end = self.logits.len().min(start + ops::GROUP);
+        (start, self.logits.range(start, end))
+    }
 }

@@ -1,16 +1,25 @@
 use super::*;
+use kwaainet_kernels::definition::weight;
 
 /// A source of numbers for the tests: the sampler's own generator, under a seed of its own.
 struct Numbers(u64);
 
 impl Numbers {
-    fn uniform(&mut self) -> f64 {
+    fn bits(&mut self) -> u64 {
         self.0 += 1;
-        philox::uniform(0xC0FF_EE00, self.0, 0)
+        philox::bits(0xC0FF_EE00, self.0, 0)
+    }
+
+    fn uniform(&mut self) -> f64 {
+        self.bits() as f64 / (1_u128 << 64) as f64
     }
 
     fn below(&mut self, n: u32) -> u32 {
         (self.uniform() * f64::from(n)) as u32
+    }
+
+    fn pick<T: Copy>(&mut self, values: &[T]) -> T {
+        values[self.below(values.len() as u32) as usize]
     }
 
     /// Roughly bell-shaped, with ties.
@@ -20,60 +29,126 @@ impl Numbers {
             .map(|_| ((sum() * 64.0).round() / 64.0) as f32)
             .collect()
     }
+
+    fn sampling(&mut self) -> Sampling {
+        Sampling {
+            temperature: self.pick(&[0.0, 1e-40, 0.1, 0.7, 1.0, 2.0, 50.0]),
+            top_k: self.pick(&[0, 0, 1, 40, 400, 9_999]),
+            top_p: self.pick(&[1.0, 1.0, 0.9999, 0.95, 0.5, 0.01, 0.0]),
+            min_p: self.pick(&[0.0, 0.0, 0.05, 0.5, 1.0]),
+            repetition_penalty: self.pick(&[1.0, 1.0, 1.3, 0.5]),
+            frequency_penalty: self.pick(&[0.0, 0.0, 0.7, -0.2]),
+            presence_penalty: self.pick(&[0.0, 0.0, 1.0]),
+            ..Sampling::default()
+        }
+    }
 }
 
-/// The definition, by sorting everything.
-fn by_the_book(logits: &[f32], sampling: &Sampling, uniform: f64) -> u32 {
-    let mut ranked: Vec<(u32, f64)> = (0..).zip(logits.iter().map(|l| f64::from(*l))).collect();
-    ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    let best = ranked[0].1;
-    for (_, weight) in &mut ranked {
-        *weight = libm::exp((*weight - best) / f64::from(sampling.temperature));
+/// The definition: every token looked at, everything sorted.
+fn by_the_book(
+    logits: &[f32],
+    sampling: &Sampling,
+    prompt: &[u32],
+    generated: &[u32],
+    random: u64,
+) -> u32 {
+    let mut logits = logits.to_vec();
+    for (id, bias) in &sampling.logit_bias {
+        logits[*id as usize] += bias;
     }
+    for (id, logit) in (0..).zip(&mut logits) {
+        let times = generated.iter().filter(|g| **g == id).count() as f32;
+        if times > 0.0 || prompt.contains(&id) {
+            *logit = if *logit > 0.0 {
+                *logit / sampling.repetition_penalty
+            } else {
+                *logit * sampling.repetition_penalty
+            };
+        }
+        if times > 0.0 {
+            *logit = *logit - sampling.frequency_penalty * times - sampling.presence_penalty;
+        }
+    }
+    let mut ranked: Vec<(u32, f32)> = (0..).zip(logits.iter().copied().map(clean)).collect();
+    // Adding 0 turns -0 into 0.
+    ranked.sort_by(|a, b| (b.1 + 0.0).total_cmp(&(a.1 + 0.0)).then(a.0.cmp(&b.0)));
+    let (best_id, best) = ranked[0];
+    if sampling.temperature == 0.0 || best == f32::NEG_INFINITY {
+        return best_id;
+    }
+    let inverse = (1.0 / sampling.temperature).min(f32::MAX);
+    let mut kept: Vec<(u32, u64)> = ranked
+        .iter()
+        .map(|(id, logit)| (*id, weight(*logit, best, inverse)))
+        .collect();
     if sampling.top_k > 0 {
-        ranked.truncate(sampling.top_k as usize);
+        kept.truncate(sampling.top_k as usize);
     }
-    let mass = |ranked: &[(u32, f64)]| ranked.iter().map(|(_, weight)| weight).sum::<f64>();
-    let wanted = mass(&ranked) * f64::from(sampling.top_p);
-    let mut sum = 0.0;
-    let reaching = ranked.iter().position(|(_, weight)| {
-        sum += weight;
-        sum >= wanted
-    });
-    ranked.truncate(reaching.map_or(ranked.len(), |last| last + 1));
-    ranked.retain(|(_, weight)| *weight >= f64::from(sampling.min_p));
-    let target = uniform * mass(&ranked);
-    let mut sum = 0.0;
-    let drawn = ranked.iter().find(|(_, weight)| {
-        sum += weight;
+    let mass = |tokens: &[(u32, u64)]| tokens.iter().map(|token| token.1).sum::<u64>();
+    if sampling.top_p < 1.0 {
+        let wanted = f64::from(sampling.top_p) * mass(&kept) as f64;
+        let reaching = (1..kept.len()).find(|count| mass(&kept[..*count]) as f64 >= wanted);
+        kept.truncate(reaching.unwrap_or(kept.len()));
+    }
+    kept.retain(|token| token.1 as f64 >= f64::from(sampling.min_p) * (1_u64 << 40) as f64);
+    kept.sort_unstable();
+    let target = ((u128::from(mass(&kept)) * u128::from(random)) >> 64) as u64;
+    let mut sum = 0;
+    let drawn = kept.iter().find(|token| {
+        sum += token.1;
         sum > target
     });
-    drawn.or(ranked.last()).expect("the best token is kept").0
+    drawn.expect("the target is less than the sum").0
 }
 
 #[test]
-fn draws_are_those_of_the_definition() {
+fn draws_are_those_of_the_definition_on_every_kernel() {
     let mut numbers = Numbers(0);
-    for round in 0..600 {
-        let count = [1, 2, 7, 300, 5_000][round % 5];
-        let logits = numbers.logits(count);
-        let pick = |numbers: &mut Numbers, values: &[f32]| {
-            values[numbers.below(values.len() as u32) as usize]
+    let kernels = Kernel::all();
+    for round in 0..900 {
+        let count = [1, 2, 7, 300, 1_025, 5_000][round % 6];
+        let mut logits = numbers.logits(count);
+        if round % 5 == 0 {
+            for _ in 0..count / 3 {
+                logits[numbers.below(count as u32) as usize] =
+                    numbers.pick(&[f32::NAN, f32::NEG_INFINITY, f32::MIN, -0.0, f32::INFINITY]);
+            }
+        }
+        let mut sampling = numbers.sampling();
+        let mut ids = |most: u32| -> Vec<u32> {
+            let some = numbers.below(most);
+            (0..some).map(|_| numbers.below(count as u32)).collect()
         };
+        let (prompt, generated, biased) = (ids(60), ids(60), ids(3));
+        let biased = biased.into_iter();
+        sampling.logit_bias = biased
+            .map(|id| (id, numbers.pick(&[-100.0, 0.3])))
+            .collect();
+        let position = u64::from(numbers.below(1_000));
+        let random = philox::bits(5, position, 3);
+        let expected = by_the_book(&logits, &sampling, &prompt, &generated, random);
+        let sampler = Sampler::new(&sampling, 5, 3);
+        for kernel in &kernels {
+            let drawn = sampler.sample(*kernel, &logits, &prompt, &generated, position);
+            assert_eq!(drawn, expected, "{kernel:?}, {count}: {sampling:?}");
+        }
+    }
+}
+
+#[test]
+fn the_ends_of_the_random_numbers_fall_on_the_ends_of_what_is_kept() {
+    let mut numbers = Numbers(2);
+    let logits = numbers.logits(3_000);
+    for (top_k, top_p) in [(0, 1.0), (0, 0.9), (50, 1.0), (50, 0.9)] {
         let sampling = Sampling {
-            temperature: pick(&mut numbers, &[0.1, 0.7, 1.0, 2.0, 50.0]),
-            top_k: pick(&mut numbers, &[0.0, 0.0, 1.0, 40.0, 400.0, 9_999.0]) as u32,
-            top_p: pick(&mut numbers, &[1.0, 1.0, 0.95, 0.5, 0.01, 0.0]),
-            min_p: pick(&mut numbers, &[0.0, 0.0, 0.05, 0.5, 1.0]),
+            top_k,
+            top_p,
             ..Sampling::default()
         };
-        let uniform = numbers.uniform();
-        let drawn = draw(&logits, &sampling, uniform);
-        assert_eq!(
-            drawn,
-            by_the_book(&logits, &sampling, uniform),
-            "{count}: {sampling:?}"
-        );
+        for random in [0, u64::MAX] {
+            let drawn = draw(Kernel::best(), &Logits::raw(&logits), &sampling, random);
+            assert_eq!(drawn, by_the_book(&logits, &sampling, &[], &[], random));
+        }
     }
 }
 
@@ -81,19 +156,29 @@ fn draws_are_those_of_the_definition() {
 fn tokens_come_as_often_as_they_are_probable() {
     let probabilities = [0.5_f64, 0.25, 0.15, 0.1];
     let logits: Vec<f32> = probabilities.iter().map(|p| libm::log(*p) as f32).collect();
-    let mut sampler = Sampler::new(&Sampling::default(), 42, 0);
-    let mut seen = [0_u32; 4];
-    let draws = 20_000;
-    for position in 0..draws {
-        seen[sampler.sample(&logits, &[], &[], position) as usize] += 1;
-    }
-    for (seen, probability) in seen.iter().zip(probabilities) {
-        let expected = probability * draws as f64;
-        let deviation = (f64::from(*seen) - expected).abs();
-        assert!(
-            deviation < 4.0 * expected.sqrt(),
-            "{seen} instead of {expected}"
-        );
+    let filtered = Sampling {
+        top_p: 0.9,
+        top_k: 4,
+        ..Sampling::default()
+    };
+    for (sampling, possible) in [(Sampling::default(), 4), (filtered, 3)] {
+        let sampler = Sampler::new(&sampling, 42, 0);
+        let mut seen = [0_u32; 4];
+        let draws = 20_000;
+        for position in 0..draws {
+            let drawn = sampler.sample(Kernel::best(), &logits, &[], &[], position);
+            seen[drawn as usize] += 1;
+        }
+        let mass: f64 = probabilities[..possible].iter().sum();
+        for (seen, probability) in seen.iter().zip(&probabilities[..possible]) {
+            let expected = probability / mass * draws as f64;
+            let deviation = (f64::from(*seen) - expected).abs();
+            assert!(
+                deviation < 4.0 * expected.sqrt(),
+                "{seen} instead of {expected}"
+            );
+        }
+        assert!(seen[possible..].iter().all(|seen| *seen == 0));
     }
 }
 
@@ -102,9 +187,9 @@ fn a_draw_depends_on_its_place_and_not_on_history() {
     let mut numbers = Numbers(1);
     let logits = numbers.logits(1_000);
     let draws = |seed, choice, positions: &mut dyn Iterator<Item = u64>| -> Vec<u32> {
-        let mut sampler = Sampler::new(&Sampling::default(), seed, choice);
+        let sampler = Sampler::new(&Sampling::default(), seed, choice);
         positions
-            .map(|position| sampler.sample(&logits, &[], &[], position))
+            .map(|position| sampler.sample(Kernel::best(), &logits, &[], &[], position))
             .collect()
     };
     let forwards = draws(7, 0, &mut (0..50));
@@ -135,7 +220,7 @@ fn greedy_after(
         ..Sampling::default()
     };
     change(&mut sampling);
-    Sampler::new(&sampling, 0, 0).sample(logits, prompt, generated, 0)
+    Sampler::new(&sampling, 0, 0).sample(Kernel::best(), logits, prompt, generated, 0)
 }
 
 #[test]
@@ -209,42 +294,66 @@ fn impossible_logits_are_never_drawn() {
             top_p,
             ..Sampling::default()
         };
-        let mut sampler = Sampler::new(&sampling, 3, 0);
+        let sampler = Sampler::new(&sampling, 3, 0);
         let drawn: Vec<u32> = (0..200)
-            .map(|at| sampler.sample(&logits, &[], &[], at))
+            .map(|at| sampler.sample(Kernel::best(), &logits, &[], &[], at))
             .collect();
         assert!(drawn.iter().all(|id| [1, 3].contains(id)));
     }
-    for uniform in [0.0, 0.5, 1.0 - f64::EPSILON] {
-        let sampling = Sampling::default();
-        assert_eq!(
-            draw(&[f32::NAN; 3], &sampling, uniform),
-            0,
-            "none is possible"
-        );
-        assert_eq!(draw(&[0.0, f32::INFINITY], &sampling, uniform), 1);
-        assert!(draw(&[0.0; 9], &sampling, uniform) < 9);
+    let drawn = |logits: &[f32], random| {
+        let logits = Logits::raw(logits);
+        draw(Kernel::best(), &logits, &Sampling::default(), random)
+    };
+    for random in [0, 1 << 63, u64::MAX] {
+        assert_eq!(drawn(&[f32::NAN; 3], random), 0, "none is possible");
+        assert_eq!(drawn(&[], random), 0);
+        assert_eq!(drawn(&[0.0, f32::INFINITY], random), 1);
+        assert!(drawn(&[0.0; 9], random) < 9);
     }
 }
 
 #[test]
 fn log_probabilities_are_those_of_the_raw_logits() {
     let logits = [0.0, libm::logf(2.0), libm::logf(5.0), f32::NAN];
-    let (chosen, top) = log_probs(&logits, 1, 2);
+    let (chosen, top) = log_probs(Kernel::best(), &logits, 1, 2);
     let close = |a: f32, b: f32| (a - b).abs() < 1e-6;
     assert!(close(chosen, libm::logf(0.25)));
     assert_eq!((top[0].0, top[1].0), (2, 1));
     assert!(close(top[0].1, libm::logf(0.625)));
-    assert_eq!(log_probs(&logits, 3, 0), (f32::NEG_INFINITY, Vec::new()));
     assert_eq!(
-        log_probs(&logits, 0, 20).1.len(),
+        log_probs(Kernel::best(), &logits, 3, 0),
+        (f32::NEG_INFINITY, Vec::new())
+    );
+    assert_eq!(
+        log_probs(Kernel::best(), &logits, 0, 20).1.len(),
         4,
         "no more than there are"
     );
-    let total: f32 = log_probs(&logits, 0, 4)
+    let total: f32 = log_probs(Kernel::best(), &logits, 0, 4)
         .1
         .iter()
         .map(|(_, l)| libm::expf(*l))
         .sum();
     assert!(close(total, 1.0));
+}
+
+#[test]
+fn log_probabilities_are_near_the_true_ones_for_large_vocabularies() {
+    let mut numbers = Numbers(3);
+    let logits = numbers.logits(20_000);
+    let exact = |l: &f32| libm::exp(f64::from(*l));
+    let norm = libm::log(logits.iter().map(exact).sum());
+    let mut ranked: Vec<u32> = (0..20_000).collect();
+    ranked.sort_by(|a, b| logits[*b as usize].total_cmp(&logits[*a as usize]));
+    for kernel in Kernel::all() {
+        let (chosen, top) = log_probs(kernel, &logits, 77, 20);
+        assert_eq!((chosen, top), log_probs(Kernel::scalar(), &logits, 77, 20));
+        let (_, top) = log_probs(kernel, &logits, 77, 20);
+        let ids: Vec<u32> = top.iter().map(|(id, _)| *id).collect();
+        assert_eq!(ids, ranked[..20]);
+        for (id, logprob) in top {
+            let expected = f64::from(logits[id as usize]) - norm;
+            assert!((f64::from(logprob) - expected).abs() < 1e-6);
+        }
+    }
 }

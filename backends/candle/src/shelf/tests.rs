@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use kwaainet_core::{
     Backend, BackendError, EmbedInput, EmbedRequest, GenerateParams, GenerateRequest, ManualClock,
-    Message, Prompt, Role, Tokenized,
+    Message, PrincipalId, Prompt, Role, Tokenized,
 };
 use kwaainet_decoder::FileError;
 
@@ -76,6 +76,7 @@ impl Bench {
             model: model.into(),
             prompt,
             params,
+            owner: PrincipalId::operator(),
         };
         self.backend.generate(request).await
     }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use futures_util::StreamExt;
 use kwaainet_core::{
     Backend, EmbedInput, EmbedRequest, Event, FinishReason, GenerateParams, GenerateRequest,
-    Message, Prompt, Role, Sampling, Tokenized,
+    Message, PrincipalId, Prompt, Role, Sampling, Tokenized,
 };
 use serde::Deserialize;
 
@@ -138,6 +138,7 @@ async fn greedy(backend: &dyn Backend, model: &str, case: &Case) -> Answer {
             },
             ..GenerateParams::default()
         },
+        owner: PrincipalId::operator(),
     };
     let mut answer = Answer {
         pieces: Vec::new(),

@@ -12,7 +12,7 @@ use axum::{Json, Router};
 use futures_util::StreamExt;
 use kwaainet_core::{
     Backend, BackendError, EmbedInput, EmbedRequest, Event, GenerateParams, GenerateRequest,
-    Message, Prompt, Role, Sampling, TokenLogprob, TopLogprob,
+    Message, PrincipalId, Prompt, Role, Sampling, TokenLogprob, TopLogprob,
 };
 use kwaainet_testkit::ScriptedBackend;
 use serde_json::{Value, json};
@@ -141,7 +141,9 @@ fn request(body: &Value) -> GenerateRequest {
                     .collect(),
                 ..Sampling::default()
             },
+            ..GenerateParams::default()
         },
+        owner: PrincipalId::operator(),
     }
 }
 

@@ -11,7 +11,7 @@ use axum::routing::post;
 use futures_util::{Stream, StreamExt, stream};
 use kwaainet_core::{
     Backend, BackendError, Event, EventStream, GenerateParams, GenerateRequest, Message, ModelId,
-    Prompt, Role,
+    PrincipalId, Prompt, Role,
 };
 use kwaainet_http::{HttpBackend, HttpConfig};
 
@@ -124,6 +124,7 @@ pub(crate) fn chat() -> GenerateRequest {
             name: None,
         }]),
         params: GenerateParams::default(),
+        owner: PrincipalId::operator(),
     }
 }
 

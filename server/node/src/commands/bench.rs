@@ -1,26 +1,27 @@
-//! `kwaainet bench`: prefill and decode speed of the local engine on this machine.
+//! `kwaainet bench`: how fast the local engine is on this machine, and beside another server.
+//!
+//! Without `--against` the engine alone is measured, through the same seam as any request's
+//! ([`speed`]), for each kernel and number of threads asked for, with memory's speed in the same run
+//! ([`machine`]). With it the whole node is, over HTTP ([`against`]). [`report`] prints.
+
+mod against;
+mod machine;
+mod report;
+mod speed;
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Args;
-use futures_util::StreamExt;
-use futures_util::future::try_join_all;
-use kwaainet_candle::CandleBackend;
-use kwaainet_core::{
-    Backend, BackendError, Clock, Event, GenerateParams, GenerateRequest, ModelId, Prompt,
-    Sampling, SystemClock, Tokenized,
-};
-use serde::Serialize;
+use kwaainet_candle::Kernel;
+use kwaainet_core::{Clock, ModelId, SystemClock};
+use serde_json::{Map, Value};
 
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, Speculation};
 use crate::terminal::{self, PullProgress};
 use crate::wiring::LocalEngine;
-
-const PREFILL_TOKENS: [usize; 2] = [128, 512];
-const DECODE_SEQUENCES: [usize; 3] = [1, 4, 16];
-const DECODE_PROMPT_TOKENS: usize = 16;
-const DECODE_TOKENS: u32 = 64;
+use report::{EngineReport, Report};
+use speed::{Bench, Test};
 
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
@@ -30,172 +31,148 @@ pub(super) struct BenchArgs {
     /// Runs of each measurement; the median counts.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=100))]
     runs: u8,
+    /// The instructions to measure, like avx2,avx512; the fastest if none are named.
+    #[arg(long, value_delimiter = ',', value_name = "KERNEL,...")]
+    kernels: Vec<Kernel>,
+    /// The numbers of threads to measure; the configured one if none is given.
+    #[arg(long, value_delimiter = ',', value_name = "N,...",
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_024))]
+    threads: Vec<usize>,
+    /// Fewer and shorter measurements.
+    #[arg(long)]
+    quick: bool,
+    /// Put the same load on this node, over HTTP, and on another OpenAI-compatible server of this
+    /// machine in turns, and compare the two.
+    #[arg(long, value_name = "URL")]
+    against: Option<String>,
+    /// Its name for the model, if it has another.
+    #[arg(long, value_name = "NAME", requires = "against")]
+    against_model: Option<String>,
+    /// Further fields of its requests. Its answers must not end before they are as long as asked for.
+    #[arg(long, value_name = "JSON", requires = "against", default_value = r#"{"ignore_eos": true}"#,
+        value_parser = object)]
+    against_body: Map<String, Value>,
+    /// Streams at once.
+    #[arg(long, value_delimiter = ',', value_name = "N,...", requires = "against",
+        value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    streams: Vec<u32>,
 }
 
-#[derive(Serialize)]
-struct Report {
-    version: &'static str,
-    model: String,
-    threads: usize,
-    runs: u8,
-    rows: Vec<Row>,
-}
-
-#[derive(Serialize)]
-struct Row {
-    test: &'static str,
-    /// Prompt tokens for prefill, sequences for decode.
-    size: usize,
-    /// Over all sequences, the median of the runs.
-    tokens_per_second: f64,
+/// A model that is loaded in one way.
+struct Loaded {
+    local: LocalEngine,
+    model: ModelId,
+    kernel: Kernel,
+    seconds: f64,
 }
 
 pub(super) async fn bench(
-    args: BenchArgs,
+    mut args: BenchArgs,
     config: Config,
     environment: &Environment,
 ) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let local = LocalEngine::new(&config, environment, Arc::clone(&clock))?;
-    let wanted = local.wanted.first().context("there is no model")?;
-    let model = local.prepare(wanted, &PullProgress::default()).await?;
-    let bench = Bench {
-        token: some_token(&local.backend, &model).await?,
-        backend: &local.backend,
-        model,
-        clock: clock.as_ref(),
-    };
-    bench
-        .decode(1)
-        .await
-        .context("the model cannot be measured")?;
-
-    let mut rows = Vec::new();
-    for tokens in PREFILL_TOKENS {
-        let mut speeds = Vec::new();
-        for _ in 0..args.runs {
-            speeds.push(bench.prefill(tokens).await?);
-        }
-        rows.push(Row {
-            test: "prefill",
-            size: tokens,
-            tokens_per_second: median(speeds),
+    if args.kernels.is_empty() {
+        args.kernels.push(match environment.get(KERNEL_VARIABLE) {
+            Some(name) => name.parse().context(KERNEL_VARIABLE)?,
+            None => Kernel::best(),
         });
     }
-    for sequences in DECODE_SEQUENCES {
-        let mut speeds = Vec::new();
-        for _ in 0..args.runs {
-            speeds.push(bench.decode(sequences).await?);
+    if args.threads.is_empty() {
+        args.threads.push(config.engine.threads);
+    }
+    if let Some(url) = args.against.clone() {
+        ensure!(
+            args.kernels.len() == 1 && args.threads.len() == 1,
+            "--against takes one kernel and one number of threads"
+        );
+        return against::run(&url, &args, config, environment, clock).await;
+    }
+    let mut report = Report::new(args.runs);
+    for kernel in &args.kernels {
+        for threads in &args.threads {
+            let environment = environment.clone().with(KERNEL_VARIABLE, kernel.name());
+            let config = for_speed(config.clone(), *threads);
+            let loaded = load(&config, &environment, &clock).await?;
+            report.model = loaded.model.to_string();
+            let measured = measure(&loaded, &args, &clock).await;
+            loaded.local.backend.shutdown().await;
+            report.engines.push(measured?);
         }
-        rows.push(Row {
-            test: "decode",
-            size: sequences,
-            tokens_per_second: median(speeds),
-        });
     }
-    let report = Report {
-        version: crate::VERSION,
-        model: bench.model.to_string(),
-        threads: local.backend.threads(),
-        runs: args.runs,
-        rows,
-    };
-    print(&report, args.json)
-}
-
-fn print(report: &Report, json: bool) -> anyhow::Result<()> {
-    if json {
-        terminal::line(serde_json::to_string_pretty(report)?);
-        return Ok(());
-    }
-    terminal::line(format!(
-        "kwaainet {}, {}, {} threads, median of {}",
-        report.version, report.model, report.threads, report.runs
-    ));
-    for row in &report.rows {
-        let unit = if row.test == "prefill" {
-            "tokens"
-        } else {
-            "sequences"
-        };
-        terminal::line(format!(
-            "{:<8} {:>4} {unit:<10} {:>9.1} tokens/s",
-            row.test, row.size, row.tokens_per_second
-        ));
+    if args.json {
+        terminal::line(serde_json::to_string_pretty(&report)?);
+    } else {
+        terminal::piece(&report.table());
     }
     Ok(())
 }
 
-struct Bench<'a> {
-    backend: &'a CandleBackend,
-    model: ModelId,
-    token: u32,
-    clock: &'a dyn Clock,
+/// Steers the engine's choice of instructions.
+const KERNEL_VARIABLE: &str = "KWAAINET_KERNEL";
+
+/// The owner's configuration with room for every sequence that is measured. Nothing is guessed ahead:
+/// what a step costs is looked for, not how well the answer to a senseless prompt can be guessed.
+fn for_speed(mut config: Config, threads: usize) -> Config {
+    config.engine.threads = threads;
+    config.engine.speculation = Speculation::Off;
+    config.engine.sequences = config.engine.sequences.max(speed::SEQUENCES_MAX);
+    config
 }
 
-impl Bench<'_> {
-    /// Prompt tokens a second, until the first token is there.
-    async fn prefill(&self, tokens: usize) -> anyhow::Result<f64> {
-        let came = self.clock.monotonic();
-        self.one(tokens, 1).await?;
-        let took = self.clock.monotonic().saturating_sub(came);
-        Ok(tokens as f64 / took.as_secs_f64())
-    }
-
-    /// Tokens a second over all sequences, from when each has its first token.
-    async fn decode(&self, sequences: usize) -> anyhow::Result<f64> {
-        let runs = (0..sequences).map(|_| self.one(DECODE_PROMPT_TOKENS, DECODE_TOKENS));
-        let spans = try_join_all(runs).await?;
-        let first = spans.iter().map(|span| span.0).fold(f64::MIN, f64::max);
-        let last = spans.iter().map(|span| span.1).fold(f64::MIN, f64::max);
-        // Tokens that came before the last sequence had its first are not in the span.
-        let before: f64 = spans
-            .iter()
-            .map(|(start, end)| (first - start) / (end - start) * f64::from(DECODE_TOKENS - 1))
-            .sum();
-        let all = f64::from(DECODE_TOKENS - 1) * sequences as f64;
-        Ok((all - before) / (last - first))
-    }
-
-    /// When the first and the last token came, in seconds.
-    async fn one(&self, prompt: usize, tokens: u32) -> Result<(f64, f64), BackendError> {
-        let request = GenerateRequest {
-            model: self.model.clone(),
-            prompt: Prompt::Tokens(vec![self.token; prompt]),
-            params: GenerateParams {
-                max_tokens: Some(tokens),
-                sampling: Sampling {
-                    temperature: 0.0,
-                    ..Sampling::default()
-                },
-                ..GenerateParams::default()
-            },
-        };
-        let mut events = self.backend.generate(request).await?;
-        let (mut first, mut last) = (None, 0.0);
-        while let Some(event) = events.next().await {
-            if let Event::Delta(_) = event? {
-                last = self.clock.monotonic().as_secs_f64();
-                first.get_or_insert(last);
-            }
-        }
-        let nothing = || BackendError::Internal("the model said nothing".into());
-        Ok((first.ok_or_else(nothing)?, last))
-    }
+async fn load(
+    config: &Config,
+    environment: &Environment,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Loaded> {
+    let local = LocalEngine::new(config, environment, Arc::clone(clock))?;
+    let wanted = local.wanted.first().context("there is no model")?;
+    let model = local.fetch(wanted, &PullProgress::default()).await?;
+    let begin = clock.monotonic();
+    local.load(&model).await?;
+    let seconds = clock.monotonic().saturating_sub(begin).as_secs_f64();
+    let costs = local.backend.costs(&model).await;
+    let kernel = costs.context("the model cannot be measured")?.kernel;
+    Ok(Loaded {
+        local,
+        model,
+        kernel,
+        seconds,
+    })
 }
 
-/// A token that repeats well: the model's own for a common word.
-async fn some_token(backend: &CandleBackend, model: &ModelId) -> anyhow::Result<u32> {
-    let text = Tokenized::Text {
-        text: " the".to_owned(),
-        add_special: false,
-        parse_special: false,
+/// All tests, run by run, so that a machine that slows down does so for all of them.
+async fn measure(
+    loaded: &Loaded,
+    args: &BenchArgs,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<EngineReport> {
+    let backend = &loaded.local.backend;
+    let resident = machine::resident_mib();
+    let bench = Bench::new(backend, loaded.model.clone(), clock.as_ref()).await?;
+    let tests = Test::all(args.quick, bench.context());
+    bench.warm_up().await?;
+    let threads = backend.threads();
+    let mut report = EngineReport {
+        kernel: loaded.kernel.name(),
+        threads,
+        load_s: loaded.seconds,
+        resident_mib: resident,
+        weight_bytes: bench.weight_bytes(),
+        ..EngineReport::default()
     };
-    let tokens = backend.tokenize(model.clone(), text).await?;
-    tokens.ids.last().copied().context("the model has no word")
+    for _ in 0..args.runs {
+        let limit = machine::bandwidth(threads, args.quick, Arc::clone(clock)).await?;
+        report.bandwidths.push(limit);
+        for test in &tests {
+            let sample = bench.run(*test, limit).await?;
+            report.add(*test, sample);
+        }
+    }
+    report.finish(machine::resident_mib());
+    Ok(report)
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+fn object(text: &str) -> Result<Map<String, Value>, String> {
+    serde_json::from_str(text).map_err(|_| "it must be a JSON object".to_owned())
 }

@@ -31,6 +31,12 @@ impl Environment {
             .map(String::as_str)
             .filter(|value| !value.is_empty())
     }
+
+    /// The same with another value of one variable.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.0.insert(name.to_owned(), value.to_owned());
+        self
+    }
 }
 
 impl<const N: usize> From<[(&str, &str); N]> for Environment {
@@ -430,6 +436,7 @@ mod tests {
             ("KWAAINET_LISTEN", "here"),
             ("KWAAINET_LOG_FORMAT", "xml"),
             ("KWAAINET_ENGINE_SEQUENCES", "1000000"),
+            ("KWAAINET_ENGINE_SPECULATION", "wild"),
         ] {
             let environment = Environment::from([HOME, (name, value)]);
             let loaded = Effective::load(&Flags::default(), &environment);

@@ -6,8 +6,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use kwaainet_core::{
-    Delta, FinishReason, GenerateParams, Job, JobId, Message, ModelId, Principal, Prompt, Role,
-    TokenLogprob, Usage, Work,
+    Delta, FinishReason, GenerateParams, Job, JobId, Message, ModelId, Principal, Priority, Prompt,
+    Role, TokenLogprob, Usage, Work,
 };
 use kwaainet_openapi::{
     AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta,
@@ -87,6 +87,7 @@ impl Asked {
             stop: params::stop(request.stop.take())?,
             logprobs,
             sampling: sampling_fields!(request).check()?,
+            priority: Priority::Interactive,
         };
         Ok(Self {
             choices: u32::from(n),

@@ -6,8 +6,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use kwaainet_core::{
-    Delta, FinishReason, GenerateParams, Job, JobId, ModelId, Principal, Prompt, TokenLogprob,
-    Usage, Work,
+    Delta, FinishReason, GenerateParams, Job, JobId, ModelId, Principal, Priority, Prompt,
+    TokenLogprob, Usage, Work,
 };
 use kwaainet_openapi::{
     Completion, CompletionChoice, CompletionLogprobs, CompletionPrompt, CompletionRequest,
@@ -92,6 +92,7 @@ impl Asked {
             stop: params::stop(request.stop.take())?,
             logprobs: logprobs.map(|top| top as u8),
             sampling: sampling_fields!(request).check()?,
+            priority: Priority::Interactive,
         };
         Ok(Self {
             choices: prompts.len() * usize::from(n),

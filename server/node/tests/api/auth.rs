@@ -3,7 +3,7 @@ use axum::http::Request;
 use kwaainet_core::{ApiKey, KeyRecord, Scope, Scopes};
 use serde_json::json;
 
-use crate::harness::{Answer, MODEL, TestNode, get};
+use crate::harness::{Answer, MODEL, TestNode, get, post};
 
 async fn key(node: &TestNode, scopes: Scopes, expires_at_ms: Option<i64>) -> ApiKey {
     let key = ApiKey::generate();
@@ -190,4 +190,28 @@ async fn pages_of_this_machine_may_read_answers_and_others_may_not() {
     );
     let foreign = preflight("https://page.example").await;
     assert!(!foreign.headers.contains_key("access-control-allow-origin"));
+}
+
+#[tokio::test]
+async fn a_backend_learns_whose_request_it_is() {
+    let node = TestNode::new().await;
+    let body = json!({"model": MODEL, "messages": [{"role": "user", "content": "hi"}]});
+    let ask = |authorization: Option<String>| {
+        let mut request = post("/v1/chat/completions", body.to_string());
+        if let Some(value) = authorization {
+            let value = value.parse().expect("a header");
+            request.headers_mut().insert("authorization", value);
+        }
+        node.ask(request)
+    };
+    let owner = || {
+        let asked = node.script.last_generate().expect("it was asked");
+        asked.owner.to_string()
+    };
+    assert_eq!(ask(None).await.status, 200);
+    assert_eq!(owner(), "owner");
+    let key = key(&node, [Scope::Inference].into_iter().collect(), None).await;
+    let answer = ask(Some(format!("Bearer {}", key.reveal()))).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(owner(), format!("key:{}", key.id()));
 }

@@ -1,0 +1,118 @@
+//! What a step holds: a token of every sequence that generates, prompt tokens of those that read,
+//! and guesses.
+
+use kwaainet_core::{PrincipalId, Priority};
+
+use super::Scheduler;
+use crate::engine::shares::{shares, shares_by_group};
+
+/// Prompt tokens in one step while somebody generates: how far a stream is slowed by the prompts of
+/// others.
+const PREFILL_BESIDE: usize = 128;
+/// Prompt tokens in one step while nobody does: how long one who comes then waits for his first turn,
+/// and how long a cancelled request goes on.
+const PREFILL_ALONE: usize = 512;
+/// Rows of a step with guesses. Up to about so many, reading the weights takes longer than computing
+/// with them, so that a row more costs little.
+const ROWS_WITH_GUESSES: usize = 16;
+
+impl Scheduler {
+    /// Says of each active sequence how many tokens it takes, and sees to the memory for them.
+    pub(super) fn plan(&mut self) {
+        loop {
+            self.share_out();
+            let active = &self.active;
+            let lacking = || active.iter().map(|s| s.lacking()).sum();
+            if self.memory.make_room(lacking) {
+                break;
+            }
+            // The oldest alone always fits, so there is another one.
+            let youngest = self.active.len() - 1;
+            self.preempt(self.slow_reader().unwrap_or(youngest));
+        }
+        if self.settings.speculate {
+            self.guess();
+        }
+    }
+
+    fn share_out(&mut self) {
+        for sequence in &mut self.active {
+            (sequence.take, sequence.parked) = (0, false);
+            sequence.job.begin_plan();
+        }
+        let mut places = self.settings.running_max;
+        let mut reading = Vec::new();
+        for (at, sequence) in self.active.iter_mut().enumerate() {
+            if places == 0 {
+                break;
+            }
+            if sequence.pending() > 1 {
+                reading.push(at);
+            } else if sequence.job.may_take_part() {
+                sequence.take = 1;
+            } else {
+                sequence.parked = true;
+                continue;
+            }
+            places -= 1;
+        }
+        let generates = self.active.iter().any(|sequence| sequence.take > 0);
+        let budget = if generates {
+            PREFILL_BESIDE
+        } else {
+            PREFILL_ALONE
+        };
+        // Batch work reads with what interactive work leaves.
+        let (batch, interactive): (Vec<_>, Vec<_>) = reading
+            .into_iter()
+            .partition(|&at| self.active[at].job.priority == Priority::Batch);
+        let left = self.share_prefill(budget, &interactive);
+        self.share_prefill(left, &batch);
+    }
+
+    /// Equal shares for owners, and for what each of them asked; gives what is left.
+    fn share_prefill(&mut self, budget: usize, reading: &[usize]) -> usize {
+        let wants: Vec<(PrincipalId, usize)> = reading
+            .iter()
+            .map(|&at| &self.active[at])
+            .map(|sequence| (sequence.job.owner.clone(), sequence.pending()))
+            .collect();
+        let given = shares_by_group(budget, &wants);
+        for (&at, &share) in reading.iter().zip(&given) {
+            let sequence = &mut self.active[at];
+            sequence.take = share;
+            if sequence.wants_logits() && !sequence.job.may_take_part() {
+                // Reads on, as far as nothing has to be said.
+                sequence.take -= 1;
+            }
+        }
+        budget - given.iter().sum::<usize>()
+    }
+
+    /// Adds guessed tokens where a step's rows are cheap: none beside prompts, few among many.
+    fn guess(&mut self) {
+        let rows: usize = self.active.iter().map(|sequence| sequence.take).sum();
+        let generates = |sequence: &&mut super::Sequence| sequence.take > 0;
+        if self.active.iter().any(|s| s.take > 0 && s.pending() > 1) {
+            return;
+        }
+        let wants: Vec<usize> = self
+            .active
+            .iter_mut()
+            .filter(generates)
+            .map(|sequence| sequence.guesses_wanted())
+            .collect();
+        let given = shares(ROWS_WITH_GUESSES.saturating_sub(rows), &wants);
+        let mut lacking: usize = self.active.iter().map(|s| s.lacking()).sum();
+        for (sequence, share) in self.active.iter_mut().filter(generates).zip(given) {
+            let before = sequence.lacking();
+            sequence.guess(sequence.job.book_guesses(share));
+            let more = lacking - before + sequence.lacking();
+            if self.memory.make_room(|| more) {
+                lacking = more;
+            } else {
+                sequence.forget_guesses();
+            }
+        }
+    }
+}
