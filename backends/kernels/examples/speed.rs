@@ -5,6 +5,7 @@
 //! cache, so that one row of input shows memory's speed.
 
 #![expect(clippy::print_stdout, reason = "a tool that prints a table")]
+#![expect(clippy::disallowed_methods, reason = "a tool that measures time")]
 
 use std::time::Instant;
 

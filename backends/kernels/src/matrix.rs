@@ -290,8 +290,8 @@ fn pack_numbers<Q: Quantized>(block: &Block, lane: usize, planes: &mut [u8]) {
             }
         }
         if matches!(Q::BITS, 4..=6) {
-            for t in 0..4 {
-                planes[t][at] = n(t, i) & 15 | n(t + 4, i) << 4;
+            for (t, plane) in planes[..4].iter_mut().enumerate() {
+                plane[at] = n(t, i) & 15 | n(t + 4, i) << 4;
             }
         }
         if matches!(Q::BITS, 2 | 3 | 6) {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use kwaainet_kernels::{Matrix, Pool};
 
-use super::weights::{optional_vector, some_rows, vector};
+use super::weights::{matrix, optional_vector, some_rows, vector};
 use crate::{FileError, Gguf, ModelConfig};
 
 pub(super) struct Layer {
@@ -98,8 +98,15 @@ impl Reader<'_> {
     }
 
     fn linear(&self, part: &str, (rows, cols): (usize, usize)) -> Result<Linear, FileError> {
-        let [linear] = self.fused(part, cols, [0..rows])?;
-        Ok(linear)
+        Ok(Linear {
+            weight: matrix(
+                self.file,
+                &self.name(part, "weight"),
+                (rows, cols),
+                self.pool,
+            )?,
+            bias: optional_vector(self.file, &self.name(part, "bias"), rows)?,
+        })
     }
 
     /// Several matrices that are stored as one, as ranges of its rows.

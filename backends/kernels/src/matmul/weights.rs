@@ -114,13 +114,15 @@ fn dot<L: Lanes, Q: Quantized>(
         _ => L::splat_int(0),
     };
     let (fours, _) = x.numbers.as_chunks::<4>();
-    for t in first..first + count {
-        let [a, b, c, d] = fours[t];
+    let groups = weights.numbers[first..first + count]
+        .iter()
+        .zip(&fours[first..]);
+    for (numbers, &[a, b, c, d]) in groups {
         let x = i32::from_le_bytes([a as u8, b as u8, c as u8, d as u8]);
         dot = if Q::BITS == 8 {
-            L::dot8(dot, weights.numbers[t], x)
+            L::dot8(dot, *numbers, x)
         } else {
-            L::dot(dot, weights.numbers[t], x)
+            L::dot(dot, *numbers, x)
         };
     }
     L::to_float(dot)
