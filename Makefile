@@ -6,7 +6,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 # Set to --locked by continuous integration.
 LOCKED ?=
-# Further arguments of `run`, `bench`, `compare` and `load`.
+# Further arguments of `run`, `bench`, `compare`, `load` and `soak`.
 ARGS ?=
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -18,12 +18,15 @@ TEST_MODELS := smollm2-135m-instruct gemma3-270m all-minilm-l6-v2
 # What `compare` measures.
 COMPARED := smollm2-135m-instruct gemma3-270m
 
+# What `soak` serves.
+SOAKED := smollm2-135m-instruct all-minilm-l6-v2
+
 # What `make test` does, in this order. Each is a target of its own.
 STEPS := tools fmt clippy build models unit outside-python outside-js
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test test-aarch64 test-wasm bench compare load golden openapi clean-outside $(STEPS)
+.PHONY: help run test test-aarch64 test-wasm bench compare load soak golden openapi clean-outside $(STEPS)
 
 help: ## list these commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -108,6 +111,11 @@ compare: ## the node beside llama.cpp (LLAMA_CPP=DIR with its tools, ARGS="--rou
 
 load: ## put load on a running node (ARGS="chat --model NAME ..."; see loadtests/README.md)
 	$(CARGO) run --release -p kwaainet-loadtests $(LOCKED) -- $(ARGS)
+
+soak: ## half an hour of mixed load with clients that leave, of which nothing may stay (ARGS="--minutes 5")
+	$(CARGO) build --release -p kwaainet $(LOCKED)
+	$(TARGET)/release/kwaainet pull $(SOAKED)
+	@$(PYTHON) loadtests/soak.py --kwaainet $(TARGET)/release/kwaainet $(ARGS)
 
 golden: ## say how the golden texts of the engine's tests are made anew
 	@echo 'The files in backends/candle/tests/golden come from other programs. To make them anew:'

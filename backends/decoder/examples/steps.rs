@@ -1,5 +1,5 @@
 //! How long the steps of a decoder take, without engine, sampling or text:
-//! `cargo run --release -p kwaainet-decoder --example steps -- MODEL.gguf [THREADS]`.
+//! `cargo run --release -p kwaainet-decoder --example steps -- MODEL.gguf [THREADS [SEQUENCES CONTEXT TOKENS]]`.
 
 #![expect(clippy::print_stdout, reason = "a tool that prints a table")]
 #![expect(clippy::disallowed_methods, reason = "a tool that measures time")]
@@ -10,12 +10,14 @@ use std::time::Instant;
 use kwaainet_decoder::{Decoder, Gguf, KvCache, ModelConfig, Part, Work};
 use kwaainet_kernels::{Compute, Kernel, Pages, Pool};
 
-const RUNS: usize = 5;
+const RUNS: usize = 9;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let path = arguments.next().expect("a GGUF file");
-    let threads = arguments.next().and_then(|n| n.parse().ok()).unwrap_or(2);
+    let mut numbers = arguments.map(|n| n.parse().expect("a number"));
+    let threads = numbers.next().unwrap_or(2);
+    let only: Vec<usize> = numbers.collect();
     let compute = Compute {
         kernel: Kernel::best(),
         pool: Pool::new(threads).expect("threads"),
@@ -44,6 +46,9 @@ fn main() {
         (32, 16, 1),
         (64, 16, 1),
     ] {
+        if !only.is_empty() && only != [sequences, context, tokens] {
+            continue;
+        }
         let seconds = time(&decoder, &compute, sequences, context, tokens);
         println!(
             "{sequences:3} sequences at {context:4}, {tokens:3} tokens each: {:8.3} ms, {:7.1} tokens/s",
@@ -86,7 +91,7 @@ fn time(
     for chunk in ids[..context].chunks(128) {
         step(&mut kvs, chunk, 0);
     }
-    let runs = if tokens == 1 { 12 * RUNS } else { RUNS };
+    let runs = if tokens == 1 { 40 * RUNS } else { RUNS };
     let mut all: Vec<f64> = (0..runs)
         .map(|_| {
             let seconds = step(&mut kvs, &ids[context..], 1);

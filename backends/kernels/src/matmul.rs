@@ -25,7 +25,7 @@ use weights::{Expanded, Fill, Packed, PackedPanels, Panel, Source, fold};
 /// Rows of input from which on a panel is expanded.
 const EXPAND_FROM: usize = 24;
 /// Bytes of weights that a thread takes at a time, at least, if there is enough for all.
-const PIECE_BYTES: usize = 16 << 10;
+const PIECE_BYTES: usize = 64 << 10;
 
 /// A kernel and the threads that it runs on.
 pub struct Compute {

@@ -10,7 +10,7 @@ use std::any::Any;
 use std::hint::spin_loop;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle, Thread};
 
@@ -30,25 +30,30 @@ pub struct Pool {
 #[error("the system gave no thread: {0}")]
 pub struct PoolError(String);
 
-/// Where a task is posted.
+/// Where a task is posted. What different threads write lies on different cache lines.
+#[derive(Default)]
 struct Board {
-    /// Counts tasks; odd while one is open for helpers to join.
-    round: AtomicUsize,
-    /// Helpers inside the task.
-    inside: AtomicUsize,
-    /// The task, valid while the round is odd or somebody is inside.
-    task: Mutex<Option<Posted>>,
-    asleep: AtomicUsize,
+    /// Counts rounds by [`ROUND`], odd while one is open for helpers to join, and the helpers inside by
+    /// ones.
+    state: Line<AtomicUsize>,
+    /// The task of the open round; valid while the round is open or somebody is inside.
+    task: Line<AtomicPtr<Work<'static>>>,
+    asleep: Line<AtomicUsize>,
     sleepers: Mutex<Vec<Thread>>,
     end: AtomicBool,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
-#[derive(Clone, Copy)]
-struct Posted(&'static Work<'static>);
+/// More than there are helpers.
+const ROUND: usize = 1 << 16;
+
+/// Alone on its cache lines; processors fetch pairs of them.
+#[derive(Default)]
+#[repr(align(128))]
+struct Line<T>(T);
 
 struct Work<'a> {
-    next: AtomicUsize,
+    next: Line<AtomicUsize>,
     pieces: usize,
     each: &'a (dyn Fn(usize, usize) + Sync),
 }
@@ -56,7 +61,7 @@ struct Work<'a> {
 impl Work<'_> {
     fn share(&self, thread: usize) {
         loop {
-            let piece = self.next.fetch_add(1, Ordering::Relaxed);
+            let piece = self.next.0.fetch_add(1, Ordering::Relaxed);
             if piece >= self.pieces {
                 return;
             }
@@ -72,15 +77,7 @@ impl Pool {
     /// # Errors
     /// When the system gives no thread.
     pub fn new(threads: usize) -> Result<Self, PoolError> {
-        let shared = Arc::new(Board {
-            round: AtomicUsize::new(0),
-            inside: AtomicUsize::new(0),
-            task: Mutex::new(None),
-            asleep: AtomicUsize::new(0),
-            sleepers: Mutex::new(Vec::new()),
-            end: AtomicBool::new(false),
-            panic: Mutex::new(None),
-        });
+        let shared = Arc::new(Board::default());
         let mut pool = Self {
             shared,
             helpers: Vec::new(),
@@ -123,19 +120,19 @@ impl Pool {
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         let work = Work {
-            next: AtomicUsize::new(0),
+            next: Line::default(),
             pieces,
             each: &each,
         };
-        // SAFETY: the reference is taken off the board and nobody is inside any more before this
-        // function returns or unwinds, by the drop of `Closing`.
-        let posted =
-            Posted(unsafe { std::mem::transmute::<&Work<'_>, &'static Work<'static>>(&work) });
         let board = &*self.shared;
-        *lock(&board.task) = Some(posted);
-        board.round.fetch_add(1, Ordering::SeqCst);
+        board.task.0.store(
+            (&raw const work).cast::<Work<'static>>().cast_mut(),
+            Ordering::Relaxed,
+        );
+        board.state.0.fetch_add(ROUND, Ordering::SeqCst);
+        // Nobody is inside any more when this is dropped, so the task outlives all who see it.
         let closing = Closing(board);
-        if board.asleep.load(Ordering::SeqCst) > 0 {
+        if board.asleep.0.load(Ordering::SeqCst) > 0 {
             for sleeper in lock(&board.sleepers).drain(..) {
                 sleeper.unpark();
             }
@@ -189,9 +186,9 @@ struct Closing<'a>(&'a Board);
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
         // Nobody joins from here on.
-        self.0.round.fetch_add(1, Ordering::SeqCst);
+        self.0.state.0.fetch_add(ROUND, Ordering::SeqCst);
         let mut looks = 0;
-        while self.0.inside.load(Ordering::SeqCst) > 0 {
+        while self.0.state.0.load(Ordering::SeqCst) % ROUND > 0 {
             looks += 1;
             if looks < LOOKS {
                 spin_loop();
@@ -200,7 +197,6 @@ impl Drop for Closing<'_> {
                 thread::yield_now();
             }
         }
-        *lock(&self.0.task) = None;
     }
 }
 
@@ -211,29 +207,26 @@ fn help(board: &Board, index: usize) {
         if !wait(board, seen) {
             continue;
         }
-        board.inside.fetch_add(1, Ordering::SeqCst);
-        let round = board.round.load(Ordering::SeqCst);
+        let round = board.state.0.fetch_add(1, Ordering::SeqCst) / ROUND;
         // Either the round is seen to be over, or its end waits for this thread.
         if round % 2 == 1 && round != seen {
             seen = round;
-            let posted = *lock(&board.task);
-            let share = || {
-                posted
-                    .into_iter()
-                    .for_each(|Posted(work)| work.share(index))
-            };
+            let task = board.task.0.load(Ordering::Relaxed);
+            // SAFETY: the round was open when this thread went inside, so its task is there until
+            // this thread has left, and it was written before the round was opened.
+            let share = || unsafe { &*task }.share(index);
             if let Err(panic) = catch_unwind(AssertUnwindSafe(share)) {
                 lock(&board.panic).get_or_insert(panic);
             }
         }
-        board.inside.fetch_sub(1, Ordering::SeqCst);
+        board.state.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 /// Waits a moment for a round to join, else until woken; says whether there may be one.
 fn wait(board: &Board, seen: usize) -> bool {
     let is_open = || {
-        let round = board.round.load(Ordering::SeqCst);
+        let round = board.state.0.load(Ordering::SeqCst) / ROUND;
         round % 2 == 1 && round != seen
     };
     for _ in 0..LOOKS {
@@ -243,12 +236,12 @@ fn wait(board: &Board, seen: usize) -> bool {
         spin_loop();
     }
     lock(&board.sleepers).push(thread::current());
-    board.asleep.fetch_add(1, Ordering::SeqCst);
+    board.asleep.0.fetch_add(1, Ordering::SeqCst);
     // Whoever posts after this look sees that somebody sleeps.
     if !is_open() && !board.end.load(Ordering::SeqCst) {
         thread::park();
     }
-    board.asleep.fetch_sub(1, Ordering::SeqCst);
+    board.asleep.0.fetch_sub(1, Ordering::SeqCst);
     let me = thread::current().id();
     lock(&board.sleepers).retain(|sleeper| sleeper.id() != me);
     is_open()

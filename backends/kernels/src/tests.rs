@@ -364,7 +364,13 @@ fn attention_equals_the_definition_whatever_is_taken_together() {
         let queries = vectors(&mut noise);
         // All kinds of views: causal, from a window, a single position.
         let views: Vec<_> = (0..len)
-            .map(|i: usize| (if i % 3 == 0 { 0 } else { i.saturating_sub(9) })..i + 1)
+            .map(|i: usize| {
+                (if i.is_multiple_of(3) {
+                    0
+                } else {
+                    i.saturating_sub(9)
+                })..i + 1
+            })
             .collect();
         let expected: Vec<Vec<f32>> = queries
             .iter()

@@ -13,7 +13,7 @@ use crate::lines::Lines;
 use crate::matrix::{Layout, Matrix};
 
 /// Bytes ahead of the reader that are fetched into the cache.
-const PREFETCH: usize = 2 << 10;
+const PREFETCH: usize = 8 << 10;
 
 /// Where the blocks of a panel come from.
 pub(super) trait Panel {
