@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use crate::kernel::{Kernel, Task};
 use crate::lanes::{LANES, Lanes};
+use crate::lines::prefetch;
 use crate::ops::{capped, exp};
 use crate::page::{PAGE, Page, PageShape};
 
@@ -17,6 +18,10 @@ thread_local! {
     /// Scores of one tile, kept to be used again.
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
+
+/// So few queries are done with a page before the next one has come from memory by itself, since pages
+/// lie apart.
+const FEW: usize = 2;
 
 /// One query head at one position.
 pub struct Query<'a> {
@@ -125,6 +130,10 @@ impl Attend<'_, '_> {
         let (several, rest) = pages.as_chunks::<PAGES>();
         for (index, pages) in several.iter().enumerate() {
             let at = index * PAGES * PAGE;
+            if N <= FEW {
+                let next = several.get(index + 1).into_iter().flatten();
+                next.for_each(|page| fetch(page.head(head.shape, head.layer, head.kv_head).0));
+            }
             score::<L, N, PAGES>(head, queries, pages, &mut scores[at..], width);
         }
         for (index, page) in rest.iter().enumerate() {
@@ -213,6 +222,11 @@ fn score<L: Lanes, const N: usize, const PAGES: usize>(
     }
 }
 
+#[inline(always)]
+fn fetch(halves: &[u16]) {
+    prefetch(halves.as_ptr().cast(), size_of_val(halves));
+}
+
 /// Turns scores into weights, zero outside of what is seen; gives their sum.
 #[inline(always)]
 fn soften<L: Lanes>(scores: &mut [f32], seen: Range<usize>, cap: Option<f32>) -> f32 {
@@ -273,6 +287,12 @@ impl<const N: usize> Weighted<'_, N> {
         for index in positions.start / PAGE..positions.end.div_ceil(PAGE) {
             let page = &self.head.pages[index];
             let (_, values) = page.head(self.head.shape, self.head.layer, self.head.kv_head);
+            if let (true, Some(page)) = (N <= FEW, self.head.pages.get(index + 1)) {
+                fetch(
+                    page.head(self.head.shape, self.head.layer, self.head.kv_head)
+                        .1,
+                );
+            }
             let slots = positions.start.max(index * PAGE)..positions.end.min((index + 1) * PAGE);
             assert!(
                 values.len() >= PAGE * padded

@@ -24,8 +24,10 @@ use weights::{Expanded, Fill, Packed, PackedPanels, Panel, Source, fold};
 
 /// Rows of input from which on a panel is expanded.
 const EXPAND_FROM: usize = 24;
-/// Bytes of weights that a thread takes at a time, at least, if there is enough for all.
+/// Bytes of weights that a thread takes at a time for one row of input, if there is enough for all.
 const PIECE_BYTES: usize = 64 << 10;
+/// More rows take fewer bytes, down to this share.
+const ROWS_COUNTED: usize = 8;
 
 /// A kernel and the threads that it runs on.
 pub struct Compute {
@@ -67,7 +69,8 @@ pub fn multiply(compute: &Compute, input: &Input, products: &mut [Product<'_>]) 
             input.rows()
         );
         let fair = matrix.panels().div_ceil(4 * threads);
-        let size = PIECE_BYTES.div_ceil(matrix.panel_bytes()).min(fair).max(1);
+        let work = matrix.panel_bytes() * input.rows().clamp(1, ROWS_COUNTED);
+        let size = PIECE_BYTES.div_ceil(work).min(fair).max(1);
         pieces.extend((0..matrix.panels()).step_by(size).map(|first| Piece {
             product: index,
             first,

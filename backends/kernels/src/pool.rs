@@ -188,7 +188,7 @@ impl Drop for Closing<'_> {
         // Nobody joins from here on.
         self.0.state.0.fetch_add(ROUND, Ordering::SeqCst);
         let mut looks = 0;
-        while self.0.state.0.load(Ordering::SeqCst) % ROUND > 0 {
+        while !self.0.state.0.load(Ordering::SeqCst).is_multiple_of(ROUND) {
             looks += 1;
             if looks < LOOKS {
                 spin_loop();

@@ -9,7 +9,7 @@ use crate::format::Quantized;
 use crate::input::QuantBlock;
 use crate::kernel::Task;
 use crate::lanes::{LANES, Lanes};
-use crate::lines::Lines;
+use crate::lines::{Lines, prefetch};
 use crate::matrix::{Layout, Matrix};
 
 /// Bytes ahead of the reader that are fetched into the cache.
@@ -319,19 +319,6 @@ impl Source for &Expanded {
 fn floats<L: Lanes>(line: &[u8; 64]) -> L::F {
     // SAFETY: as many bytes as sixteen f32, in memory of whole lines, which are aligned for them.
     L::load(unsafe { &*line.as_ptr().cast::<[f32; LANES]>() })
-}
-
-/// Asks for the next `len` bytes from `from`, wherever that is.
-#[inline(always)]
-fn prefetch(from: *const u8, len: usize) {
-    #[cfg(target_arch = "x86_64")]
-    for line in 0..len.div_ceil(64) {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch of any address has no effect but on the cache.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(64 * line).cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (from, len);
 }
 
 /// Sixteen numbers as they lie in a panel.
