@@ -7,17 +7,17 @@
 
 mod backing;
 mod header;
-mod storage;
 mod value;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::Path;
 
+use kwaainet_kernels::Format;
+
 use crate::error::{FileError, quoted};
 use backing::Backing;
 use header::TensorEntry;
-pub use storage::StorageType;
 pub use value::Value;
 
 /// An open file whose layout has been checked. It can be read by many threads at once.
@@ -31,7 +31,7 @@ pub struct Gguf {
 /// A tensor as it lies in the file.
 pub struct Tensor<'a> {
     backing: &'a Backing,
-    storage: StorageType,
+    storage: Format,
     bytes: usize,
     /// From the start of the file.
     at: u64,
@@ -40,7 +40,7 @@ pub struct Tensor<'a> {
 /// A tensor's raw bytes.
 pub struct RawTensor {
     /// What they mean.
-    pub storage: StorageType,
+    pub storage: Format,
     /// Rows one after the other, each a whole number of blocks.
     pub bytes: Vec<u8>,
 }
@@ -105,7 +105,7 @@ impl Gguf {
                 entry.dims
             )));
         }
-        let storage = StorageType::from_number(entry.storage).ok_or_else(|| {
+        let storage = Format::from_ggml(entry.storage).ok_or_else(|| {
             FileError::Unsupported(format!("the storage type {} (of {name})", entry.storage))
         })?;
         let bytes = size(entry, storage)
@@ -136,7 +136,7 @@ impl Gguf {
 
 impl Tensor<'_> {
     /// How its numbers are stored.
-    pub fn storage(&self) -> StorageType {
+    pub fn storage(&self) -> Format {
         self.storage
     }
 
@@ -165,7 +165,7 @@ impl Tensor<'_> {
 fn check_extents(header: &header::Header, len: u64) -> Result<(), FileError> {
     let mut extents = Vec::new();
     for (name, entry) in &header.tensors {
-        let Some(storage) = StorageType::from_number(entry.storage) else {
+        let Some(storage) = Format::from_ggml(entry.storage) else {
             continue;
         };
         let start = entry.offset.checked_add(header.data_start);
@@ -200,8 +200,8 @@ fn check_extents(header: &header::Header, len: u64) -> Result<(), FileError> {
 }
 
 /// Bytes of a tensor; `None` when its shape does not go with its storage type.
-fn size(entry: &TensorEntry, storage: StorageType) -> Option<u64> {
-    let block = storage.block_len() as u64;
+fn size(entry: &TensorEntry, storage: Format) -> Option<u64> {
+    let block = storage.group() as u64;
     let row = *entry.dims.first()?;
     let elements = entry
         .dims
@@ -210,7 +210,7 @@ fn size(entry: &TensorEntry, storage: StorageType) -> Option<u64> {
     if elements == 0 || !row.is_multiple_of(block) {
         return None;
     }
-    (elements / block).checked_mul(storage.block_bytes() as u64)
+    (elements / block).checked_mul(storage.group_bytes() as u64)
 }
 
 fn impossible(name: &str, entry: &TensorEntry) -> FileError {

@@ -11,5 +11,5 @@ mod graph;
 
 pub use config::{Activation, ModelConfig, Rope, RopeStyle, Window};
 pub use error::FileError;
-pub use gguf::{Gguf, RawTensor, StorageType, Tensor, Value};
+pub use gguf::{Gguf, RawTensor, Tensor, Value};
 pub use graph::{Decoder, KvCache, Part, Work};

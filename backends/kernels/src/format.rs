@@ -152,6 +152,26 @@ impl Format {
         Self::Q6K,
     ];
 
+    /// The format of ggml's number (`enum ggml_type` in its `ggml.h`), if it is one of these.
+    pub fn from_ggml(number: u32) -> Option<Self> {
+        Some(match number {
+            0 => Self::F32,
+            1 => Self::F16,
+            2 => Self::Q4_0,
+            3 => Self::Q4_1,
+            6 => Self::Q5_0,
+            7 => Self::Q5_1,
+            8 => Self::Q8_0,
+            10 => Self::Q2K,
+            11 => Self::Q3K,
+            12 => Self::Q4K,
+            13 => Self::Q5K,
+            14 => Self::Q6K,
+            30 => Self::Bf16,
+            _ => return None,
+        })
+    }
+
     /// Weights that are stored together: rows are whole multiples.
     pub const fn group(self) -> usize {
         match self {

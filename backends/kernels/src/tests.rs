@@ -419,3 +419,30 @@ fn attention_equals_the_definition_whatever_is_taken_together() {
         }
     }
 }
+
+#[test]
+fn a_number_takes_the_bits_that_ggml_says() {
+    // Bits per number, as ggml's documents give them.
+    let known = [
+        (0, 32.0),
+        (1, 16.0),
+        (2, 4.5),
+        (3, 5.0),
+        (6, 5.5),
+        (7, 6.0),
+        (8, 8.5),
+        (10, 2.625),
+        (11, 3.4375),
+        (12, 4.5),
+        (13, 5.5),
+        (14, 6.5625),
+        (30, 16.0),
+    ];
+    for (number, bits) in known {
+        let format = Format::from_ggml(number).expect("it is a known type");
+        let stored = 8.0 * format.group_bytes() as f64 / format.group() as f64;
+        assert_eq!(stored, bits, "{format:?}");
+    }
+    let formats = (0..1000).filter_map(Format::from_ggml);
+    assert_eq!(formats.count(), known.len());
+}

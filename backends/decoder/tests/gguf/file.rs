@@ -1,6 +1,7 @@
 //! The layout of a file.
 
-use kwaainet_decoder::{FileError, Gguf, StorageType, Value};
+use kwaainet_decoder::{FileError, Gguf, Value};
+use kwaainet_kernels::Format;
 
 use crate::support::{Builder, tiny};
 
@@ -92,10 +93,7 @@ fn a_part_of_a_tensor_is_read_and_nothing_beyond_it() {
     let tensor = gguf.tensor("blk.0.attn_q.weight", &[64, 64]);
     let tensor = tensor.expect("it is there");
     let row = 2 * 34;
-    assert_eq!(
-        (tensor.storage(), tensor.bytes()),
-        (StorageType::Q8_0, 64 * row)
-    );
+    assert_eq!((tensor.storage(), tensor.bytes()), (Format::Q8_0, 64 * row));
     let mut rows = vec![0; 2 * row];
     tensor.read_at(&mut rows, 62 * row).expect("these are rows");
     let counted = (62 * row..64 * row).map(|i| i as u8);

@@ -1,6 +1,7 @@
 //! Small GGUF files, made in memory.
 
-use kwaainet_decoder::{StorageType, Value};
+use kwaainet_decoder::Value;
+use kwaainet_kernels::Format;
 
 /// What becomes a file.
 #[derive(Clone)]
@@ -103,9 +104,9 @@ impl Builder {
 impl TensorSpec {
     /// Bytes; none of an unknown storage type.
     fn len(&self) -> usize {
-        StorageType::from_number(self.storage).map_or(0, |storage| {
+        Format::from_ggml(self.storage).map_or(0, |storage| {
             let elements = self.dims.iter().product::<u64>() as usize;
-            elements / storage.block_len() * storage.block_bytes()
+            elements / storage.group() * storage.group_bytes()
         })
     }
 }
