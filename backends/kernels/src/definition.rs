@@ -156,6 +156,24 @@ pub fn gelu(x: f32) -> f32 {
     x / (1.0 + exp(0.0 - twice_u))
 }
 
+/// Turns pairs of components by position (Su et al. 2021) and scales all: `(x, y)` becomes
+/// `((x cos - y sin) scale, (x sin + y cos) scale)`. Pairs are neighbours, or component i with i plus
+/// the number of angles; what lies beyond the pairs is only scaled.
+pub fn rotate(x: &[f32], cos: &[f32], sin: &[f32], neighbours: bool, scale: f32) -> Vec<f32> {
+    let pairs = cos.len();
+    let mut out: Vec<f32> = x.iter().map(|x| x * scale).collect();
+    for pair in 0..pairs {
+        let (i, j) = if neighbours {
+            (2 * pair, 2 * pair + 1)
+        } else {
+            (pair, pair + pairs)
+        };
+        out[i] = (x[i] * cos[pair] - x[j] * sin[pair]) * scale;
+        out[j] = (x[i] * sin[pair] + x[j] * cos[pair]) * scale;
+    }
+    out
+}
+
 /// Attention of one query, already scaled, over keys and values, which are kept as half floats. A
 /// score is summed over components in order, and bent below `soft_cap` if there is one. A weight is e
 /// to the power of the score less the largest; weights are summed in sixteen lanes by their positions,

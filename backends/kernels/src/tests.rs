@@ -293,6 +293,22 @@ fn weights_and_largest_logits_equal_the_definition() {
 }
 
 #[test]
+fn rotations_equal_the_definition() {
+    let mut noise = Noise(6);
+    for (len, pairs) in [(2, 1), (64, 32), (80, 16), (96, 48), (7, 3)] {
+        let (x, cos, sin) = (noise.floats(len), noise.floats(pairs), noise.floats(pairs));
+        for neighbours in [true, false] {
+            let expected = definition::rotate(&x, &cos, &sin, neighbours, 0.125);
+            for kernel in Kernel::all() {
+                let mut out = x.clone();
+                ops::rotate(kernel, &mut out, &cos, &sin, neighbours, 0.125);
+                assert!(same(&out, &expected), "{kernel:?}: {pairs} pairs of {len}");
+            }
+        }
+    }
+}
+
+#[test]
 fn functions_are_near_their_true_values() {
     let mut x = -90.0_f64;
     while x < 89.0 {
