@@ -62,7 +62,7 @@ def test_a_wide_choice_is_as_if_nothing_was_said(client):
     ],
 )
 def test_a_penalty_keeps_the_model_from_repeating_itself(client, penalty):
-    options = {"prompt": "Yes yes yes", "max_tokens": 6}
+    options = {"prompt": "Yes" + 5 * " yes", "max_tokens": 6}
     assert texts(complete(client, **options)) == [" yes" * 6]
     (varied,) = texts(complete(client, **options, **penalty))
     assert varied.count(" yes") < 3
