@@ -11,7 +11,7 @@ use kwaainet_core::{
 use kwaainet_decoder::FileError;
 
 use super::*;
-use crate::testing::{Tiny, TinyFile};
+use crate::testing::{END, Tiny, TinyFile};
 use crate::{CandleBackend, CandleConfig};
 
 /// Three names for one file.
@@ -68,10 +68,12 @@ impl Bench {
         model: &str,
         prompt: Prompt,
     ) -> Result<kwaainet_core::EventStream, BackendError> {
-        let params = GenerateParams {
+        let mut params = GenerateParams {
             max_tokens: Some(200),
             ..GenerateParams::default()
         };
+        // Noise would end its texts at random, before anybody has read them.
+        params.sampling.logit_bias = vec![(END, f32::NEG_INFINITY)];
         let request = GenerateRequest {
             model: model.into(),
             prompt,
