@@ -9,7 +9,7 @@
 
 use crate::format::{Format, Group, Quantized, with_format};
 use crate::input::{BLOCK, SMALLEST};
-use crate::lanes::scalar::{Scalar, bf16_to_f32, f16_to_f32, f32_to_f16};
+use crate::lanes::scalar::{bf16_to_f32, f16_to_f32, f32_to_f16};
 use crate::ops;
 
 /// An input's block of 32, or what is left of a row.
@@ -125,7 +125,15 @@ pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32) -> Vec<f32> {
 /// parts; then Taylor's series of r to the seventh power by Horner's rule, times 2 to the power of n.
 /// Zero below -87, as for 88 above that.
 pub fn exp(x: f32) -> f32 {
-    ops::exp::<Scalar>([x; 16])[0]
+    if x < ops::EXP_LOWEST {
+        return 0.0;
+    }
+    let x = x.min(ops::EXP_HIGHEST);
+    let n = (x * ops::LOG2_E).round_ties_even();
+    let r = x - n * ops::LN_2_HIGH - n * ops::LN_2_LOW;
+    let [first, rest @ ..] = ops::EXP_TERMS;
+    let sum = rest.iter().fold(first, |sum, term| sum * r + term);
+    sum * f32::from_bits(((n as i32 + 127) << 23) as u32)
 }
 
 /// What a token weighs in a draw, of which the best one has 2^40: e to the power of

@@ -8,15 +8,15 @@ mod draw;
 pub use draw::{FULL_WEIGHT, GROUP, Weighing, largest, weights};
 
 /// Below this, e to the power of it is zero.
-const EXP_LOWEST: f32 = -87.0;
+pub(crate) const EXP_LOWEST: f32 = -87.0;
 /// Above this, e to the power of it is no f32 any more.
-const EXP_HIGHEST: f32 = 88.0;
-const LOG2_E: f32 = std::f32::consts::LOG2_E;
+pub(crate) const EXP_HIGHEST: f32 = 88.0;
+pub(crate) const LOG2_E: f32 = std::f32::consts::LOG2_E;
 /// ln 2 in two parts; the first has so few bits that its products with whole numbers are exact.
-const LN_2_HIGH: f32 = 0.693_359_4;
-const LN_2_LOW: f32 = -2.121_944_4e-4;
+pub(crate) const LN_2_HIGH: f32 = 0.693_359_4;
+pub(crate) const LN_2_LOW: f32 = -2.121_944_4e-4;
 /// 1 / n! from 1 / 7! down.
-const EXP_TERMS: [f32; 8] = [
+pub(crate) const EXP_TERMS: [f32; 8] = [
     1.0 / 5040.0,
     1.0 / 720.0,
     1.0 / 120.0,
