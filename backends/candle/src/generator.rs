@@ -106,7 +106,13 @@ impl Generator {
     ) -> Result<Prepared, BackendError> {
         let field = prompt_field(prompt);
         let tokens = match prompt {
-            Prompt::Chat(messages) => self.encode_chat(messages)?,
+            Prompt::Chat(chat) => self.encode_chat(&chat.messages)?,
+            Prompt::Infill { .. } => {
+                return Err(BackendError::Unsupported {
+                    param: "suffix",
+                    reason: "the model has no tokens for filling in".into(),
+                });
+            }
             Prompt::Text(text) => self.encode(text, true, true, field)?,
             Prompt::Tokens(ids) => ids.clone(),
         };
@@ -164,7 +170,7 @@ impl Generator {
                 add_special,
                 parse_special,
             } => self.encode(text, *add_special, *parse_special, "prompt")?,
-            Tokenized::Chat(messages) => self.encode_chat(messages)?,
+            Tokenized::Chat(chat) => self.encode_chat(&chat.messages)?,
         };
         Ok(TextTokens {
             ids,
@@ -267,7 +273,7 @@ pub(crate) struct Prepared(Request);
 fn prompt_field(prompt: &Prompt) -> &'static str {
     match prompt {
         Prompt::Chat(_) => "messages",
-        Prompt::Text(_) | Prompt::Tokens(_) => "prompt",
+        Prompt::Text(_) | Prompt::Infill { .. } | Prompt::Tokens(_) => "prompt",
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) async fn generate(
         model: request.model.clone(),
         main: match request.prompt {
             Prompt::Chat(_) => "messages",
-            Prompt::Text(_) | Prompt::Tokens(_) => "prompt",
+            Prompt::Text(_) | Prompt::Infill { .. } | Prompt::Tokens(_) => "prompt",
         },
         max_tokens: request.params.max_tokens_param,
         hidden: upstream.hidden(),

@@ -90,7 +90,8 @@ impl<'a> GenerateBody<'a> {
         // The newer name is sent where the client used it: an old server knows only the other.
         let newer = is_chat && params.max_tokens_param == "max_completion_tokens";
         let (messages, prompt) = match &request.prompt {
-            Prompt::Chat(messages) => (Some(messages.iter().map(message).collect()), None),
+            Prompt::Chat(chat) => (Some(chat.messages.iter().map(message).collect()), None),
+            Prompt::Infill { prefix, .. } => (None, Some(WirePrompt::Text(prefix))),
             Prompt::Text(text) => (None, Some(WirePrompt::Text(text))),
             Prompt::Tokens(ids) => (None, Some(WirePrompt::Tokens(ids))),
         };
@@ -175,11 +176,11 @@ mod tests {
     }
 
     fn chat() -> Prompt {
-        Prompt::Chat(vec![Message {
-            role: Role::User,
-            content: "hi".into(),
+        let message = Message {
             name: Some("ada".into()),
-        }])
+            ..Message::new(Role::User, "hi")
+        };
+        Prompt::Chat(vec![message].into())
     }
 
     #[test]

@@ -8,4 +8,6 @@ mod conformance;
 mod scripted;
 
 pub use conformance::{EmbedSubject, GenerateSubject, IdleProbe, Subject, conformance};
-pub use scripted::{Answer, Builder, Counts, Fault, Script, ScriptHandle, ScriptedBackend};
+pub use scripted::{
+    Answer, Builder, Counts, Fault, Script, ScriptHandle, ScriptedBackend, ScriptedCall,
+};

@@ -17,7 +17,7 @@ use kwaainet_core::{
     Tokenized,
 };
 
-pub use script::{Answer, Counts, Fault, Script, ScriptHandle};
+pub use script::{Answer, Counts, Fault, Script, ScriptHandle, ScriptedCall};
 
 use vocab::Vocab;
 
@@ -141,8 +141,11 @@ impl ScriptedBackend {
 
     fn prompt_tokens(&self, prompt: &Prompt) -> Result<u32, BackendError> {
         let count = match prompt {
-            Prompt::Chat(messages) => self.vocab.chat_ids(messages).len(),
+            Prompt::Chat(chat) => self.vocab.chat_ids(&chat.messages).len(),
             Prompt::Text(text) => self.vocab.ids(text).len(),
+            Prompt::Infill { prefix, suffix } => {
+                self.vocab.ids(prefix).len() + self.vocab.ids(suffix).len()
+            }
             Prompt::Tokens(ids) => self.vocab.words(ids, "prompt")?.len(),
         };
         if count == 0 {
@@ -263,7 +266,7 @@ impl Backend for ScriptedBackend {
             let context = self.model(&model)?.context;
             let ids = match text {
                 Tokenized::Text { text, .. } => self.vocab.ids(&text),
-                Tokenized::Chat(messages) => self.vocab.chat_ids(&messages),
+                Tokenized::Chat(chat) => self.vocab.chat_ids(&chat.messages),
             };
             Ok(TextTokens { ids, context })
         })
@@ -302,7 +305,7 @@ fn room(context: u32, prompt_tokens: u32, request: &GenerateRequest) -> Result<u
 fn prompt_param(prompt: &Prompt) -> &'static str {
     match prompt {
         Prompt::Chat(_) => "messages",
-        Prompt::Text(_) | Prompt::Tokens(_) => "prompt",
+        Prompt::Text(_) | Prompt::Infill { .. } | Prompt::Tokens(_) => "prompt",
     }
 }
 

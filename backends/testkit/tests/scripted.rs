@@ -58,16 +58,12 @@ async fn answer(
 async fn it_passes_the_suite() {
     let backend = Arc::new(backend());
     let handle = backend.handle();
-    let user = Message {
-        role: Role::User,
-        content: "hello there".into(),
-        name: None,
-    };
+    let user = Message::new(Role::User, "hello there".into());
     let subject = Subject {
         generate: Some(GenerateSubject {
             model: "talker".into(),
             context: 64,
-            prompts: vec![Prompt::Chat(vec![user]), Prompt::Text("once upon".into())],
+            prompts: vec![Prompt::Chat(vec![user].into()), Prompt::Text("once upon".into())],
             counts_tokens: true,
             logprobs: true,
             seed: true,

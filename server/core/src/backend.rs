@@ -97,7 +97,7 @@ pub enum Tokenized {
         parse_special: bool,
     },
     /// A conversation, through the chat template.
-    Chat(Vec<crate::Message>),
+    Chat(crate::Conversation),
 }
 
 /// Token ids and the context that they have to fit in.

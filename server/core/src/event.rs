@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-/// One step of a stream. The order is: `Started`, then any mix of `Delta` and `Finished` (one
-/// `Finished` for each choice, after its last `Delta`), then `Done`.
+/// One step of a stream. The order is: `Started`, then any mix of `Delta`, `Call` and `Finished` (one
+/// `Finished` for each choice, after its last `Delta` and `Call`), then `Done`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// The prompt was read and accepted.
@@ -15,6 +15,8 @@ pub enum Event {
     },
     /// More text of one choice.
     Delta(Delta),
+    /// More of a tool call. The tokens that it is made of are counted by deltas.
+    Call(CallDelta),
     /// One choice is complete.
     Finished {
         /// Which choice.
@@ -40,6 +42,29 @@ pub struct Delta {
     pub logprobs: Vec<TokenLogprob>,
 }
 
+/// A tool call of one choice begins or goes on. The first piece of a call names it; calls come one
+/// after the other, numbered from 0.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CallDelta {
+    /// Which choice.
+    pub choice: u32,
+    /// Which call of the choice.
+    pub index: u32,
+    /// In the first piece only.
+    pub start: Option<CallStart>,
+    /// More of the arguments; joined, they are what the model wrote: JSON, unless it was cut.
+    pub arguments: String,
+}
+
+/// The name of a tool call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallStart {
+    /// Told apart from all other calls of its conversation by this.
+    pub id: String,
+    /// Which tool.
+    pub name: String,
+}
+
 /// A chosen token with its log-probability under the model's own distribution (before bias,
 /// penalties and temperature).
 #[derive(Clone, Debug, PartialEq)]
@@ -55,7 +80,8 @@ pub struct TokenLogprob {
 pub struct TopLogprob {
     /// The token's bytes, which need not be whole characters.
     pub bytes: Vec<u8>,
-    /// Natural logarithm of its probability.
+    /// Natural logarithm of its probability; NaN for the first token of an echoed prompt, which has
+    /// nothing before it.
     pub logprob: f32,
 }
 
@@ -67,6 +93,8 @@ pub enum FinishReason {
     Stop,
     /// `max_tokens` or the context is used up.
     Length,
+    /// It called tools and waits for their results.
+    ToolCalls,
     /// An upstream withheld the rest.
     ContentFilter,
 }
@@ -77,6 +105,7 @@ impl FinishReason {
         match self {
             Self::Stop => "stop",
             Self::Length => "length",
+            Self::ToolCalls => "tool_calls",
             Self::ContentFilter => "content_filter",
         }
     }

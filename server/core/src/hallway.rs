@@ -256,6 +256,10 @@ fn renumber(event: Event, first: u32) -> Event {
             delta.choice += first;
             Event::Delta(delta)
         }
+        Event::Call(mut call) => {
+            call.choice += first;
+            Event::Call(call)
+        }
         Event::Finished { choice, reason } => Event::Finished {
             choice: choice + first,
             reason,

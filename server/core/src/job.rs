@@ -1,5 +1,7 @@
 //! A job in the domain's own words. Wire types are converted into it once, at the door.
 
+use serde_json::Value;
+
 use crate::{JobId, ModelId};
 
 /// One request for work, as it is admitted, routed and settled.
@@ -36,9 +38,16 @@ pub enum Work {
 #[derive(Clone, PartialEq, Eq)]
 pub enum Prompt {
     /// A conversation, rendered by the model's own chat template.
-    Chat(Vec<Message>),
+    Chat(Conversation),
     /// Raw text. Special tokens in it count: its author owns the whole prompt.
     Text(String),
+    /// What is missing between two texts, for models with fill-in tokens.
+    Infill {
+        /// What comes before.
+        prefix: String,
+        /// What comes after.
+        suffix: String,
+    },
     /// Token ids of the model's own vocabulary, used as they are.
     Tokens(Vec<u32>),
 }
@@ -47,11 +56,77 @@ pub enum Prompt {
 impl std::fmt::Debug for Prompt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Chat(messages) => write!(f, "Chat({} messages)", messages.len()),
+            Self::Chat(chat) => write!(f, "Chat({} messages)", chat.messages.len()),
             Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            Self::Infill { prefix, suffix } => {
+                write!(f, "Infill({} and {} bytes)", prefix.len(), suffix.len())
+            }
             Self::Tokens(ids) => write!(f, "Tokens({})", ids.len()),
         }
     }
+}
+
+/// What was said, and what the model may call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conversation {
+    /// In order.
+    pub messages: Vec<Message>,
+    /// The functions that the model is told of; their names differ.
+    pub tools: Vec<Tool>,
+    /// Whether it has to call one, or must not.
+    pub tool_choice: ToolChoice,
+    /// Whether one answer may hold several calls.
+    pub parallel_calls: bool,
+}
+
+impl From<Vec<Message>> for Conversation {
+    /// A conversation without tools.
+    fn from(messages: Vec<Message>) -> Self {
+        Self {
+            messages,
+            ..Self::default()
+        }
+    }
+}
+
+/// A function that the client offers to run for the model.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Tool {
+    /// Letters, digits, `_` and `-`; at most 64.
+    pub name: String,
+    /// When and how to call it.
+    pub description: Option<String>,
+    /// A JSON schema of its arguments, an object; `None` for a function without any.
+    pub parameters: Option<Value>,
+    /// Whether the arguments of a call have to follow the schema.
+    pub strict: bool,
+}
+
+impl std::fmt::Debug for Tool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tool(strict: {})", self.strict)
+    }
+}
+
+/// Which tools the model may call, and whether it has to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToolChoice {
+    /// Whether it has to.
+    pub mode: ToolMode,
+    /// If given, only these of the conversation's tools; not empty.
+    pub only: Option<Vec<String>>,
+}
+
+/// Whether the model calls a tool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ToolMode {
+    /// As it likes.
+    #[default]
+    Auto,
+    /// At least one call, and nothing else.
+    Required,
+    /// Never; it is not even told of them.
+    None,
 }
 
 /// One turn of a conversation. Its text is text: control tokens spelled out in it stay letters.
@@ -63,6 +138,40 @@ pub struct Message {
     pub content: String,
     /// Tells apart several speakers of one role, where the template knows how.
     pub name: Option<String>,
+    /// What the assistant called in this turn.
+    pub tool_calls: Vec<ToolCall>,
+    /// Which call a tool's result answers.
+    pub tool_call_id: Option<String>,
+}
+
+impl Message {
+    /// A turn that only says something.
+    pub fn new(role: Role, content: impl Into<String>) -> Self {
+        Self {
+            role,
+            content: content.into(),
+            name: None,
+            tool_calls: Vec::new(),
+            tool_call_id: None,
+        }
+    }
+}
+
+/// A call that the model made.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ToolCall {
+    /// Told apart from all other calls of its conversation by this.
+    pub id: String,
+    /// Which tool.
+    pub name: String,
+    /// JSON, an object, as the model wrote it.
+    pub arguments: String,
+}
+
+impl std::fmt::Debug for ToolCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ToolCall({} bytes)", self.arguments.len())
+    }
 }
 
 impl std::fmt::Debug for Message {
@@ -80,6 +189,8 @@ pub enum Role {
     User,
     /// The model.
     Assistant,
+    /// The result of a call.
+    Tool,
 }
 
 impl Role {
@@ -89,6 +200,7 @@ impl Role {
             Self::System => "system",
             Self::User => "user",
             Self::Assistant => "assistant",
+            Self::Tool => "tool",
         }
     }
 }
@@ -108,8 +220,42 @@ pub struct GenerateParams {
     pub logprobs: Option<u8>,
     /// How the next token is drawn.
     pub sampling: Sampling,
+    /// What the text of each choice has to be.
+    pub grammar: Option<Grammar>,
+    /// Say the prompt first, with its log-probabilities if those are asked for.
+    pub echo: bool,
     /// Who goes first.
     pub priority: Priority,
+}
+
+/// A language that the text of a choice belongs to, unless it is cut by `max_tokens`.
+#[derive(Clone, PartialEq)]
+pub struct Grammar {
+    /// The language.
+    pub kind: GrammarKind,
+    /// The request's field that asks for it, for error messages.
+    pub param: &'static str,
+}
+
+impl std::fmt::Debug for Grammar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Grammar({})", self.param)
+    }
+}
+
+/// How a [`Grammar`] is written.
+#[derive(Clone, PartialEq)]
+pub enum GrammarKind {
+    /// Any JSON object.
+    JsonObject,
+    /// JSON that validates against this schema.
+    JsonSchema(Value),
+    /// A regular expression for the whole text.
+    Regex(String),
+    /// A context-free grammar in Lark's notation.
+    Lark(String),
+    /// One of these texts.
+    Choice(Vec<String>),
 }
 
 /// What a backend does first. In this order.
@@ -131,6 +277,8 @@ impl Default for GenerateParams {
             stop: Vec::new(),
             logprobs: None,
             sampling: Sampling::default(),
+            grammar: None,
+            echo: false,
             priority: Priority::default(),
         }
     }

@@ -27,10 +27,15 @@ pub use backend::{
     GenerateRequest, ModelFacts, ModelKind, Numerics, TextTokens, Tokenized,
 };
 pub use clock::{Clock, ManualClock, SystemClock, civil_date};
-pub use event::{Delta, Event, FinishReason, TokenLogprob, TopLogprob, Usage};
+pub use event::{
+    CallDelta, CallStart, Delta, Event, FinishReason, TokenLogprob, TopLogprob, Usage,
+};
 pub use hallway::{Hallway, JobError};
 pub use ids::{BackendId, JobId, KeyId, ModelId, PrincipalId, random_id};
-pub use job::{EmbedInput, GenerateParams, Job, Message, Priority, Prompt, Role, Sampling, Work};
+pub use job::{
+    Conversation, EmbedInput, GenerateParams, Grammar, GrammarKind, Job, Message, Priority, Prompt,
+    Role, Sampling, Tool, ToolCall, ToolChoice, ToolMode, Work,
+};
 pub use meter::MeteredStream;
 pub use receipt::{Outcome, Receipt};
 pub use router::{Candidate, Dropped, Route, RouteError, Snapshot, plan};

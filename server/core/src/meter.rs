@@ -98,7 +98,7 @@ impl Meter {
                 let total = &mut self.draft.usage.completion_tokens;
                 *total = total.saturating_add(delta.tokens);
             }
-            Event::Finished { .. } => {}
+            Event::Call(_) | Event::Finished { .. } => {}
             Event::Done(usage) => {
                 self.count(*usage);
                 self.ended(Outcome::Done);

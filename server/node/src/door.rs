@@ -16,6 +16,7 @@ mod params;
 mod request_id;
 mod stream;
 mod tokenize;
+mod tooling;
 mod unsupported;
 
 use std::sync::Arc;

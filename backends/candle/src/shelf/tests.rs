@@ -227,15 +227,11 @@ async fn a_model_is_asked_only_what_it_can_do() {
 #[tokio::test]
 async fn a_conversation_needs_a_template() {
     let bench = bench(1);
-    let message = || Message {
-        role: Role::User,
-        content: "hello".into(),
-        name: None,
-    };
-    let chat = || Prompt::Chat(vec![message()]);
+    let message = || Message::new(Role::User, "hello".into());
+    let chat = || Prompt::Chat(vec![message()].into());
     let tokens = bench
         .backend
-        .tokenize("a".into(), Tokenized::Chat(vec![message()]))
+        .tokenize("a".into(), Tokenized::Chat(vec![message()].into()))
         .await;
     assert!(tokens.is_ok());
     // The template's key is made another one of the same length.

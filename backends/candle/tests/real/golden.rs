@@ -48,7 +48,7 @@ struct Turn {
 impl Case {
     fn prompt(&self) -> Prompt {
         match (&self.messages, &self.prompt) {
-            (Some(turns), _) => Prompt::Chat(turns.iter().map(message).collect()),
+            (Some(turns), _) => Prompt::Chat(turns.iter().map(message).collect::<Vec<_>>().into()),
             (None, Some(text)) => Prompt::Text(text.clone()),
             (None, None) => panic!("{} has no prompt", self.name),
         }
@@ -56,28 +56,25 @@ impl Case {
 
     fn tokenized(&self) -> Tokenized {
         match self.prompt() {
-            Prompt::Chat(messages) => Tokenized::Chat(messages),
+            Prompt::Chat(chat) => Tokenized::Chat(chat),
             Prompt::Text(text) => Tokenized::Text {
                 text,
                 add_special: true,
                 parse_special: true,
             },
-            Prompt::Tokens(_) => unreachable!("no case has token ids"),
+            Prompt::Infill { .. } | Prompt::Tokens(_) => unreachable!("no case has such a prompt"),
         }
     }
 }
 
 fn message(turn: &Turn) -> Message {
-    Message {
-        role: match turn.role.as_str() {
-            "system" => Role::System,
-            "user" => Role::User,
-            "assistant" => Role::Assistant,
-            other => panic!("the role {other} is not known"),
-        },
-        content: turn.content.clone(),
-        name: None,
-    }
+    let role = match turn.role.as_str() {
+        "system" => Role::System,
+        "user" => Role::User,
+        "assistant" => Role::Assistant,
+        other => panic!("the role {other} is not known"),
+    };
+    Message::new(role, turn.content.as_str())
 }
 
 fn golden<T: for<'a> Deserialize<'a>>(name: &str) -> T {

@@ -105,7 +105,7 @@ fn request(body: &Value) -> GenerateRequest {
             let wanted = body["logprobs"].as_bool().unwrap_or_default();
             let top = body["top_logprobs"].as_u64().unwrap_or_default();
             (
-                Prompt::Chat(messages.iter().map(message).collect()),
+                Prompt::Chat(messages.iter().map(message).collect::<Vec<_>>().into()),
                 wanted.then_some(top),
             )
         }
@@ -148,11 +148,7 @@ fn request(body: &Value) -> GenerateRequest {
 }
 
 fn message(message: &Value) -> Message {
-    Message {
-        role: Role::User,
-        content: message["content"].as_str().unwrap_or_default().into(),
-        name: None,
-    }
+    Message::new(Role::User, message["content"].as_str().unwrap_or_default())
 }
 
 fn prompt(prompt: &Value) -> Prompt {

@@ -118,11 +118,7 @@ pub(crate) const END: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\
 pub(crate) fn chat() -> GenerateRequest {
     GenerateRequest {
         model: "ours".into(),
-        prompt: Prompt::Chat(vec![Message {
-            role: Role::User,
-            content: "hello".into(),
-            name: None,
-        }]),
+        prompt: Prompt::Chat(vec![Message::new(Role::User, "hello")].into()),
         params: GenerateParams::default(),
         owner: PrincipalId::operator(),
     }

@@ -73,13 +73,13 @@ async fn bad_requests(backend: &dyn Backend, model: &ModelId) {
 async fn prompts_are_their_ids(backend: &dyn Backend, model: &GenerateSubject, prompt: &Prompt) {
     let rule = "a prompt and its token ids are the same prompt";
     let asked = match prompt {
-        Prompt::Chat(messages) => Tokenized::Chat(messages.clone()),
+        Prompt::Chat(chat) => Tokenized::Chat(chat.clone()),
         Prompt::Text(text) => Tokenized::Text {
             text: text.clone(),
             add_special: true,
             parse_special: true,
         },
-        Prompt::Tokens(_) => return,
+        Prompt::Infill { .. } | Prompt::Tokens(_) => return,
     };
     let ids = ids(backend, &model.model, asked, rule).await;
     let taken = take(backend, model.request(prompt), rule).await;

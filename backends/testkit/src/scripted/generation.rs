@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use futures_util::stream;
 use kwaainet_core::{
-    BackendError, Delta, Event, EventStream, FinishReason, GenerateParams, TokenLogprob,
-    TopLogprob, Usage,
+    BackendError, CallDelta, CallStart, Delta, Event, EventStream, FinishReason, GenerateParams,
+    TokenLogprob, TopLogprob, Usage,
 };
 
 use super::script::{Alive, Answer, Fault, Script};
@@ -96,7 +96,41 @@ impl Choice {
                 Some(format!("{gap}w{word}").into_bytes())
             }
             Answer::Pieces(pieces) => pieces.get(self.tokens as usize).cloned(),
+            Answer::Calls(_) => None,
         }
+    }
+
+    /// The part of a call that its next token is.
+    fn call(&self, answer: &Answer) -> Option<CallDelta> {
+        let Answer::Calls(calls) = answer else {
+            return None;
+        };
+        let mut at = self.tokens as usize;
+        for (index, call) in (0_u32..).zip(calls) {
+            let delta = CallDelta {
+                choice: self.index,
+                index,
+                ..CallDelta::default()
+            };
+            if at == 0 {
+                let start = CallStart {
+                    id: format!("call_scripted{}{index}", self.index),
+                    name: call.name.clone(),
+                };
+                return Some(CallDelta {
+                    start: Some(start),
+                    ..delta
+                });
+            }
+            if let Some(piece) = call.arguments.get(at - 1) {
+                return Some(CallDelta {
+                    arguments: piece.clone(),
+                    ..delta
+                });
+            }
+            at -= 1 + call.arguments.len();
+        }
+        None
     }
 }
 
@@ -134,8 +168,15 @@ impl Generation {
             ..Delta::default()
         };
         let mut reason = None;
+        let call = choice.call(&self.script.answer);
+        let call = call.filter(|_| choice.tokens < self.room);
         let piece = choice.piece(&self.script.answer);
-        if let Some(bytes) = piece.filter(|_| choice.tokens < self.room) {
+        if call.is_some() {
+            choice.tokens += 1;
+            self.usage.completion_tokens += 1;
+            self.alive.count_token();
+            delta.tokens = 1;
+        } else if let Some(bytes) = piece.filter(|_| choice.tokens < self.room) {
             choice.tokens += 1;
             self.usage.completion_tokens += 1;
             self.alive.count_token();
@@ -146,7 +187,10 @@ impl Generation {
             delta.logprobs = released.logprobs;
             reason = released.stopped.then_some(FinishReason::Stop);
         } else if choice.tokens < self.room {
-            reason = Some(FinishReason::Stop);
+            reason = Some(match self.script.answer {
+                Answer::Calls(_) => FinishReason::ToolCalls,
+                Answer::Words(_) | Answer::Pieces(_) => FinishReason::Stop,
+            });
         }
         if reason.is_none() && choice.tokens >= self.room {
             reason = Some(FinishReason::Length);
@@ -161,6 +205,7 @@ impl Generation {
         if delta.tokens > 0 || !delta.text.is_empty() {
             self.ready.push_back(Event::Delta(delta));
         }
+        self.ready.extend(call.map(Event::Call));
         self.ready
             .extend(reason.map(|reason| Event::Finished { choice, reason }));
     }

@@ -53,6 +53,27 @@ pub enum Answer {
     Words(u32),
     /// These bytes, one token each. They need not be whole characters.
     Pieces(Vec<Vec<u8>>),
+    /// Calls of these tools; each name and each piece of the arguments is a token.
+    Calls(Vec<ScriptedCall>),
+}
+
+/// A tool call that the fake makes.
+#[derive(Clone, Debug)]
+pub struct ScriptedCall {
+    /// Which tool.
+    pub name: String,
+    /// Its arguments in pieces.
+    pub arguments: Vec<String>,
+}
+
+impl ScriptedCall {
+    /// A call whose arguments come in these pieces.
+    pub fn new(name: &str, arguments: &[&str]) -> Self {
+        Self {
+            name: name.to_owned(),
+            arguments: arguments.iter().map(|&piece| piece.to_owned()).collect(),
+        }
+    }
 }
 
 impl Default for Answer {

@@ -127,15 +127,11 @@ fn prompt(args: &RunArgs) -> anyhow::Result<Prompt> {
     if args.raw {
         return Ok(Prompt::Text(text));
     }
-    let message = |role, content| Message {
-        role,
-        content,
-        name: None,
-    };
     let system = args
         .system
         .clone()
-        .map(|system| message(Role::System, system));
-    let user = message(Role::User, text);
-    Ok(Prompt::Chat(system.into_iter().chain([user]).collect()))
+        .map(|system| Message::new(Role::System, system));
+    let user = Message::new(Role::User, text);
+    let messages: Vec<_> = system.into_iter().chain([user]).collect();
+    Ok(Prompt::Chat(messages.into()))
 }

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use kwaainet_core::{
-    Delta, FinishReason, GenerateParams, Job, JobId, Message, ModelId, Principal, Priority, Prompt,
+    Delta, Event, FinishReason, GenerateParams, Job, JobId, Message, ModelId, Principal, Priority, Prompt,
     Role, TokenLogprob, Usage, Work,
 };
 use kwaainet_openapi::{
@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::body::ApiJson;
 use super::params::{self, IncludeUsage, sampling_fields};
-use super::stream::{self, Chunks, Collected};
+use super::stream::{self, Collected, Framing, Piece, Shape};
 use super::{ApiError, App, unsupported};
 
 const MESSAGES_MAX: usize = 4_096;
@@ -88,6 +88,7 @@ impl Asked {
             logprobs,
             sampling: sampling_fields!(request).check()?,
             priority: Priority::Interactive,
+            ..GenerateParams::default()
         };
         Ok(Self {
             choices: u32::from(n),
@@ -97,7 +98,7 @@ impl Asked {
                 id: JobId::random(),
                 model,
                 work: Work::Generate {
-                    prompts: vec![Prompt::Chat(messages)],
+                    prompts: vec![Prompt::Chat(messages.into())],
                     params,
                 },
             },
@@ -178,9 +179,8 @@ fn one_message(message: ChatMessage, at: &str) -> Result<Message, ApiError> {
         }
     };
     Ok(Message {
-        role,
-        content: content(message.content, &format!("{at}.content"))?,
         name: message.name,
+        ..Message::new(role, content(message.content, &format!("{at}.content"))?)
     })
 }
 
@@ -286,10 +286,10 @@ impl ChatChunks {
     }
 }
 
-impl Chunks for ChatChunks {
-    type Chunk = ChatChunk;
+impl Shape for ChatChunks {
+    const FRAMING: Framing = Framing::Events;
 
-    fn start(&mut self) -> Vec<ChatChunk> {
+    fn start(&mut self) -> Vec<Piece> {
         let opening = || ChatDelta {
             role: Some("assistant"),
             content: Some(String::new()),
@@ -297,10 +297,30 @@ impl Chunks for ChatChunks {
         };
         (0..self.choices)
             .map(|index| self.chunk(vec![self.choice(index, opening())], None))
+            .map(|chunk| Piece::json(&chunk))
             .collect()
     }
 
-    fn delta(&mut self, delta: Delta) -> Option<ChatChunk> {
+    fn event(&mut self, event: Event) -> Vec<Piece> {
+        let chunk = match event {
+            Event::Started { .. } | Event::Call(_) => None,
+            Event::Delta(delta) => self.delta(delta),
+            Event::Finished { choice, reason } => Some(self.finished(choice, reason)),
+            Event::Done(usage) => {
+                let last = self.usage(usage).map(|chunk| Piece::json(&chunk));
+                return last.into_iter().chain([Piece::text("[DONE]")]).collect();
+            }
+        };
+        chunk.iter().map(Piece::json).collect()
+    }
+
+    fn error(&mut self, error: &ApiError) -> Vec<Piece> {
+        vec![Piece::json(&error.body())]
+    }
+}
+
+impl ChatChunks {
+    fn delta(& self, delta: Delta) -> Option<ChatChunk> {
         if delta.text.is_empty() && delta.logprobs.is_empty() {
             return None;
         }
@@ -315,13 +335,13 @@ impl Chunks for ChatChunks {
         Some(self.chunk(vec![choice], None))
     }
 
-    fn finished(&mut self, choice: u32, reason: FinishReason) -> ChatChunk {
+    fn finished(& self, choice: u32, reason: FinishReason) -> ChatChunk {
         let mut choice = self.choice(choice, ChatDelta::default());
         choice.finish_reason = Some(reason.as_str());
         self.chunk(vec![choice], None)
     }
 
-    fn usage(&mut self, usage: Usage) -> Option<ChatChunk> {
+    fn usage(& self, usage: Usage) -> Option<ChatChunk> {
         self.include_usage
             .0
             .then(|| self.chunk(Vec::new(), Some(usage)))

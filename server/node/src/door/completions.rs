@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use kwaainet_core::{
-    Delta, FinishReason, GenerateParams, Job, JobId, ModelId, Principal, Priority, Prompt,
+    Delta, Event, FinishReason, GenerateParams, Job, JobId, ModelId, Principal, Priority, Prompt,
     TokenLogprob, Usage, Work,
 };
 use kwaainet_openapi::{
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::body::ApiJson;
 use super::params::{self, IncludeUsage, sampling_fields};
-use super::stream::{self, Chunks};
+use super::stream::{self, Framing, Piece, Shape};
 use super::{ApiError, App, unsupported};
 
 /// OpenAI's default for this endpoint.
@@ -93,6 +93,7 @@ impl Asked {
             logprobs: logprobs.map(|top| top as u8),
             sampling: sampling_fields!(request).check()?,
             priority: Priority::Interactive,
+            ..GenerateParams::default()
         };
         Ok(Self {
             choices: prompts.len() * usize::from(n),
@@ -163,13 +164,32 @@ impl CompletionChunks {
     }
 }
 
-impl Chunks for CompletionChunks {
-    type Chunk = Completion;
+impl Shape for CompletionChunks {
+    const FRAMING: Framing = Framing::Events;
 
-    fn start(&mut self) -> Vec<Completion> {
+    fn start(&mut self) -> Vec<Piece> {
         Vec::new()
     }
 
+    fn event(&mut self, event: Event) -> Vec<Piece> {
+        let chunk = match event {
+            Event::Started { .. } | Event::Call(_) => None,
+            Event::Delta(delta) => self.delta(delta),
+            Event::Finished { choice, reason } => Some(self.finished(choice, reason)),
+            Event::Done(usage) => {
+                let last = self.usage(usage).map(|chunk| Piece::json(&chunk));
+                return last.into_iter().chain([Piece::text("[DONE]")]).collect();
+            }
+        };
+        chunk.iter().map(Piece::json).collect()
+    }
+
+    fn error(&mut self, error: &ApiError) -> Vec<Piece> {
+        vec![Piece::json(&error.body())]
+    }
+}
+
+impl CompletionChunks {
     fn delta(&mut self, delta: Delta) -> Option<Completion> {
         if delta.text.is_empty() && delta.logprobs.is_empty() {
             return None;
@@ -188,7 +208,7 @@ impl Chunks for CompletionChunks {
         self.completion(vec![choice], None)
     }
 
-    fn usage(&mut self, usage: Usage) -> Option<Completion> {
+    fn usage(&self, usage: Usage) -> Option<Completion> {
         self.include_usage
             .0
             .then(|| self.completion(Vec::new(), Some(usage)))

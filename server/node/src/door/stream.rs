@@ -3,11 +3,11 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::http::{HeaderName, HeaderValue};
-use axum::response::sse::{KeepAlive, Sse};
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, StreamExt};
-use kwaainet_core::{AdmissionError, Delta, Event, FinishReason, MeteredStream, Usage};
+use kwaainet_core::{AdmissionError, CallDelta, Event, FinishReason, MeteredStream, ToolCall, Usage};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -16,82 +16,145 @@ use super::{ApiError, App};
 /// Silence after which a comment is sent, so that proxies do not give up.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// What an endpoint makes of events: one shape for chat, one for completions.
-pub(crate) trait Chunks: Send + 'static {
-    /// What goes out for each event.
-    type Chunk: Serialize;
+/// What an endpoint makes of a generation's events. One for each protocol.
+pub(crate) trait Shape: Send + 'static {
+    /// How its pieces are told apart.
+    const FRAMING: Framing;
 
-    /// Chunks for the start of a stream with so many choices.
-    fn start(&mut self) -> Vec<Self::Chunk>;
+    /// What goes out before the first event.
+    fn start(&mut self) -> Vec<Piece>;
 
-    /// The chunk for new text, if there is anything to say.
-    fn delta(&mut self, delta: Delta) -> Option<Self::Chunk>;
+    /// What goes out for an event. [`Event::Done`] is the last.
+    fn event(&mut self, event: Event) -> Vec<Piece>;
 
-    /// The chunk that ends a choice.
-    fn finished(&mut self, choice: u32, reason: FinishReason) -> Self::Chunk;
-
-    /// The chunk with the usage, if it was asked for.
-    fn usage(&mut self, usage: Usage) -> Option<Self::Chunk>;
+    /// What goes out for an error, after which nothing follows.
+    fn error(&mut self, error: &ApiError) -> Vec<Piece>;
 }
 
-/// Sends the events as they come; an error is the last event.
-pub(crate) fn respond<C: Chunks>(app: &App, events: MeteredStream, mut chunks: C) -> Response {
-    let cut = app.cut.clone();
-    let start: Vec<_> = chunks.start().iter().map(data).collect();
-    let live = stream::unfold(Some((events, chunks)), move |state| {
-        let cut = cut.clone();
-        async move {
-            let (mut events, mut chunks) = state?;
-            let event = next(&mut events, &cut).await?;
-            let (frames, ended) = frames(event, &mut chunks);
-            let rest = (!ended).then_some((events, chunks));
-            Some((stream::iter(frames), rest))
-        }
-    });
-    let body = stream::iter(start).chain(live.flatten());
-    let mut response = Sse::new(body.map(Ok::<_, Infallible>))
-        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive"))
-        .into_response();
-    // Proxies would otherwise hold the answer back until it is whole.
-    response.headers_mut().insert(
-        HeaderName::from_static("x-accel-buffering"),
-        HeaderValue::from_static("no"),
-    );
-    response
+/// How the pieces of a streamed answer are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// Server-sent events (WHATWG HTML, section 9.2).
+    Events,
+    /// A line of JSON each.
+    Lines,
 }
 
-type Frame = axum::response::sse::Event;
+/// A piece of a streamed answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    /// The name of a server-sent event.
+    event: Option<&'static str>,
+    data: String,
+}
 
-fn frames<C: Chunks>(event: Result<Event, ApiError>, chunks: &mut C) -> (Vec<Frame>, bool) {
-    match event {
-        Ok(Event::Started { .. }) => (Vec::new(), false),
-        Ok(Event::Delta(delta)) => (chunks.delta(delta).iter().map(data).collect(), false),
-        Ok(Event::Finished { choice, reason }) => {
-            (vec![data(&chunks.finished(choice, reason))], false)
+impl Piece {
+    /// A value as JSON.
+    pub(crate) fn json<T: Serialize>(value: &T) -> Self {
+        let data = serde_json::to_string(value).expect("wire types have string keys only");
+        Self { event: None, data }
+    }
+
+    /// A text that is no JSON; without line ends.
+    pub(crate) fn text(text: &str) -> Self {
+        let data = text.to_owned();
+        Self { event: None, data }
+    }
+
+    /// Under this event's name.
+    pub(crate) fn named(mut self, event: &'static str) -> Self {
+        self.event = Some(event);
+        self
+    }
+
+    fn framed(&self, framing: Framing) -> Bytes {
+        match (framing, self.event) {
+            (Framing::Lines, _) => format!("{}\n", self.data),
+            (Framing::Events, None) => format!("data: {}\n\n", self.data),
+            (Framing::Events, Some(event)) => format!("event: {event}\ndata: {}\n\n", self.data),
         }
-        Ok(Event::Done(usage)) => {
-            let mut frames: Vec<_> = chunks.usage(usage).iter().map(data).collect();
-            frames.push(Frame::default().data("[DONE]"));
-            (frames, true)
-        }
-        Err(error) => {
-            error.record();
-            (vec![data(&error.body())], true)
-        }
+        .into()
     }
 }
 
-fn data<T: Serialize>(value: &T) -> Frame {
-    let json = serde_json::to_string(value).expect("wire types have string keys only");
-    Frame::default().data(json)
+/// Sends the events as they come; an error is the last of them.
+pub(crate) fn respond<S: Shape>(app: &App, events: MeteredStream, mut shape: S) -> Response {
+    let cut = app.cut.clone();
+    let start = frames(&shape.start(), S::FRAMING);
+    let live = stream::unfold(Some((events, shape)), move |state| {
+        let cut = cut.clone();
+        async move {
+            let (mut events, mut shape) = state?;
+            let event = match tokio::time::timeout(KEEP_ALIVE, next(&mut events, &cut)).await {
+                Ok(event) => event?,
+                Err(_) => return Some((keep_alive(S::FRAMING), Some((events, shape)))),
+            };
+            let over = matches!(event, Ok(Event::Done(_)) | Err(_));
+            let pieces = match event {
+                Ok(event) => shape.event(event),
+                Err(error) => {
+                    error.record();
+                    shape.error(&error)
+                }
+            };
+            let rest = (!over).then_some((events, shape));
+            Some((frames(&pieces, S::FRAMING), rest))
+        }
+    });
+    let body = stream::iter([start]).chain(live);
+    let body = body.filter(|bytes| std::future::ready(!bytes.is_empty()));
+    let kind = match S::FRAMING {
+        Framing::Events => "text/event-stream",
+        Framing::Lines => "application/x-ndjson",
+    };
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        // Proxies would otherwise hold the answer back until it is whole.
+        (
+            HeaderName::from_static("x-accel-buffering"),
+            HeaderValue::from_static("no"),
+        ),
+    ];
+    let body = Body::from_stream(body.map(Ok::<_, Infallible>));
+    (headers, body).into_response()
+}
+
+fn frames(pieces: &[Piece], framing: Framing) -> Bytes {
+    let frames: Vec<Bytes> = pieces.iter().map(|piece| piece.framed(framing)).collect();
+    frames.concat().into()
+}
+
+/// Lines have no comments, so that silence stays silence there.
+fn keep_alive(framing: Framing) -> Bytes {
+    match framing {
+        Framing::Events => Bytes::from_static(b": keep-alive\n\n"),
+        Framing::Lines => Bytes::new(),
+    }
 }
 
 /// One choice, complete.
 #[derive(Debug, Default)]
 pub(crate) struct Collected {
     pub(crate) text: String,
+    pub(crate) calls: Vec<ToolCall>,
     pub(crate) logprobs: Vec<kwaainet_core::TokenLogprob>,
     pub(crate) reason: Option<FinishReason>,
+}
+
+impl Collected {
+    fn add_call(&mut self, delta: CallDelta) {
+        if let Some(start) = delta.start {
+            self.calls.push(ToolCall {
+                id: start.id,
+                name: start.name,
+                arguments: String::new(),
+            });
+        }
+        if let Some(call) = self.calls.get_mut(delta.index as usize) {
+            call.arguments.push_str(&delta.arguments);
+        }
+    }
 }
 
 /// The next event, or the end that the node has to put to it.
@@ -120,6 +183,11 @@ pub(crate) async fn collect(
                 if let Some(choice) = collected.get_mut(delta.choice as usize) {
                     choice.text.push_str(&delta.text);
                     choice.logprobs.extend(delta.logprobs);
+                }
+            }
+            Event::Call(call) => {
+                if let Some(choice) = collected.get_mut(call.choice as usize) {
+                    choice.add_call(call);
                 }
             }
             Event::Finished { choice, reason } => {

@@ -32,7 +32,7 @@ pub(crate) async fn tokenize(
             add_special: request.add_special_tokens.unwrap_or(true),
             parse_special: request.parse_special_tokens.unwrap_or(true),
         },
-        (None, Some(messages)) => Tokenized::Chat(chat::messages(Some(messages))?),
+        (None, Some(messages)) => Tokenized::Chat(chat::messages(Some(messages))?.into()),
         _ => {
             let message = "Give either 'prompt' or 'messages'.";
             return Err(ApiError::invalid("prompt", "invalid_value", message));

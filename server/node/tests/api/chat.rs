@@ -144,10 +144,11 @@ async fn roles_and_parts_reach_the_backend_in_the_domains_words() {
     assert_eq!(answer["choices"][0]["finish_reason"], "length");
     assert_eq!(answer["usage"]["completion_tokens"], 2);
     let asked = node.script.last_generate().expect("it was asked");
-    let Prompt::Chat(messages) = asked.prompt else {
+    let Prompt::Chat(chat) = asked.prompt else {
         panic!("a conversation stays one");
     };
-    let said: Vec<_> = messages
+    let said: Vec<_> = chat
+        .messages
         .iter()
         .map(|m| (m.role, m.content.as_str()))
         .collect();

@@ -104,11 +104,7 @@ fn byte_level() -> Meta {
 }
 
 fn message(role: Role, content: &str) -> Message {
-    Message {
-        role,
-        content: content.to_owned(),
-        name: None,
-    }
+    Message::new(role, content)
 }
 
 #[test]

@@ -206,12 +206,8 @@ async fn without_end(
 
 /// How many words come to the tokens that are wanted, with what the chat template adds.
 async fn words(backend: &CandleBackend, model: &ModelId) -> anyhow::Result<u32> {
-    let message = Message {
-        role: Role::User,
-        content: "river".to_owned(),
-        name: None,
-    };
-    let tokens = backend.tokenize(model.clone(), Tokenized::Chat(vec![message]));
+    let message = Message::new(Role::User, "river");
+    let tokens = backend.tokenize(model.clone(), Tokenized::Chat(vec![message].into()));
     let template = tokens.await?.ids.len() as u32 - 1;
     Ok(TOKENS_IN.saturating_sub(template).max(1))
 }
