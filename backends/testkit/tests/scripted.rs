@@ -63,7 +63,10 @@ async fn it_passes_the_suite() {
         generate: Some(GenerateSubject {
             model: "talker".into(),
             context: 64,
-            prompts: vec![Prompt::Chat(vec![user].into()), Prompt::Text("once upon".into())],
+            prompts: vec![
+                Prompt::Chat(vec![user].into()),
+                Prompt::Text("once upon".into()),
+            ],
             counts_tokens: true,
             logprobs: true,
             seed: true,

@@ -19,7 +19,13 @@ async fn the_engine_is_a_backend() {
         model: models::SMOLLM2.into(),
         context: 8192,
         prompts: vec![
-            Prompt::Chat(vec![Message::new(Role::User, "Tell me a story about a fox and a crow.")].into()),
+            Prompt::Chat(
+                vec![Message::new(
+                    Role::User,
+                    "Tell me a story about a fox and a crow.",
+                )]
+                .into(),
+            ),
             Prompt::Text("The sea is blue because".into()),
             Prompt::Tokens((1000..1020).collect()),
         ],

@@ -70,7 +70,7 @@ fn chunk(event: Event, is_chat: bool) -> Value {
             json!({"index": choice, "delta": {}, "text": "", "finish_reason": reason})
         }
         Event::Done(usage) => return json!({"choices": [], "usage": usage}),
-        Event::Started { .. } => unreachable!("it has no chunk"),
+        Event::Started { .. } | Event::Call(_) => unreachable!("it has no chunk"),
     };
     json!({"choices": [choice]})
 }

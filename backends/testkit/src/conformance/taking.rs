@@ -108,6 +108,11 @@ async fn take_events(events: &mut EventStream, choices: usize, rule: &str) -> Ta
         match event(events, rule).await {
             Event::Started { .. } => panic!("conformance rule broken: {rule}: Started came twice"),
             Event::Delta(delta) => add(running(&mut taken, delta.choice, rule), delta),
+            Event::Call(call) => {
+                panic!(
+                    "conformance rule broken: {rule}: there are no tools, but it called {call:?}"
+                )
+            }
             Event::Finished { choice, reason } => {
                 running(&mut taken, choice, rule).reason = Some(reason);
             }

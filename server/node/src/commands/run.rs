@@ -105,7 +105,7 @@ async fn answer(assembled: &Assembled, job: Job) -> anyhow::Result<()> {
                     terminal::note("(cut: the limit of tokens is reached)");
                 }
             }
-            Event::Started { .. } | Event::Done(_) => {}
+            Event::Started { .. } | Event::Call(_) | Event::Done(_) => {}
         }
     }
     Ok(())

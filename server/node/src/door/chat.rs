@@ -6,8 +6,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use kwaainet_core::{
-    Delta, Event, FinishReason, GenerateParams, Job, JobId, Message, ModelId, Principal, Priority, Prompt,
-    Role, TokenLogprob, Usage, Work,
+    Delta, Event, FinishReason, GenerateParams, Job, JobId, Message, ModelId, Principal, Priority,
+    Prompt, Role, TokenLogprob, Usage, Work,
 };
 use kwaainet_openapi::{
     AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta,
@@ -320,7 +320,7 @@ impl Shape for ChatChunks {
 }
 
 impl ChatChunks {
-    fn delta(& self, delta: Delta) -> Option<ChatChunk> {
+    fn delta(&self, delta: Delta) -> Option<ChatChunk> {
         if delta.text.is_empty() && delta.logprobs.is_empty() {
             return None;
         }
@@ -335,13 +335,13 @@ impl ChatChunks {
         Some(self.chunk(vec![choice], None))
     }
 
-    fn finished(& self, choice: u32, reason: FinishReason) -> ChatChunk {
+    fn finished(&self, choice: u32, reason: FinishReason) -> ChatChunk {
         let mut choice = self.choice(choice, ChatDelta::default());
         choice.finish_reason = Some(reason.as_str());
         self.chunk(vec![choice], None)
     }
 
-    fn usage(& self, usage: Usage) -> Option<ChatChunk> {
+    fn usage(&self, usage: Usage) -> Option<ChatChunk> {
         self.include_usage
             .0
             .then(|| self.chunk(Vec::new(), Some(usage)))

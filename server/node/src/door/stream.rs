@@ -7,7 +7,9 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, StreamExt};
-use kwaainet_core::{AdmissionError, CallDelta, Event, FinishReason, MeteredStream, ToolCall, Usage};
+use kwaainet_core::{
+    AdmissionError, CallDelta, Event, FinishReason, MeteredStream, ToolCall, Usage,
+};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 

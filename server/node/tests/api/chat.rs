@@ -161,7 +161,7 @@ async fn roles_and_parts_reach_the_backend_in_the_domains_words() {
             (Role::User, ""),
         ]
     );
-    assert_eq!(messages[1].name.as_deref(), Some("ann"));
+    assert_eq!(chat.messages[1].name.as_deref(), Some("ann"));
     assert_eq!(asked.params.sampling.seed, Some(u64::MAX));
     assert_eq!(asked.params.sampling.top_k, 5);
     assert_eq!(asked.params.stop, ["x"]);

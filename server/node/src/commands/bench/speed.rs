@@ -230,7 +230,7 @@ impl<'a> Bench<'a> {
                     answer.arrivals.push((now, delta.tokens));
                 }
                 Event::Done(usage) => answer.cached = usage.cached_tokens,
-                Event::Started { .. } | Event::Finished { .. } => {}
+                Event::Started { .. } | Event::Call(_) | Event::Finished { .. } => {}
             }
         }
         let came: u32 = answer.arrivals.iter().map(|(_, tokens)| tokens).sum();
