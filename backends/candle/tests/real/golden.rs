@@ -154,6 +154,7 @@ async fn greedy(backend: &dyn Backend, model: &str, case: &Case) -> Answer {
                 let pieces = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
                 answer.pieces.extend(pieces);
             }
+            Event::Call(_) => panic!("there are no tools"),
             Event::Finished { reason, .. } => answer.reason = Some(reason),
             Event::Started { .. } | Event::Done(_) => {}
         }
