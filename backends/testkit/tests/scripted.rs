@@ -47,6 +47,7 @@ async fn answer(
         match event.expect("nothing fails here") {
             Event::Started { .. } => {}
             Event::Delta(delta) => text.push_str(&delta.text),
+            Event::Call(call) => text.push_str(&call.arguments),
             Event::Finished { reason, .. } => last = reason,
             Event::Done(usage) => return (text, last, usage),
         }
@@ -58,7 +59,7 @@ async fn answer(
 async fn it_passes_the_suite() {
     let backend = Arc::new(backend());
     let handle = backend.handle();
-    let user = Message::new(Role::User, "hello there".into());
+    let user = Message::new(Role::User, "hello there");
     let subject = Subject {
         generate: Some(GenerateSubject {
             model: "talker".into(),
