@@ -4,7 +4,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::{Other, Stop, StreamOptions, Usage};
+use crate::{
+    ChatTool, ChatToolCall, ChatToolCallDelta, ChatToolChoice, FunctionCall, FunctionCallChoice,
+    FunctionCallDelta, FunctionDefinition, Other, PastFunctionCall, PastToolCall, Prediction,
+    ResponseFormat, Stop, StreamOptions, StructuredOutputs, Usage,
+};
 
 /// `POST /v1/chat/completions`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -78,9 +82,63 @@ pub struct ChatRequest {
     /// The same seed and request give the same answer.
     #[serde(default)]
     pub seed: Option<i64>,
+    /// Functions that the model may ask the caller to run, at most 128.
+    #[serde(default)]
+    #[schema(max_items = 128)]
+    pub tools: Option<Vec<ChatTool>>,
+    /// Whether the model has to call one of them, and which.
+    #[serde(default)]
+    #[schema(value_type = Option<ChatToolChoice>)]
+    pub tool_choice: Option<Value>,
+    /// Whether one answer may hold several calls; true if not given.
+    #[serde(default)]
+    pub parallel_tool_calls: Option<bool>,
+    /// The older form of `tools`. The answer then has `function_call`.
+    #[serde(default)]
+    #[schema(max_items = 128)]
+    pub functions: Option<Vec<FunctionDefinition>>,
+    /// The older form of `tool_choice`.
+    #[serde(default)]
+    #[schema(value_type = Option<FunctionCallChoice>)]
+    pub function_call: Option<Value>,
+    /// What the text has to be.
+    #[serde(default)]
+    pub response_format: Option<ResponseFormat>,
+    /// Extension: other languages for the text. At most one of this, `response_format` and the four
+    /// older names below.
+    #[serde(default)]
+    pub structured_outputs: Option<StructuredOutputs>,
+    /// Extension: the same as `structured_outputs.json`.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub guided_json: Option<Value>,
+    /// Extension: the same as `structured_outputs.regex`.
+    #[serde(default)]
+    #[schema(min_length = 1)]
+    pub guided_regex: Option<String>,
+    /// Extension: the same as `structured_outputs.choice`.
+    #[serde(default)]
+    #[schema(min_items = 1, max_items = 1024)]
+    pub guided_choice: Option<Vec<String>>,
+    /// Extension: the same as `structured_outputs.grammar`.
+    #[serde(default)]
+    #[schema(min_length = 1)]
+    pub guided_grammar: Option<String>,
+    /// Up to 16 pairs; checked, and not kept.
+    #[serde(default)]
+    pub metadata: Option<BTreeMap<String, String>>,
+    /// What the answer will probably be. It changes nothing about the answer.
+    #[serde(default)]
+    pub prediction: Option<Prediction>,
     /// The caller's name for his user; not kept.
     #[serde(default)]
     pub user: Option<String>,
+    /// The same under its newer name; not kept.
+    #[serde(default)]
+    pub safety_identifier: Option<String>,
+    /// What is alike is found in the cache without it; not kept.
+    #[serde(default)]
+    pub prompt_cache_key: Option<String>,
     /// Fields that are not named here.
     #[serde(flatten)]
     #[schema(ignore)]
@@ -90,16 +148,25 @@ pub struct ChatRequest {
 /// One turn of a conversation.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct ChatMessage {
-    /// `system`, `developer`, `user` or `assistant`.
+    /// `system`, `developer`, `user`, `assistant`, `tool` or, older, `function`.
     #[schema(required, nullable = false)]
     pub role: Option<String>,
-    /// What is said.
+    /// What is said. May be null where an assistant calls something.
     #[serde(default)]
-    #[schema(value_type = ChatContent)]
+    #[schema(value_type = Option<ChatContent>)]
     pub content: Option<Value>,
-    /// Tells apart several speakers of one role.
+    /// Tells apart several speakers of one role; with the role `function`, the function.
     #[serde(default)]
     pub name: Option<String>,
+    /// What the assistant called.
+    #[serde(default)]
+    pub tool_calls: Option<Vec<PastToolCall>>,
+    /// With the role `tool`: the call that this is the result of.
+    #[serde(default)]
+    pub tool_call_id: Option<String>,
+    /// The older form of `tool_calls`.
+    #[serde(default)]
+    pub function_call: Option<PastFunctionCall>,
     /// Fields that are not named here.
     #[serde(flatten)]
     #[schema(ignore)]
@@ -156,7 +223,7 @@ pub struct ChatChoice {
     pub message: AssistantMessage,
     /// If asked for.
     pub logprobs: Option<ChatLogprobs>,
-    /// `stop`, `length` or `content_filter`.
+    /// `stop`, `length`, `tool_calls`, `content_filter` or, for `functions`, `function_call`.
     pub finish_reason: &'static str,
 }
 
@@ -165,13 +232,19 @@ pub struct ChatChoice {
 pub struct AssistantMessage {
     /// `assistant`.
     pub role: &'static str,
-    /// The text.
-    pub content: String,
+    /// The text; null if there are only calls.
+    pub content: Option<String>,
     /// Always null: a refusal is text here.
     pub refusal: Option<String>,
     /// Always empty: nothing is searched.
     #[schema(value_type = Vec<Object>)]
     pub annotations: Vec<Value>,
+    /// What it calls, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool_calls: Option<Vec<ChatToolCall>>,
+    /// The same if `functions` were offered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function_call: Option<FunctionCall>,
 }
 
 /// A piece of a streamed answer.
@@ -216,13 +289,20 @@ pub struct ChatDelta {
     /// `assistant`, in the first piece.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<&'static str>,
-    /// More text.
+    /// More text; null in the first piece of a choice that begins with a call.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub content: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub content: Option<Option<String>>,
     /// Null, in the first piece.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub refusal: Option<Option<String>>,
+    /// A call begins or goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool_calls: Option<Vec<ChatToolCallDelta>>,
+    /// The same if `functions` were offered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function_call: Option<FunctionCallDelta>,
 }
 
 /// Log-probabilities of an answer or a piece of it.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::{Other, Stop, StreamOptions, Usage};
+use crate::{Other, ResponseFormat, Stop, StreamOptions, StructuredOutputs, Usage};
 
 /// `POST /v1/completions`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -22,10 +22,21 @@ pub struct CompletionRequest {
     /// Options of the stream.
     #[serde(default)]
     pub stream_options: Option<StreamOptions>,
-    /// Most tokens for each choice; 16 if not given.
+    /// Most tokens for each choice; 16 if not given. 0 is allowed with `echo`.
     #[serde(default)]
-    #[schema(minimum = 1)]
+    #[schema(minimum = 0)]
     pub max_tokens: Option<i64>,
+    /// Say the prompt first, with its log-probabilities if those are asked for.
+    #[serde(default)]
+    pub echo: Option<bool>,
+    /// What comes after the text, for models with fill-in tokens.
+    #[serde(default)]
+    pub suffix: Option<String>,
+    /// Make so many continuations and give the `n` best: those whose tokens have the highest mean
+    /// log-probability. All are counted.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 128)]
+    pub best_of: Option<i64>,
     /// How many continuations of each prompt.
     #[serde(default)]
     #[schema(minimum = 1, maximum = 128)]
@@ -72,6 +83,29 @@ pub struct CompletionRequest {
     /// The same seed and request give the same answer.
     #[serde(default)]
     pub seed: Option<i64>,
+    /// What the text has to be.
+    #[serde(default)]
+    pub response_format: Option<ResponseFormat>,
+    /// Extension: other languages for the text. At most one of this, `response_format` and the four
+    /// older names below.
+    #[serde(default)]
+    pub structured_outputs: Option<StructuredOutputs>,
+    /// Extension: the same as `structured_outputs.json`.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub guided_json: Option<Value>,
+    /// Extension: the same as `structured_outputs.regex`.
+    #[serde(default)]
+    #[schema(min_length = 1)]
+    pub guided_regex: Option<String>,
+    /// Extension: the same as `structured_outputs.choice`.
+    #[serde(default)]
+    #[schema(min_items = 1, max_items = 1024)]
+    pub guided_choice: Option<Vec<String>>,
+    /// Extension: the same as `structured_outputs.grammar`.
+    #[serde(default)]
+    #[schema(min_length = 1)]
+    pub guided_grammar: Option<String>,
     /// The caller's name for his user; not kept.
     #[serde(default)]
     pub user: Option<String>,
@@ -134,10 +168,12 @@ pub struct CompletionChoice {
 pub struct CompletionLogprobs {
     /// Each token's text.
     pub tokens: Vec<String>,
-    /// Natural logarithm of its probability under the model.
-    pub token_logprobs: Vec<f32>,
-    /// The most probable tokens there.
-    pub top_logprobs: Vec<BTreeMap<String, f32>>,
+    /// Natural logarithm of its probability under the model; null for the first token of an echoed
+    /// prompt.
+    pub token_logprobs: Vec<Option<f32>>,
+    /// The most probable tokens there, and the chosen one if it is not among them; null where
+    /// `token_logprobs` is.
+    pub top_logprobs: Vec<Option<BTreeMap<String, f32>>>,
     /// Where the token starts in the text, in characters.
     pub text_offset: Vec<u32>,
 }

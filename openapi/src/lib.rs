@@ -8,9 +8,11 @@ mod chat;
 mod completion;
 mod embedding;
 mod error;
+mod format;
 mod health;
 mod model;
 mod tokenize;
+mod tool;
 mod usage;
 
 pub use chat::{
@@ -25,9 +27,15 @@ pub use embedding::{
     EncodingFormat,
 };
 pub use error::{ErrorBody, ErrorObject};
+pub use format::{JsonSchemaFormat, Prediction, ResponseFormat, StructuredOutputs};
 pub use health::{Health, Readiness};
 pub use model::{Model, ModelList};
 pub use tokenize::{DetokenizeRequest, Detokenized, TokenizeRequest, Tokens};
+pub use tool::{
+    AllowedTools, AllowedToolsChoice, ChatTool, ChatToolCall, ChatToolCallDelta, ChatToolChoice,
+    FunctionCall, FunctionCallChoice, FunctionCallDelta, FunctionDefinition, FunctionName,
+    NamedTool, PastFunctionCall, PastToolCall,
+};
 pub use usage::{CompletionTokensDetails, PromptTokensDetails, Stop, StreamOptions, Usage};
 
 /// Fields that a request carries and its type does not name.

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{ChatMessage, Other};
+use crate::{ChatMessage, ChatTool, Other};
 
 /// `POST /v1/tokenize`: a text or a conversation.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -15,6 +15,9 @@ pub struct TokenizeRequest {
     /// Or a conversation, put through the model's chat template.
     #[serde(default)]
     pub messages: Option<Vec<ChatMessage>>,
+    /// With the tools that the model would be told of.
+    #[serde(default)]
+    pub tools: Option<Vec<ChatTool>>,
     /// Put the model's own start and end tokens around a text; true if not given.
     #[serde(default)]
     pub add_special_tokens: Option<bool>,

@@ -32,9 +32,9 @@ pub struct CompletionTokensDetails {
     pub reasoning_tokens: u32,
     /// Always 0: audio is not made.
     pub audio_tokens: u32,
-    /// Always 0: predicted output is refused.
+    /// Always 0: a prediction is not used.
     pub accepted_prediction_tokens: u32,
-    /// Always 0: predicted output is refused.
+    /// Always 0: a prediction is not used.
     pub rejected_prediction_tokens: u32,
 }
 

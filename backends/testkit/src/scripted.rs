@@ -122,15 +122,17 @@ impl ScriptedBackend {
         self.check_bias(&request)?;
         let prompt_tokens = self.prompt_tokens(&request.prompt)?;
         let room = room(model.context, prompt_tokens, &request)?;
+        let echo = match request.params.echo {
+            true => self.echoed(&request.prompt)?,
+            false => Vec::new(),
+        };
         let alive = self.handle.start();
-        let params = request.params;
-        Ok(generation::stream(
-            script,
-            alive,
-            params,
-            prompt_tokens,
+        let prompt = generation::Read {
+            tokens: prompt_tokens,
+            echo,
             room,
-        ))
+        };
+        Ok(generation::stream(script, alive, request.params, prompt))
     }
 
     fn check_bias(&self, request: &GenerateRequest) -> Result<(), BackendError> {
@@ -155,6 +157,22 @@ impl ScriptedBackend {
             });
         }
         Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    /// The prompt in tokens that make up its text.
+    fn echoed(&self, prompt: &Prompt) -> Result<Vec<String>, BackendError> {
+        match prompt {
+            Prompt::Text(text) => Ok(vocab::spaced_words(text)),
+            Prompt::Tokens(ids) => {
+                let mut words = self.vocab.words(ids, "prompt")?;
+                words.iter_mut().skip(1).for_each(|w| w.insert(0, ' '));
+                Ok(words)
+            }
+            Prompt::Chat(_) | Prompt::Infill { .. } => Err(BackendError::Unsupported {
+                param: "echo",
+                reason: "only a prompt that is continued can be said first".into(),
+            }),
+        }
     }
 
     async fn vectors(&self, request: EmbedRequest) -> Result<Embeddings, BackendError> {

@@ -125,6 +125,45 @@ async fn words_are_numbered_and_cut_at_max_tokens() {
 }
 
 #[tokio::test]
+async fn an_echoed_prompt_comes_first_and_counts_nothing() {
+    let backend = backend();
+    let mut echoing = request(Some(1));
+    echoing.params.echo = true;
+    echoing.params.logprobs = Some(1);
+    echoing.params.n = 2;
+    let events: Vec<_> = start(&backend, echoing.clone()).await.collect().await;
+    for choice in 0..2 {
+        let deltas = events.iter().filter_map(|event| match event {
+            Ok(Event::Delta(delta)) if delta.choice == choice => Some(delta),
+            _ => None,
+        });
+        let deltas: Vec<_> = deltas.collect();
+        let texts: Vec<_> = deltas.iter().map(|delta| delta.text.as_str()).collect();
+        assert_eq!(texts, ["three", " little", " words", "w0"]);
+        let tokens: Vec<_> = deltas.iter().map(|delta| delta.tokens).collect();
+        assert_eq!(tokens, [0, 0, 0, 1]);
+        let first = &deltas[0].logprobs[0];
+        assert!(first.chosen.logprob.is_nan() && first.top.is_empty());
+        let later = deltas[1..].iter().flat_map(|delta| &delta.logprobs);
+        assert!(later.into_iter().all(|token| token.chosen.logprob <= 0.0));
+    }
+
+    echoing.params.n = 1;
+    echoing.params.max_tokens = Some(0);
+    echoing.prompt = Prompt::Tokens(vec![7, 8]);
+    let (text, reason, usage) = answer(&backend, echoing.clone()).await;
+    assert_eq!((text.as_str(), reason), ("w7 w8", FinishReason::Length));
+    assert_eq!(usage.completion_tokens, 0);
+
+    echoing.prompt = Prompt::Chat(vec![Message::new(Role::User, "hi")].into());
+    let refused = backend.generate(echoing).await.err();
+    assert!(matches!(
+        refused,
+        Some(BackendError::Unsupported { param: "echo", .. })
+    ));
+}
+
+#[tokio::test]
 async fn the_handle_counts_and_remembers() {
     let backend = backend();
     let handle = backend.handle();

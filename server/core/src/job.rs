@@ -222,7 +222,8 @@ pub struct GenerateParams {
     pub sampling: Sampling,
     /// What the text of each choice has to be.
     pub grammar: Option<Grammar>,
-    /// Say the prompt first, with its log-probabilities if those are asked for.
+    /// Say the prompt first, with its log-probabilities if those are asked for. Its deltas come before
+    /// all others and count no tokens. With it, `max_tokens` may be 0.
     pub echo: bool,
     /// Who goes first.
     pub priority: Priority,

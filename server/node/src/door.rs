@@ -10,6 +10,7 @@ mod completions;
 mod docs;
 mod embeddings;
 mod error;
+mod format;
 mod health;
 mod models;
 mod params;

@@ -14,28 +14,40 @@ use super::text_out::TextOut;
 use super::vocab::NUMBERED;
 use super::{pause, stir};
 
-/// All choices of one prompt, each of at most `room` tokens, told in turns.
+/// A prompt that was found to fit.
+pub(super) struct Read {
+    pub(super) tokens: u32,
+    /// Its text in pieces, if it is to be said first.
+    pub(super) echo: Vec<String>,
+    /// Tokens that each choice may have.
+    pub(super) room: u32,
+}
+
+/// All choices of one prompt, told in turns.
 pub(super) fn stream(
     script: Arc<Script>,
     alive: Alive,
     params: GenerateParams,
-    prompt_tokens: u32,
-    room: u32,
+    prompt: Read,
 ) -> EventStream {
-    let choices = (0..u32::from(params.n)).map(|index| Choice::new(index, &params));
+    let indices = 0..u32::from(params.n);
+    let started = Event::Started {
+        prompt_tokens: prompt.tokens,
+        cached_tokens: 0,
+    };
+    let echo = |choice| echo(choice, &prompt.echo, params.logprobs);
     let generation = Generation {
-        choices: choices.collect(),
+        choices: indices.clone().map(|i| Choice::new(i, &params)).collect(),
         turn: 0,
-        ready: VecDeque::from([Event::Started {
-            prompt_tokens,
-            cached_tokens: 0,
-        }]),
+        ready: std::iter::once(started)
+            .chain(indices.flat_map(echo))
+            .collect(),
         usage: Usage {
-            prompt_tokens,
+            prompt_tokens: prompt.tokens,
             ..Usage::default()
         },
         logprobs: params.logprobs,
-        room,
+        room: prompt.room,
         script,
         alive,
     };
@@ -216,6 +228,29 @@ impl Generation {
         let mut order = (self.turn..count).chain(0..self.turn);
         order.find(|&at| !self.choices[at].over)
     }
+}
+
+/// The prompt as one choice says it: no token of it is generated, and nothing comes before the first.
+fn echo(choice: u32, pieces: &[String], logprobs: Option<u8>) -> Vec<Event> {
+    let delta = |(at, piece): (usize, &String)| {
+        let logprob = logprobs.map(|top| match at {
+            0 => TokenLogprob {
+                chosen: TopLogprob {
+                    bytes: piece.clone().into_bytes(),
+                    logprob: f32::NAN,
+                },
+                top: Vec::new(),
+            },
+            _ => logprob(piece.as_bytes(), top),
+        });
+        Event::Delta(Delta {
+            choice,
+            text: piece.clone(),
+            logprobs: logprob.into_iter().collect(),
+            ..Delta::default()
+        })
+    };
+    pieces.iter().enumerate().map(delta).collect()
 }
 
 /// The chosen token first, then words that no answer begins with.

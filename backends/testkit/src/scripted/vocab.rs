@@ -25,6 +25,22 @@ struct Learned {
     ids: HashMap<String, u32>,
 }
 
+/// The text in one piece for each word, with the space before it; the last has the space after it.
+pub(super) fn spaced_words(text: &str) -> Vec<String> {
+    let mut pieces: Vec<String> = Vec::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| !c.is_whitespace()) {
+        let word = &rest[start..];
+        let end = start + word.find(char::is_whitespace).unwrap_or(word.len());
+        pieces.push(rest[..end].to_owned());
+        rest = &rest[end..];
+    }
+    if let Some(last) = pieces.last_mut() {
+        last.push_str(rest);
+    }
+    pieces
+}
+
 impl Vocab {
     /// One id for each word.
     pub(super) fn ids(&self, text: &str) -> Vec<u32> {
@@ -107,6 +123,12 @@ mod tests {
         assert_eq!(ids, [7, 32_001, 32_002, 32_001]);
         let words = vocab.words(&ids, "tokens").expect("they are known");
         assert_eq!(words, ["w7", "über", "w07", "über"]);
+    }
+
+    #[test]
+    fn pieces_make_up_the_text() {
+        assert_eq!(spaced_words(" a\n b  "), [" a", "\n b  "]);
+        assert_eq!(spaced_words("  "), Vec::<String>::new());
     }
 
     #[test]

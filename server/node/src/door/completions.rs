@@ -1,23 +1,22 @@
 //! `POST /v1/completions`, the older endpoint that continues raw text.
 
+mod answer;
+mod best;
+
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use kwaainet_core::{
-    Delta, Event, FinishReason, GenerateParams, Job, JobId, ModelId, Principal, Priority, Prompt,
-    TokenLogprob, Usage, Work,
-};
-use kwaainet_openapi::{
-    Completion, CompletionChoice, CompletionLogprobs, CompletionPrompt, CompletionRequest,
-};
+use kwaainet_core::{GenerateParams, Job, JobId, Principal, Priority, Prompt, Work};
+use kwaainet_openapi::{Completion, CompletionPrompt, CompletionRequest};
 use serde_json::Value;
 
 use super::body::ApiJson;
+use super::format::format_fields;
 use super::params::{self, IncludeUsage, sampling_fields};
-use super::stream::{self, Framing, Piece, Shape};
-use super::{ApiError, App, unsupported};
+use super::{ApiError, App, stream, unsupported};
+use answer::CompletionChunks;
 
 /// OpenAI's default for this endpoint.
 const MAX_TOKENS_DEFAULT: u32 = 16;
@@ -41,64 +40,70 @@ pub(crate) async fn create(
     Extension(principal): Extension<Principal>,
     ApiJson(request): ApiJson<CompletionRequest>,
 ) -> Result<Response, ApiError> {
-    let asked = Asked::parse(request)?;
-    let mut chunks = CompletionChunks {
-        id: format!("cmpl-{}", asked.job.id),
-        created: app.clock.unix_ms() / 1_000,
-        model: asked.job.model.clone(),
-        include_usage: asked.stream.unwrap_or(IncludeUsage(false)),
-        logprobs: asked.logprobs,
-        offsets: vec![0; asked.choices],
-    };
-    let events = app.hallway.generate(principal, asked.job).await?;
-    if asked.stream.is_some() {
-        return Ok(stream::respond(&app, events, chunks));
+    let asked = Asked::parse(request, Priority::Interactive)?;
+    match asked.stream {
+        Some(include_usage) => {
+            let chunks = asked.chunks(&app, include_usage);
+            let events = app.hallway.generate(principal, asked.job).await?;
+            Ok(stream::respond(&app, events, chunks))
+        }
+        None => Ok(Json(whole(&app, principal, asked).await?).into_response()),
     }
-    let (collected, usage) = stream::collect(&app, events, asked.choices).await?;
-    let choices = (0_u32..).zip(collected).map(|(index, choice)| {
-        let delta = Delta {
-            choice: index,
-            text: choice.text,
-            tokens: 0,
-            logprobs: choice.logprobs,
-        };
-        chunks.choice(delta, Some(choice.reason.unwrap_or(FinishReason::Stop)))
-    });
-    let choices = choices.collect();
-    chunks.include_usage = IncludeUsage(true);
-    Ok(Json(chunks.completion(choices, Some(usage))).into_response())
 }
 
+/// The answer in one piece.
+async fn whole(app: &App, principal: Principal, asked: Asked) -> Result<Completion, ApiError> {
+    let answer = asked.chunks(app, IncludeUsage(true));
+    let events = app.hallway.generate(principal, asked.job).await?;
+    let made = asked.prompts * asked.candidates;
+    let (choices, usage) = stream::collect(app, events, made).await?;
+    let choices = best::best(choices, asked.candidates, asked.kept);
+    Ok(answer.whole(choices, usage))
+}
+
+/// A request that was found to be sound.
 struct Asked {
     job: Job,
-    choices: usize,
+    prompts: usize,
+    /// Continuations that are made of each prompt.
+    candidates: usize,
+    /// And how many of them are given.
+    kept: usize,
     logprobs: bool,
     stream: Option<IncludeUsage>,
 }
 
 impl Asked {
-    fn parse(mut request: CompletionRequest) -> Result<Self, ApiError> {
+    fn parse(mut request: CompletionRequest, priority: Priority) -> Result<Self, ApiError> {
         unsupported::check_completion(&request.other)?;
         let model = params::model(request.model.take())?;
+        let echo = request.echo.unwrap_or(false);
         let prompts = prompts(request.prompt.take())?;
+        let prompts = with_suffix(prompts, request.suffix.take(), echo)?;
         let n = params::choices(request.n, prompts.len())?;
+        let stream = params::streaming(request.stream, request.stream_options.take())?;
+        let candidates = best::candidates(request.best_of, n, prompts.len(), stream.is_some())?;
         let logprobs = params::integer(request.logprobs, "logprobs", (0, LOGPROBS_MAX))?;
-        let max_tokens = params::max_tokens(request.max_tokens, "max_tokens")?;
+        let logprobs = logprobs.map(|top| top as u8);
         params::user(request.user.take())?;
         let params = GenerateParams {
-            n,
-            max_tokens: Some(max_tokens.unwrap_or(MAX_TOKENS_DEFAULT)),
+            n: candidates,
+            max_tokens: Some(max_tokens(request.max_tokens, echo)?),
             max_tokens_param: "max_tokens",
             stop: params::stop(request.stop.take())?,
-            logprobs: logprobs.map(|top| top as u8),
+            // Those who are compared are compared by their log-probabilities.
+            logprobs: logprobs.or((candidates > n).then_some(0)),
             sampling: sampling_fields!(request).check()?,
-            priority: Priority::Interactive,
-            ..GenerateParams::default()
+            grammar: format_fields!(request).grammar()?,
+            echo,
+            priority,
         };
         Ok(Self {
-            choices: prompts.len() * usize::from(n),
+            prompts: prompts.len(),
+            candidates: usize::from(candidates),
+            kept: usize::from(n),
             logprobs: logprobs.is_some(),
-            stream: params::streaming(request.stream, request.stream_options)?,
+            stream,
             job: Job {
                 id: JobId::random(),
                 model,
@@ -106,6 +111,26 @@ impl Asked {
             },
         })
     }
+
+    fn chunks(&self, app: &App, include_usage: IncludeUsage) -> CompletionChunks {
+        CompletionChunks {
+            id: format!("cmpl-{}", self.job.id),
+            created: app.clock.unix_ms() / 1_000,
+            model: self.job.model.clone(),
+            include_usage,
+            logprobs: self.logprobs,
+            offsets: vec![0; self.prompts * self.kept],
+        }
+    }
+}
+
+/// Whoever only wants the prompt's log-probabilities needs no token.
+fn max_tokens(value: Option<i64>, echo: bool) -> Result<u32, ApiError> {
+    if echo && value == Some(0) {
+        return Ok(0);
+    }
+    let value = params::max_tokens(value, "max_tokens")?;
+    Ok(value.unwrap_or(MAX_TOKENS_DEFAULT))
 }
 
 fn prompts(prompt: Option<Value>) -> Result<Vec<Prompt>, ApiError> {
@@ -128,107 +153,29 @@ fn prompts(prompt: Option<Value>) -> Result<Vec<Prompt>, ApiError> {
     Ok(prompts)
 }
 
-struct CompletionChunks {
-    id: String,
-    created: i64,
-    model: ModelId,
-    include_usage: IncludeUsage,
-    logprobs: bool,
-    /// Characters sent so far, for each choice.
-    offsets: Vec<u32>,
-}
-
-impl CompletionChunks {
-    fn completion(&self, choices: Vec<CompletionChoice>, usage: Option<Usage>) -> Completion {
-        Completion {
-            id: self.id.clone(),
-            object: "text_completion",
-            created: self.created,
-            model: self.model.to_string(),
-            choices,
-            system_fingerprint: stream::fingerprint(),
-            usage: self.include_usage.0.then(|| usage.map(stream::usage)),
+/// The gaps between the prompts and what comes after them.
+fn with_suffix(
+    prompts: Vec<Prompt>,
+    suffix: Option<String>,
+    echo: bool,
+) -> Result<Vec<Prompt>, ApiError> {
+    let Some(suffix) = suffix.filter(|suffix| !suffix.is_empty()) else {
+        return Ok(prompts);
+    };
+    let refused = |param, message| ApiError::invalid(param, "invalid_value", message);
+    if echo {
+        let message = "'echo' and 'suffix' do not go together.";
+        return Err(refused("echo", message));
+    }
+    let gap = |prompt| match prompt {
+        Prompt::Text(prefix) => Ok(Prompt::Infill {
+            prefix,
+            suffix: suffix.clone(),
+        }),
+        _ => {
+            let message = "'suffix' needs a prompt that is a text.";
+            Err(refused("suffix", message))
         }
-    }
-
-    fn choice(&mut self, delta: Delta, reason: Option<FinishReason>) -> CompletionChoice {
-        let offset = &mut self.offsets[delta.choice as usize];
-        let start = *offset;
-        *offset += delta.text.chars().count() as u32;
-        CompletionChoice {
-            text: delta.text,
-            index: delta.choice,
-            logprobs: self.logprobs.then(|| wire_logprobs(delta.logprobs, start)),
-            finish_reason: reason.map(FinishReason::as_str),
-        }
-    }
-}
-
-impl Shape for CompletionChunks {
-    const FRAMING: Framing = Framing::Events;
-
-    fn start(&mut self) -> Vec<Piece> {
-        Vec::new()
-    }
-
-    fn event(&mut self, event: Event) -> Vec<Piece> {
-        let chunk = match event {
-            Event::Started { .. } | Event::Call(_) => None,
-            Event::Delta(delta) => self.delta(delta),
-            Event::Finished { choice, reason } => Some(self.finished(choice, reason)),
-            Event::Done(usage) => {
-                let last = self.usage(usage).map(|chunk| Piece::json(&chunk));
-                return last.into_iter().chain([Piece::text("[DONE]")]).collect();
-            }
-        };
-        chunk.iter().map(Piece::json).collect()
-    }
-
-    fn error(&mut self, error: &ApiError) -> Vec<Piece> {
-        vec![Piece::json(&error.body())]
-    }
-}
-
-impl CompletionChunks {
-    fn delta(&mut self, delta: Delta) -> Option<Completion> {
-        if delta.text.is_empty() && delta.logprobs.is_empty() {
-            return None;
-        }
-        let choice = self.choice(delta, None);
-        Some(self.completion(vec![choice], None))
-    }
-
-    fn finished(&mut self, choice: u32, reason: FinishReason) -> Completion {
-        let last = Delta {
-            choice,
-            ..Delta::default()
-        };
-        let mut choice = self.choice(last, Some(reason));
-        choice.logprobs = None;
-        self.completion(vec![choice], None)
-    }
-
-    fn usage(&self, usage: Usage) -> Option<Completion> {
-        self.include_usage
-            .0
-            .then(|| self.completion(Vec::new(), Some(usage)))
-    }
-}
-
-fn wire_logprobs(logprobs: Vec<TokenLogprob>, start: u32) -> CompletionLogprobs {
-    let mut wire = CompletionLogprobs::default();
-    let mut offset = start;
-    for token in logprobs {
-        let text = String::from_utf8_lossy(&token.chosen.bytes).into_owned();
-        wire.text_offset.push(offset);
-        offset += text.chars().count() as u32;
-        wire.tokens.push(text);
-        wire.token_logprobs.push(token.chosen.logprob);
-        let top = token.top.into_iter().map(|top| {
-            let text = String::from_utf8_lossy(&top.bytes).into_owned();
-            (text, top.logprob)
-        });
-        wire.top_logprobs.push(top.collect());
-    }
-    wire
+    };
+    prompts.into_iter().map(gap).collect()
 }

@@ -14,6 +14,10 @@ pub(crate) const CHOICES_MAX: i64 = 128;
 const STOPS_MAX: usize = 4;
 const STOP_BYTES_MAX: usize = 1_024;
 const USER_BYTES_MAX: usize = 512;
+/// OpenAI's limits of `metadata`; lengths in characters.
+const METADATA_PAIRS_MAX: usize = 16;
+const METADATA_KEY_MAX: usize = 64;
+const METADATA_VALUE_MAX: usize = 512;
 
 /// A field that must be there.
 pub(crate) fn required<T>(value: Option<T>, param: &'static str) -> Result<T, ApiError> {
@@ -165,17 +169,44 @@ pub(crate) struct IncludeUsage(pub(crate) bool);
 
 /// The caller's name for his user: checked, then forgotten.
 pub(crate) fn user(user: Option<String>) -> Result<(), ApiError> {
-    match user {
-        Some(user) if user.len() > USER_BYTES_MAX => {
-            let message = format!("Invalid 'user': at most {USER_BYTES_MAX} bytes.");
-            Err(ApiError::invalid(
-                "user",
-                "string_above_max_length",
-                message,
-            ))
+    label(user, "user")
+}
+
+/// A name that means something to the caller only: checked, then forgotten.
+pub(crate) fn label(label: Option<String>, param: &'static str) -> Result<(), ApiError> {
+    match label {
+        Some(label) if label.len() > USER_BYTES_MAX => {
+            let message = format!("Invalid '{param}': at most {USER_BYTES_MAX} bytes.");
+            Err(ApiError::invalid(param, "string_above_max_length", message))
         }
         _ => Ok(()),
     }
+}
+
+/// The caller's notes on his request, within OpenAI's limits.
+pub(crate) fn metadata(
+    metadata: Option<BTreeMap<String, String>>,
+) -> Result<BTreeMap<String, String>, ApiError> {
+    let metadata = metadata.unwrap_or_default();
+    let refuse = |code, what| {
+        let message = format!("Invalid 'metadata': {what}.");
+        Err(ApiError::invalid("metadata", code, message))
+    };
+    if metadata.len() > METADATA_PAIRS_MAX {
+        let what = format!("at most {METADATA_PAIRS_MAX} pairs");
+        return refuse("object_above_max_properties", what);
+    }
+    for (key, value) in &metadata {
+        if key.chars().count() > METADATA_KEY_MAX {
+            let what = format!("a key has at most {METADATA_KEY_MAX} characters");
+            return refuse("string_above_max_length", what);
+        }
+        if value.chars().count() > METADATA_VALUE_MAX {
+            let what = format!("a value has at most {METADATA_VALUE_MAX} characters");
+            return refuse("string_above_max_length", what);
+        }
+    }
+    Ok(metadata)
 }
 
 /// The sampling fields, which chat and completions share word for word.
@@ -299,6 +330,22 @@ mod tests {
         assert_eq!(code(stop(Some(json!([""])))), "invalid_value");
         let five = json!(["a", "b", "c", "d", "e"]);
         assert_eq!(code(stop(Some(five))), "array_above_max_length");
+    }
+
+    #[test]
+    fn notes_keep_to_openais_limits() {
+        let notes = |count: usize, key: usize, value: usize| {
+            let pair = |i| (format!("{i:0key$}"), "v".repeat(value));
+            metadata(Some((0..count).map(pair).collect()))
+        };
+        assert!(notes(16, 64, 512).is_ok());
+        assert_eq!(code(notes(17, 2, 1)), "object_above_max_properties");
+        assert_eq!(code(notes(1, 65, 1)), "string_above_max_length");
+        assert_eq!(code(notes(1, 1, 513)), "string_above_max_length");
+        assert_eq!(
+            code(label(Some("x".repeat(513)), "prompt_cache_key")),
+            "string_above_max_length"
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, StreamExt};
 use kwaainet_core::{
-    AdmissionError, CallDelta, Event, FinishReason, MeteredStream, ToolCall, Usage,
+    AdmissionError, CallDelta, Delta, Event, FinishReason, MeteredStream, ToolCall, Usage,
 };
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -67,6 +67,12 @@ impl Piece {
     pub(crate) fn named(mut self, event: &'static str) -> Self {
         self.event = Some(event);
         self
+    }
+
+    /// What it says.
+    #[cfg(test)]
+    pub(crate) fn data(&self) -> &str {
+        &self.data
     }
 
     fn framed(&self, framing: Framing) -> Bytes {
@@ -141,10 +147,23 @@ pub(crate) struct Collected {
     pub(crate) text: String,
     pub(crate) calls: Vec<ToolCall>,
     pub(crate) logprobs: Vec<kwaainet_core::TokenLogprob>,
+    /// How many of `logprobs` belong to an echoed prompt.
+    pub(crate) echoed: usize,
     pub(crate) reason: Option<FinishReason>,
+    /// Generated, not echoed.
+    pub(crate) tokens: u32,
 }
 
 impl Collected {
+    fn add(&mut self, delta: Delta) {
+        self.tokens = self.tokens.saturating_add(delta.tokens);
+        if self.tokens == 0 {
+            self.echoed += delta.logprobs.len();
+        }
+        self.text.push_str(&delta.text);
+        self.logprobs.extend(delta.logprobs);
+    }
+
     fn add_call(&mut self, delta: CallDelta) {
         if let Some(start) = delta.start {
             self.calls.push(ToolCall {
@@ -183,8 +202,7 @@ pub(crate) async fn collect(
             Event::Started { .. } => {}
             Event::Delta(delta) => {
                 if let Some(choice) = collected.get_mut(delta.choice as usize) {
-                    choice.text.push_str(&delta.text);
-                    choice.logprobs.extend(delta.logprobs);
+                    choice.add(delta);
                 }
             }
             Event::Call(call) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::{Extension, Json};
-use kwaainet_core::{Principal, Tokenized};
+use kwaainet_core::{Conversation, Principal, Tokenized};
 use kwaainet_openapi::{DetokenizeRequest, Detokenized, TokenizeRequest, Tokens};
 
 use super::body::ApiJson;
@@ -26,13 +26,22 @@ pub(crate) async fn tokenize(
 ) -> Result<Json<Tokens>, ApiError> {
     unsupported::check_tokenize(&request.other)?;
     let model = params::model(request.model)?;
+    let tools = chat::tools(request.tools.unwrap_or_default())?;
+    if request.messages.is_none() && !tools.is_empty() {
+        let message = "'tools' go with 'messages' only.";
+        return Err(ApiError::invalid("tools", "invalid_value", message));
+    }
     let text = match (request.prompt, request.messages) {
         (Some(text), None) => Tokenized::Text {
             text,
             add_special: request.add_special_tokens.unwrap_or(true),
             parse_special: request.parse_special_tokens.unwrap_or(true),
         },
-        (None, Some(messages)) => Tokenized::Chat(chat::messages(Some(messages))?.into()),
+        (None, Some(messages)) => Tokenized::Chat(Conversation {
+            messages: chat::messages(Some(messages))?,
+            tools,
+            ..Conversation::default()
+        }),
         _ => {
             let message = "Give either 'prompt' or 'messages'.";
             return Err(ApiError::invalid("prompt", "invalid_value", message));

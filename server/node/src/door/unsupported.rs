@@ -17,13 +17,13 @@ enum Neutral {
     One,
     Empty,
     Text(&'static str),
-    /// `{"type": "text"}`.
-    TextFormat,
+    /// `{"mode": "implicit"}`.
+    Implicit,
     /// `["text"]`.
     TextOnly,
 }
 
-use Neutral::{Empty, False, One, Text, TextFormat, TextOnly, True, Zero};
+use Neutral::{Empty, False, Implicit, One, Text, TextOnly, True, Zero};
 
 /// What no generating endpoint can do.
 const GENERATE: &[Refusal] = &[
@@ -33,13 +33,12 @@ const GENERATE: &[Refusal] = &[
     ("chat_template", &[]),
     ("chat_template_kwargs", &[Empty]),
     ("continue_final_message", &[False]),
+    ("documents", &[Empty]),
     ("dry_multiplier", &[Zero]),
     ("dynatemp_range", &[Zero]),
     ("grammar", &[Empty]),
-    ("guided_choice", &[]),
-    ("guided_grammar", &[]),
-    ("guided_json", &[]),
-    ("guided_regex", &[]),
+    ("guided_decoding_backend", &[]),
+    ("guided_whitespace_pattern", &[]),
     ("ignore_eos", &[False]),
     ("include_stop_str_in_output", &[False]),
     ("json_schema", &[]),
@@ -50,10 +49,11 @@ const GENERATE: &[Refusal] = &[
     ("n_predict", &[]),
     ("prompt_logprobs", &[]),
     ("repeat_penalty", &[One]),
-    ("response_format", &[TextFormat]),
+    ("return_token_ids", &[False]),
+    ("return_tokens_as_token_ids", &[False]),
     ("service_tier", &[Text("auto"), Text("default")]),
+    ("skip_special_tokens", &[True]),
     ("stop_token_ids", &[Empty]),
-    ("structured_outputs", &[]),
     ("tfs_z", &[One]),
     ("truncate_prompt_tokens", &[]),
     ("typical_p", &[One]),
@@ -64,24 +64,23 @@ const GENERATE: &[Refusal] = &[
 const CHAT: &[Refusal] = &[
     ("audio", &[]),
     ("echo", &[False]),
-    ("function_call", &[Text("none")]),
-    ("functions", &[Empty]),
-    ("metadata", &[Empty]),
     ("modalities", &[TextOnly]),
-    ("parallel_tool_calls", &[]),
-    ("prediction", &[]),
+    ("moderation", &[]),
+    ("prompt_cache_options", &[Empty, Implicit]),
+    ("prompt_cache_retention", &[Text("in_memory")]),
     ("reasoning_effort", &[Text("none")]),
     ("store", &[False]),
-    ("tool_choice", &[Text("none")]),
-    ("tools", &[Empty]),
     ("verbosity", &[Text("medium")]),
     ("web_search_options", &[]),
 ];
 
-const COMPLETION: &[Refusal] = &[
-    ("best_of", &[One]),
-    ("echo", &[False]),
-    ("suffix", &[Empty]),
+const COMPLETION: &[Refusal] = &[("tools", &[Empty])];
+
+const STRUCTURED_OUTPUTS: &[Refusal] = &[
+    ("disable_additional_properties", &[False]),
+    ("disable_any_whitespace", &[False]),
+    ("structural_tag", &[]),
+    ("whitespace_pattern", &[]),
 ];
 
 const EMBEDDING: &[Refusal] = &[
@@ -97,16 +96,12 @@ const TOKENIZE: &[Refusal] = &[
     ("chat_template_kwargs", &[Empty]),
     ("continue_final_message", &[False]),
     ("return_token_strs", &[False]),
-    ("tools", &[Empty]),
 ];
 
 const MESSAGE: &[Refusal] = &[
     ("annotations", &[Empty]),
     ("audio", &[]),
-    ("function_call", &[]),
     ("refusal", &[Empty]),
-    ("tool_call_id", &[]),
-    ("tool_calls", &[Empty]),
 ];
 
 /// Refuses what `/v1/chat/completions` cannot honour.
@@ -119,6 +114,11 @@ pub(crate) fn check_chat(other: &Other) -> Result<(), ApiError> {
 pub(crate) fn check_completion(other: &Other) -> Result<(), ApiError> {
     check(other, COMPLETION, "")?;
     check(other, GENERATE, "")
+}
+
+/// Refuses what `structured_outputs` cannot say here.
+pub(crate) fn check_structured_outputs(other: &Other) -> Result<(), ApiError> {
+    check(other, STRUCTURED_OUTPUTS, "structured_outputs.")
 }
 
 /// Refuses what `/v1/embeddings` cannot honour.
@@ -165,7 +165,7 @@ impl Neutral {
                 _ => false,
             },
             Text(text) => value.as_str() == Some(text),
-            TextFormat => *value == json!({ "type": "text" }),
+            Implicit => *value == json!({ "mode": "implicit" }),
             TextOnly => *value == json!(["text"]),
         }
     }
@@ -182,17 +182,23 @@ mod tests {
     #[test]
     fn what_asks_for_nothing_passes_and_the_rest_is_named() {
         let harmless = json!({
-            "tools": [], "tool_choice": "none", "store": false, "metadata": null,
-            "response_format": {"type": "text"}, "service_tier": "auto", "new_in_2030": 1,
-            "modalities": ["text"],
+            "store": false, "audio": null, "service_tier": "auto", "new_in_2030": 1,
+            "modalities": ["text"], "reasoning_effort": "none", "verbosity": "medium",
+            "prompt_cache_options": {"mode": "implicit"}, "prompt_cache_retention": "in_memory",
         });
         assert!(check_chat(&fields(harmless)).is_ok());
         for (field, value) in [
-            ("tools", json!([{"type": "function"}])),
-            ("response_format", json!({"type": "json_object"})),
             ("store", json!(true)),
             ("modalities", json!(["text", "audio"])),
-            ("guided_json", json!({})),
+            ("audio", json!({"voice": "alloy"})),
+            ("reasoning_effort", json!("high")),
+            ("verbosity", json!("low")),
+            ("service_tier", json!("priority")),
+            ("prompt_cache_options", json!({"mode": "explicit"})),
+            ("prompt_cache_retention", json!("24h")),
+            ("moderation", json!({"model": "omni"})),
+            ("web_search_options", json!({})),
+            ("grammar", json!("root ::= x")),
             ("ignore_eos", json!(true)),
         ] {
             let error = check_chat(&fields(json!({ field: value }))).expect_err(field);
@@ -200,10 +206,9 @@ mod tests {
             assert_eq!(body.param.as_deref(), Some(field));
             assert_eq!(body.code.as_deref(), Some("unsupported_parameter"));
         }
-        assert!(check_completion(&fields(json!({"echo": true}))).is_err());
-        assert!(check_completion(&fields(json!({"echo": false, "best_of": 1}))).is_ok());
-        let error = check_message(&fields(json!({"tool_calls": [1]})), "messages[3]");
-        let body = error.expect_err("tools").body().error;
-        assert_eq!(body.param.as_deref(), Some("messages[3].tool_calls"));
+        assert!(check_completion(&fields(json!({"tools": [1]}))).is_err());
+        let error = check_message(&fields(json!({"refusal": "no"})), "messages[3]");
+        let body = error.expect_err("a refusal").body().error;
+        assert_eq!(body.param.as_deref(), Some("messages[3].refusal"));
     }
 }

@@ -169,7 +169,7 @@ async fn roles_and_parts_reach_the_backend_in_the_domains_words() {
 }
 
 #[tokio::test]
-async fn a_failure_in_the_stream_is_its_last_event() {
+async fn n14_a_failure_in_the_stream_is_its_last_event() {
     let node = TestNode::new().await;
     node.script.set(Script::failing(Fault::FailAfter {
         tokens: 2,
@@ -190,7 +190,7 @@ async fn a_failure_in_the_stream_is_its_last_event() {
 }
 
 #[tokio::test]
-async fn a_dropped_stream_stops_the_work_and_settles_as_cancelled() {
+async fn n13_a_dropped_stream_stops_the_work_and_settles_as_cancelled() {
     let node = TestNode::new().await;
     node.script.set(Script {
         answer: Answer::Words(90),
@@ -213,7 +213,7 @@ async fn a_dropped_stream_stops_the_work_and_settles_as_cancelled() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_is_refused_before_any_work() {
+async fn n10_what_does_not_fit_is_refused_before_any_work() {
     let node = TestNode::new().await;
     let long = vec!["word"; CONTEXT as usize + 1].join(" ");
     for stream in [false, true] {

@@ -12,7 +12,7 @@ fn floats(value: &Value) -> Vec<f32> {
 }
 
 #[tokio::test]
-async fn vectors_come_as_numbers_or_as_base64_of_the_same() {
+async fn n15_vectors_come_as_numbers_or_as_base64_of_the_same() {
     let node = TestNode::new().await;
     let body = json!({"model": EMBEDDER, "input": ["one", "two words"]});
     let answer = node.post(PATH, body.clone()).await.json();

@@ -40,8 +40,8 @@ async fn every_bad_field_is_named_with_its_code() {
         ),
         (
             json!({"messages": [{"role": "tool", "content": "x"}]}),
-            "unsupported_value",
-            "messages[0].role",
+            "missing_required_parameter",
+            "messages[0].tool_call_id",
         ),
         (
             json!({"messages": [{"role": "user"}]}),
@@ -104,14 +104,36 @@ async fn every_bad_field_is_named_with_its_code() {
         ),
         (
             json!({"tools": [{"type": "function"}]}),
-            "unsupported_parameter",
-            "tools",
+            "missing_required_parameter",
+            "tools[0].function",
         ),
         (
-            json!({"response_format": {"type": "json_object"}}),
-            "unsupported_parameter",
+            json!({"tools": [{"type": "function", "function": {"name": 7}}]}),
+            "invalid_type",
+            "tools[0].function.name",
+        ),
+        (
+            json!({"response_format": {"type": "xml"}}),
+            "invalid_value",
+            "response_format.type",
+        ),
+        (
+            json!({"response_format": "json"}),
+            "invalid_type",
             "response_format",
         ),
+        (json!({"metadata": {"a": 1}}), "invalid_type", "metadata.a"),
+        (
+            json!({"prediction": {"type": "text", "content": "x"}}),
+            "invalid_value",
+            "prediction.type",
+        ),
+        (
+            json!({"reasoning_effort": "high"}),
+            "unsupported_parameter",
+            "reasoning_effort",
+        ),
+        (json!({"store": true}), "unsupported_parameter", "store"),
         (json!({"stream": "yes"}), "invalid_type", "stream"),
     ] {
         let mut body = json!({"model": MODEL, "messages": user});
@@ -140,6 +162,101 @@ async fn every_bad_field_is_named_with_its_code() {
     let unknown = json!({"model": MODEL, "messages": user, "new_in_2030": {"deep": true}});
     assert_eq!(node.post(CHAT, unknown).await.status, 200);
     node.settled().await;
+}
+
+#[tokio::test]
+async fn every_bad_field_of_a_completion_is_named_with_its_code() {
+    let node = TestNode::new().await;
+    for (more, code, param) in [
+        (json!({"echo": "yes"}), "invalid_type", "echo"),
+        (
+            json!({"max_tokens": 0}),
+            "integer_below_min_value",
+            "max_tokens",
+        ),
+        (json!({"suffix": 1}), "invalid_type", "suffix"),
+        (
+            json!({"suffix": "b", "prompt": [1, 2]}),
+            "invalid_value",
+            "suffix",
+        ),
+        (
+            json!({"suffix": "b", "echo": true}),
+            "invalid_value",
+            "echo",
+        ),
+        (json!({"best_of": 1, "n": 2}), "invalid_value", "best_of"),
+        (
+            json!({"best_of": 2, "stream": true}),
+            "invalid_value",
+            "best_of",
+        ),
+        (
+            json!({"best_of": 129}),
+            "integer_above_max_value",
+            "best_of",
+        ),
+        (
+            json!({"logprobs": 6}),
+            "integer_above_max_value",
+            "logprobs",
+        ),
+        (
+            json!({"guided_regex": "a", "guided_choice": ["b"]}),
+            "invalid_value",
+            "guided_choice",
+        ),
+        (json!({"tools": [{}]}), "unsupported_parameter", "tools"),
+    ] {
+        let mut body = json!({"model": MODEL, "prompt": "x"});
+        body.as_object_mut()
+            .expect("a map")
+            .extend(more.as_object().expect("a map").clone());
+        let (status, kind, got, at) = node.post("/v1/completions", body).await.error();
+        assert_eq!((status, kind.as_str()), (400, "invalid_request_error"));
+        assert_eq!(
+            (got.as_deref(), at.as_deref()),
+            (Some(code), Some(param)),
+            "{more}"
+        );
+    }
+    assert_eq!(node.script.counts().started, 0);
+    node.settled().await;
+}
+
+#[tokio::test]
+async fn what_of_openai_is_not_here_is_an_unknown_url() {
+    let node = TestNode::new().await;
+    for path in [
+        "/v1/assistants",
+        "/v1/threads",
+        "/v1/threads/thread_1/runs",
+        "/v1/fine_tuning/jobs",
+        "/v1/images/generations",
+        "/v1/images/edits",
+        "/v1/audio/speech",
+        "/v1/moderations",
+        "/v1/realtime/sessions",
+        "/v1/uploads",
+        "/v1/evals",
+        "/v1/containers",
+        "/v1/videos",
+        "/v1/organization/usage/completions",
+        "/v1/chat/completions/chatcmpl-1",
+        "/v1/chat/completions/chatcmpl-1/messages",
+    ] {
+        for answer in [node.get(path).await, node.post(path, json!({})).await] {
+            let expected = (
+                404,
+                "invalid_request_error".to_owned(),
+                Some("unknown_url".to_owned()),
+                None,
+            );
+            assert_eq!(answer.error(), expected, "{path}");
+            let message = answer.json()["error"]["message"].to_string();
+            assert!(message.contains(path), "{message}");
+        }
+    }
 }
 
 #[tokio::test]

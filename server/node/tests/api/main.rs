@@ -6,5 +6,8 @@ mod completions;
 mod document;
 mod embeddings;
 mod errors;
+mod formats;
 mod harness;
+mod points;
 mod sockets;
+mod tools;

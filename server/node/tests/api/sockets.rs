@@ -45,7 +45,7 @@ fn slow() -> Script {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_frees_its_place_streaming_or_not() {
+async fn n13_a_client_that_leaves_frees_its_place_streaming_or_not() {
     let (node, script, _dir) = listening(Config::default()).await;
     script.set(slow());
     for stream in [true, false] {

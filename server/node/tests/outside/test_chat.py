@@ -42,7 +42,7 @@ def test_the_same_greedy_question_has_the_same_answer(client):
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
-def test_the_limit_of_tokens_is_exact(client, name):
+def test_n18_the_limit_of_tokens_is_exact(client, name):
     answer = chat(client, **{"max_tokens": None, name: 3})
     assert answer.choices[0].finish_reason == "length"
     assert answer.usage.completion_tokens == 3
@@ -72,20 +72,20 @@ def test_a_stop_text_ends_the_answer_and_is_not_in_it(client):
         assert choice.finish_reason == "stop"
 
 
-def test_a_stop_text_that_never_comes_takes_nothing_away(client):
+def test_n09_a_stop_text_that_never_comes_takes_nothing_away(client):
     whole = chat(client).choices[0].message.content
     # Its first letters come at the end, so they are held back and have to be given out after all.
     assert chat(client, stop=whole[-3:] + "never said").choices[0].message.content == whole
 
 
-def test_a_developer_is_a_system(client):
+def test_n17_a_developer_is_a_system(client):
     told = {**ECHO[0], "role": "developer"}
     developer = chat(client, messages=[told, ECHO[1]])
     assert developer.choices == chat(client).choices
     assert developer.usage == chat(client).usage
 
 
-def test_content_may_come_in_parts(client):
+def test_n16_content_may_come_in_parts(client):
     text = ECHO[1]["content"]
     parts = [{"type": "text", "text": text[:5]}, {"type": "text", "text": text[5:]}]
     answer = chat(client, messages=[ECHO[0], {"role": "user", "content": parts}])
@@ -100,7 +100,7 @@ def test_all_turns_of_a_conversation_count(client):
     assert answer.usage.prompt_tokens > chat(client).usage.prompt_tokens + 10
 
 
-def test_control_tokens_in_a_persons_text_stay_text(client):
+def test_n23_control_tokens_in_a_persons_text_stay_text(client):
     def turns(text):
         body = {"model": SMOL, "messages": [{"role": "user", "content": text}]}
         ids = client.post("/tokenize", body=body, cast_to=dict)["tokens"]
@@ -110,7 +110,7 @@ def test_control_tokens_in_a_persons_text_stay_text(client):
     assert len(tokens(client, "<|im_end|>", parse_special_tokens=False)) > 1
 
 
-def test_letters_of_all_kinds_go_in_and_come_out_whole(client):
+def test_n07_letters_of_all_kinds_go_in_and_come_out_whole(client):
     text = "Grüße, 世界! 👩‍👩‍👧‍👦🇫🇷 नमस्ते 𝕳"
     body = {"model": SMOL, "tokens": tokens(client, text)}
     assert client.post("/detokenize", body=body, cast_to=dict) == {"prompt": text}

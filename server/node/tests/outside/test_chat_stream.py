@@ -30,7 +30,7 @@ def test_the_pieces_make_up_the_whole(client):
     assert all(chunk.usage is None for chunk in chunks), "nobody asked for usage"
 
 
-def test_usage_comes_last_when_asked_for(client):
+def test_n01_usage_comes_last_when_asked_for(client):
     usage = chat(client).usage
     chunks = list(chat(client, stream=True, stream_options={"include_usage": True}))
     *others, last = chunks
@@ -55,7 +55,7 @@ def test_choices_are_told_apart(client):
     assert reasons == {c.index: c.finish_reason for c in whole.choices}
 
 
-def test_a_stop_text_never_leaks_a_piece_of_itself(client):
+def test_n08_a_stop_text_never_leaks_a_piece_of_itself(client):
     whole = chat(client).choices[0].message.content
     stop = whole[len(whole) // 2 :][:5]
     said = ""
@@ -93,7 +93,7 @@ def test_the_async_client_streams(node: Node, client):
 
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/completions"])
-def test_on_the_wire_it_is_events_that_nothing_may_hold_back(node, path):
+def test_n25_n30_on_the_wire_it_is_events_that_nothing_may_hold_back(node, path):
     body = {"model": SMOL, "stream": True, "max_tokens": 2, "temperature": 0}
     body |= {"messages": ECHO} if path == CHAT else {"prompt": "One, two,"}
     with Wire(node) as wire:

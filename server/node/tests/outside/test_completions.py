@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+from openai import BadRequestError
+
 from support.ask import COUNT, complete, tokens
 from support.node import SMOL
 
@@ -65,3 +68,50 @@ def test_stop_texts_end_a_continuation(client):
 def test_a_stop_text_at_the_very_start_leaves_nothing(client):
     choice = complete(client, stop=" four").choices[0]
     assert (choice.text, choice.finish_reason) == ("", "stop")
+
+
+def test_n26_the_prompt_comes_first_if_it_is_asked_for(client):
+    plain = complete(client)
+    whole = complete(client, echo=True)
+    assert whole.choices[0].text == COUNT + plain.choices[0].text
+    assert whole.usage == plain.usage
+    pieces = complete(client, echo=True, stream=True)
+    assert "".join(chunk.choices[0].text for chunk in pieces) == whole.choices[0].text
+
+
+def test_n26_an_echoed_prompt_is_scored(client):
+    answer = complete(client, echo=True, logprobs=1, max_tokens=2)
+    lists, text = answer.choices[0].logprobs, answer.choices[0].text
+    count = answer.usage.prompt_tokens + 2
+    assert len(lists.tokens) == len(lists.token_logprobs) == len(lists.top_logprobs) == count
+    assert "".join(lists.tokens) == text
+    assert lists.token_logprobs[0] is None and lists.top_logprobs[0] is None
+    assert all(logprob <= 0 for logprob in lists.token_logprobs[1:])
+    # The same text cut elsewhere has the same scores.
+    alone = complete(client, prompt=text, echo=True, logprobs=0, max_tokens=0)
+    scores = alone.choices[0].logprobs.token_logprobs
+    assert scores[1:] == pytest.approx(lists.token_logprobs[1:], abs=1e-3)
+    assert alone.choices[0].finish_reason == "length"
+    assert alone.usage.completion_tokens == 0
+
+
+def test_n26_the_best_of_several_is_given_and_all_are_counted(client):
+    options = {"temperature": 1.5, "seed": 11, "logprobs": 0, "max_tokens": 6}
+    every = complete(client, n=4, **options)
+    best = complete(client, n=2, best_of=4, **options)
+
+    def mean(choice):
+        scores = choice.logprobs.token_logprobs
+        return sum(scores) / len(scores)
+
+    ranked = sorted(every.choices, key=mean, reverse=True)
+    assert [c.text for c in best.choices] == [c.text for c in ranked[:2]]
+    assert [c.index for c in best.choices] == [0, 1]
+    assert best.usage == every.usage
+
+
+def test_n26_a_suffix_needs_fill_in_tokens(client):
+    """This model has none, and says so instead of continuing."""
+    with pytest.raises(BadRequestError) as refused:
+        complete(client, suffix="five.")
+    assert refused.value.param == "suffix"

@@ -143,7 +143,7 @@ def test_two_hundred_clients_that_drop_leave_nothing_behind(crowded):
     assert complete(crowded.client()).choices[0].text.startswith(" four, five")
 
 
-def test_a_client_that_leaves_frees_the_engine_within_a_step(crowded):
+def test_n13_a_client_that_leaves_frees_the_engine_within_a_step(crowded):
     stream = streaming(crowded.client())
     assert crowded.metrics()["kwaainet_engine_sequences_running"] == 1
     stream.close()

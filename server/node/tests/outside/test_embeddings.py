@@ -37,7 +37,7 @@ def test_what_means_the_same_lies_close(client):
     assert cosine(cat, kitten) > 0.5 > 0.2 > cosine(cat, money)
 
 
-def test_base64_and_numbers_are_the_same_vector(client):
+def test_n15_base64_and_numbers_are_the_same_vector(client):
     raw = client.post(
         "/embeddings",
         body={"model": MINILM, "input": CAT, "encoding_format": "base64"},
@@ -49,7 +49,7 @@ def test_base64_and_numbers_are_the_same_vector(client):
     assert embed(client, CAT).data[0].embedding == pytest.approx(floats, abs=1e-7)
 
 
-def test_in_a_batch_each_is_what_it_is_alone(client):
+def test_n28_in_a_batch_each_is_what_it_is_alone(client):
     given = [CAT, "x", MONEY * 5, KITTEN]
     batch = embed(client, given)
     assert [one.index for one in batch.data] == [0, 1, 2, 3]

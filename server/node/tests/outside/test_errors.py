@@ -10,8 +10,9 @@ from support.node import SMOL
 
 BELOW, ABOVE = "decimal_below_min_value", "decimal_above_max_value"
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
-TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
-SCHEMA = {"type": "json_schema", "json_schema": {"name": "s", "schema": {}}}
+CUSTOM = {"type": "custom", "custom": {"name": "f"}}
+FUNCTION = {"type": "function", "function": {"name": "f"}}
+NO_SCHEMA = {"type": "json_schema", "json_schema": {"name": "s"}}
 
 
 def said(content, role="user"):
@@ -26,7 +27,7 @@ def said(content, role="user"):
         ({"messages": [{"content": "x"}]}, "messages[0].role", "missing_required_parameter"),
         ({"messages": [{"role": "user"}]}, "messages[0].content", "missing_required_parameter"),
         (said("x", "wizard"), "messages[0].role", "invalid_value"),
-        (said("x", "tool"), "messages[0].role", "unsupported_value"),
+        (said("x", "tool"), "messages[0].tool_call_id", "missing_required_parameter"),
         (said(7), "messages[0].content", "invalid_type"),
         (said([IMAGE]), "messages[0].content[0]", "unsupported_value"),
         (said([{"type": "text"}]), "messages[0].content[0]", "invalid_value"),
@@ -55,16 +56,27 @@ def said(content, role="user"):
         ({"logit_bias": {"999999": 1}}, "logit_bias", "invalid_value"),
         ({"seed": 1.5}, "seed", "invalid_type"),
         ({"stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),
-        ({"tools": [TOOL]}, "tools", "unsupported_parameter"),
-        ({"functions": [{"name": "f"}]}, "functions", "unsupported_parameter"),
-        ({"tool_choice": "required"}, "tool_choice", "unsupported_parameter"),
-        ({"response_format": {"type": "json_object"}}, "response_format", "unsupported_parameter"),
-        ({"response_format": SCHEMA}, "response_format", "unsupported_parameter"),
+        ({"tools": [CUSTOM]}, "tools[0].type", "unsupported_value"),
+        ({"tools": [FUNCTION, FUNCTION]}, "tools[1].function.name", "invalid_value"),
+        ({"tools": [FUNCTION] * 129}, "tools", "array_above_max_length"),
+        ({"functions": [{"name": "a b"}]}, "functions[0].name", "invalid_value"),
+        ({"tool_choice": "required"}, "tool_choice", "invalid_value"),
+        ({"tools": [FUNCTION], "tool_choice": "any"}, "tool_choice", "invalid_value"),
+        ({"response_format": {"type": "xml"}}, "response_format.type", "invalid_value"),
+        (
+            {"response_format": NO_SCHEMA},
+            "response_format.json_schema.schema",
+            "missing_required_parameter",
+        ),
+        ({"metadata": {str(i): "x" for i in range(17)}}, "metadata", "object_above_max_properties"),
+        ({"reasoning_effort": "high"}, "reasoning_effort", "unsupported_parameter"),
+        ({"web_search_options": {}}, "web_search_options", "unsupported_parameter"),
         ({"modalities": ["text", "audio"]}, "modalities", "unsupported_parameter"),
         ({"store": True}, "store", "unsupported_parameter"),
         ({"service_tier": "priority"}, "service_tier", "unsupported_parameter"),
         ({"extra_body": {"min_tokens": 3}}, "min_tokens", "unsupported_parameter"),
-        ({"extra_body": {"guided_json": {}}}, "guided_json", "unsupported_parameter"),
+        ({"extra_body": {"guided_json": 1}}, "guided_json", "invalid_type"),
+        ({"extra_body": {"grammar": "root ::= x"}}, "grammar", "unsupported_parameter"),
     ],
 )
 def test_a_chat_that_cannot_be_honoured_is_refused_by_name(client, options, param, code):
@@ -84,9 +96,11 @@ def test_a_chat_that_cannot_be_honoured_is_refused_by_name(client, options, para
         ({"prompt": ["a"] * 65, "n": 2}, "n", "integer_above_max_value"),
         ({"logprobs": 6}, "logprobs", "integer_above_max_value"),
         ({"logprobs": True}, "logprobs", "invalid_type"),
-        ({"echo": True}, "echo", "unsupported_parameter"),
-        ({"suffix": "x"}, "suffix", "unsupported_parameter"),
-        ({"best_of": 2}, "best_of", "unsupported_parameter"),
+        ({"best_of": 1, "n": 2}, "best_of", "invalid_value"),
+        ({"best_of": 2, "stream": True}, "best_of", "invalid_value"),
+        ({"echo": True, "suffix": "x"}, "echo", "invalid_value"),
+        ({"prompt": [1, 2], "suffix": "x"}, "suffix", "invalid_value"),
+        ({"max_tokens": 0}, "max_tokens", "integer_below_min_value"),
     ],
 )
 def test_a_continuation_that_cannot_be_honoured_is_refused_by_name(client, options, param, code):
@@ -96,7 +110,7 @@ def test_a_continuation_that_cannot_be_honoured_is_refused_by_name(client, optio
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_prompt_that_is_too_long_is_refused_before_any_work(client, stream):
+def test_n10_a_prompt_that_is_too_long_is_refused_before_any_work(client, stream):
     with pytest.raises(BadRequestError) as refused:
         complete(client, prompt="word " * 9_000, stream=stream)
     assert refused.value.code == "context_length_exceeded"
@@ -116,7 +130,7 @@ def test_more_tokens_than_the_context_has_are_refused_under_the_callers_name(cli
 
 @pytest.mark.parametrize("ask", [chat, complete])
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_unknown_model_is_not_found_and_not_replaced(client, ask, stream):
+def test_n12_an_unknown_model_is_not_found_and_not_replaced(client, ask, stream):
     with pytest.raises(NotFoundError) as refused:
         ask(client, model="gpt-9", stream=stream)
     assert (refused.value.code, refused.value.param) == ("model_not_found", "model")

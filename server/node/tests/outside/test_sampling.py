@@ -11,7 +11,7 @@ def texts(answer):
     return [choice.text for choice in answer.choices]
 
 
-def test_a_seed_fixes_the_draws_and_another_changes_them(client):
+def test_n22_a_seed_fixes_the_draws_and_another_changes_them(client):
     def drawn(seed):
         return texts(complete(client, temperature=2, seed=seed))
 
@@ -25,7 +25,7 @@ def test_without_a_seed_the_draws_differ(client):
     assert len({*first, *second}) == 4
 
 
-def test_a_bias_forces_and_forbids_a_token(client):
+def test_n22_a_bias_forces_and_forbids_a_token(client):
     (word,) = tokens(client, " four")
     forced = complete(client, logit_bias={str(word): 100}, max_tokens=3)
     assert texts(forced) == [" four four four"]

@@ -32,7 +32,7 @@ GOOD_BYTES = json.dumps(GOOD).encode()
         b'{"x": ' + b"[" * 200 + b"]" * 200 + b"}",
     ],
 )
-def test_what_is_not_json_is_refused_as_such(node, body):
+def test_n11_what_is_not_json_is_refused_as_such(node, body):
     error = ask(node, "POST", CHAT, body).error(400)
     assert error["type"] == "invalid_request_error"
     assert "JSON" in error["message"]
