@@ -4,15 +4,24 @@
 //! Request types take unknown fields into `other`, so that the door can refuse what it knows and
 //! cannot honour, and pass over what nobody knows.
 
+mod anthropic;
 mod chat;
 mod completion;
 mod embedding;
 mod error;
 mod health;
 mod model;
+mod ollama;
 mod tokenize;
 mod usage;
 
+pub use anthropic::{
+    AnthropicBlock, AnthropicBlockDelta, AnthropicBlockParam, AnthropicContent,
+    AnthropicCountRequest, AnthropicError, AnthropicErrorBody, AnthropicEvent, AnthropicMessage,
+    AnthropicMetadata, AnthropicOutputConfig, AnthropicOutputFormat, AnthropicRequest,
+    AnthropicStop, AnthropicText, AnthropicTextBlock, AnthropicTokens, AnthropicTool,
+    AnthropicToolChoice, AnthropicTurn, AnthropicUsage,
+};
 pub use chat::{
     AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatContent,
     ChatDelta, ChatLogprobs, ChatMessage, ChatRequest, ContentPart, TokenLogprob, TopLogprob,
@@ -27,6 +36,13 @@ pub use embedding::{
 pub use error::{ErrorBody, ErrorObject};
 pub use health::{Health, Readiness};
 pub use model::{Model, ModelList};
+pub use ollama::{
+    OllamaCalled, OllamaChatAnswer, OllamaChatRequest, OllamaDetails, OllamaEmbedRequest,
+    OllamaEmbedding, OllamaEmbeddingRequest, OllamaEmbeddings, OllamaEnd, OllamaError,
+    OllamaFunction, OllamaGenerateAnswer, OllamaGenerateRequest, OllamaLogprob, OllamaMessage,
+    OllamaModel, OllamaModelRequest, OllamaModels, OllamaOptions, OllamaProgress, OllamaSaid,
+    OllamaShown, OllamaTokenLogprob, OllamaTool, OllamaToolCall, OllamaVersion,
+};
 pub use tokenize::{DetokenizeRequest, Detokenized, TokenizeRequest, Tokens};
 pub use usage::{CompletionTokensDetails, PromptTokensDetails, Stop, StreamOptions, Usage};
 

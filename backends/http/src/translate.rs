@@ -159,6 +159,7 @@ impl Translator {
                 Some(_) => logprobs,
                 None => Vec::new(),
             },
+            stopped_by: None,
         })
     }
 }

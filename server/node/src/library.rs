@@ -82,6 +82,11 @@ impl NodeLibrary {
         Ok(Wanted::File(id))
     }
 
+    /// Whether a file of the owner's has this name.
+    pub(crate) fn is_own(&self, model: &ModelId) -> bool {
+        self.files.iter().any(|file| file.id == *model)
+    }
+
     fn cached(&self, entry: &Entry) -> Option<LibraryEntry> {
         let files = self.cache.find(entry)?;
         let (files, created) = match entry.kind() {

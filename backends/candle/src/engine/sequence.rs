@@ -165,7 +165,7 @@ impl Sequence {
         self.tokens.push(drawn.token);
         self.job.count_token();
         let out = self.text.push(bytes_of(drawn.token, text), drawn.logprob);
-        if out.stopped {
+        if out.stopped_by.is_some() {
             self.finished = Some(FinishReason::Stop);
         } else if self.tokens.len() - self.job.prompt_len >= self.job.max_tokens {
             self.finished = Some(FinishReason::Length);
@@ -175,6 +175,7 @@ impl Sequence {
             text: out.text,
             tokens: 1,
             logprobs: out.logprobs,
+            stopped_by: out.stopped_by,
         }));
     }
 
@@ -187,6 +188,7 @@ impl Sequence {
                 text: rest.text,
                 tokens: 0,
                 logprobs: rest.logprobs,
+                stopped_by: None,
             }));
         }
         self.job.send(Event::Finished {

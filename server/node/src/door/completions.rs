@@ -59,8 +59,8 @@ pub(crate) async fn create(
         let delta = Delta {
             choice: index,
             text: choice.text,
-            tokens: 0,
             logprobs: choice.logprobs,
+            ..Delta::default()
         };
         chunks.choice(delta, Some(choice.reason.unwrap_or(FinishReason::Stop)))
     });

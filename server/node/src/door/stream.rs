@@ -31,6 +31,11 @@ pub(crate) trait Shape: Send + 'static {
 
     /// What goes out for an error, after which nothing follows.
     fn error(&mut self, error: &ApiError) -> Vec<Piece>;
+
+    /// What goes out after a silence, if the protocol has something of its own for it.
+    fn keep_alive(&self) -> Option<Piece> {
+        None
+    }
 }
 
 /// How the pieces of a streamed answer are told apart.
@@ -89,7 +94,7 @@ pub(crate) fn respond<S: Shape>(app: &App, events: MeteredStream, mut shape: S) 
             let (mut events, mut shape) = state?;
             let event = match tokio::time::timeout(KEEP_ALIVE, next(&mut events, &cut)).await {
                 Ok(event) => event?,
-                Err(_) => return Some((keep_alive(S::FRAMING), Some((events, shape)))),
+                Err(_) => return Some((keep_alive(&shape), Some((events, shape)))),
             };
             let over = matches!(event, Ok(Event::Done(_)) | Err(_));
             let pieces = match event {
@@ -128,8 +133,11 @@ fn frames(pieces: &[Piece], framing: Framing) -> Bytes {
 }
 
 /// Lines have no comments, so that silence stays silence there.
-fn keep_alive(framing: Framing) -> Bytes {
-    match framing {
+fn keep_alive<S: Shape>(shape: &S) -> Bytes {
+    if let Some(piece) = shape.keep_alive() {
+        return piece.framed(S::FRAMING);
+    }
+    match S::FRAMING {
         Framing::Events => Bytes::from_static(b": keep-alive\n\n"),
         Framing::Lines => Bytes::new(),
     }
@@ -142,6 +150,10 @@ pub(crate) struct Collected {
     pub(crate) calls: Vec<ToolCall>,
     pub(crate) logprobs: Vec<kwaainet_core::TokenLogprob>,
     pub(crate) reason: Option<FinishReason>,
+    /// The stop text that ended it, where that is known.
+    pub(crate) stopped_by: Option<String>,
+    /// When its first token came, by the monotonic clock.
+    pub(crate) first: Option<Duration>,
 }
 
 impl Collected {
@@ -185,6 +197,8 @@ pub(crate) async fn collect(
                 if let Some(choice) = collected.get_mut(delta.choice as usize) {
                     choice.text.push_str(&delta.text);
                     choice.logprobs.extend(delta.logprobs);
+                    choice.stopped_by = delta.stopped_by.or(choice.stopped_by.take());
+                    choice.first.get_or_insert_with(|| app.clock.monotonic());
                 }
             }
             Event::Call(call) => {

@@ -1,5 +1,6 @@
 //! The door, tested in one process over the scripted backend.
 
+mod anthropic;
 mod auth;
 mod chat;
 mod completions;
@@ -7,4 +8,5 @@ mod document;
 mod embeddings;
 mod errors;
 mod harness;
+mod ollama;
 mod sockets;
