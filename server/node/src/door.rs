@@ -20,6 +20,7 @@ mod request_id;
 mod stream;
 mod tokenize;
 mod tooling;
+mod unread;
 mod unsupported;
 
 use std::sync::Arc;
@@ -75,6 +76,7 @@ pub fn router(app: Arc<App>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&app), auth::authenticate))
         .layer(from_fn(dialect::speak))
         .layer(cors())
+        .layer(from_fn(unread::announce))
         .layer(from_fn_with_state(Arc::clone(&app), request_id::tag))
         .with_state(app)
 }
