@@ -39,9 +39,9 @@ pub use model::{Model, ModelList};
 pub use ollama::{
     OllamaCalled, OllamaChatAnswer, OllamaChatRequest, OllamaDetails, OllamaEmbedRequest,
     OllamaEmbedding, OllamaEmbeddingRequest, OllamaEmbeddings, OllamaEnd, OllamaError,
-    OllamaFunction, OllamaGenerateAnswer, OllamaGenerateRequest, OllamaLogprob, OllamaMessage,
-    OllamaModel, OllamaModelRequest, OllamaModels, OllamaOptions, OllamaProgress, OllamaSaid,
-    OllamaShown, OllamaTokenLogprob, OllamaTool, OllamaToolCall, OllamaVersion,
+    OllamaFormat, OllamaFunction, OllamaGenerateAnswer, OllamaGenerateRequest, OllamaLogprob,
+    OllamaMessage, OllamaModel, OllamaModelRequest, OllamaModels, OllamaOptions, OllamaProgress,
+    OllamaSaid, OllamaShown, OllamaTokenLogprob, OllamaTool, OllamaToolCall, OllamaVersion,
 };
 pub use tokenize::{DetokenizeRequest, Detokenized, TokenizeRequest, Tokens};
 pub use usage::{CompletionTokensDetails, PromptTokensDetails, Stop, StreamOptions, Usage};

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub use generate::{
-    OllamaCalled, OllamaChatAnswer, OllamaChatRequest, OllamaEnd, OllamaFunction,
+    OllamaCalled, OllamaChatAnswer, OllamaChatRequest, OllamaEnd, OllamaFormat, OllamaFunction,
     OllamaGenerateAnswer, OllamaGenerateRequest, OllamaLogprob, OllamaMessage, OllamaOptions,
     OllamaSaid, OllamaTokenLogprob, OllamaTool, OllamaToolCall,
 };

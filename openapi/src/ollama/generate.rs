@@ -24,6 +24,7 @@ pub struct OllamaChatRequest {
     pub stream: Option<bool>,
     /// `json`, or a JSON schema that the answer validates against.
     #[serde(default)]
+    #[schema(value_type = Option<OllamaFormat>)]
     pub format: Option<Value>,
     /// How the answer is generated.
     #[serde(default)]
@@ -39,6 +40,16 @@ pub struct OllamaChatRequest {
     #[serde(flatten)]
     #[schema(ignore)]
     pub other: Other,
+}
+
+/// The form of an answer.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum OllamaFormat {
+    /// `json`, or empty for any form.
+    Named(String),
+    /// A JSON schema.
+    Schema(std::collections::BTreeMap<String, Value>),
 }
 
 /// One turn of a conversation.
@@ -187,6 +198,7 @@ pub struct OllamaGenerateRequest {
     pub stream: Option<bool>,
     /// `json`, or a JSON schema that the answer validates against.
     #[serde(default)]
+    #[schema(value_type = Option<OllamaFormat>)]
     pub format: Option<Value>,
     /// How the answer is generated.
     #[serde(default)]

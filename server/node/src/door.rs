@@ -1,4 +1,5 @@
-//! The HTTP door: turns requests into a principal and a job, and events into OpenAI's shapes.
+//! The HTTP door: turns requests into a principal and a job, and events into OpenAI's shapes, or
+//! those of the other protocols ([`dialect`]).
 //!
 //! Every route is registered together with its documentation, authenticated unless it stands in
 //! [`auth::PUBLIC`], and answers errors through [`ApiError`]. Nothing is computed here.

@@ -22,6 +22,7 @@ pub(crate) enum BadModel {
 }
 
 /// What the node can load.
+#[derive(Clone)]
 pub(crate) struct NodeLibrary {
     pub(crate) catalogue: Catalogue,
     pub(crate) cache: Cache,

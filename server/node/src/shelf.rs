@@ -85,7 +85,7 @@ impl Shelf {
         }
         let (Files::Gguf(path) | Files::Embedder(path)) = self.library.find(model)?.files;
         Some(About {
-            bytes: path.metadata().map_or(0, |file| file.len()),
+            bytes: size(&path),
             file: file_name(&path),
             ..About::default()
         })
@@ -124,7 +124,61 @@ impl PullTurn {
     }
 }
 
+/// Of a file; a folder's is not asked for.
+fn size(path: &Path) -> u64 {
+    let file = path.metadata().ok().filter(|file| file.is_file());
+    file.map_or(0, |file| file.len())
+}
+
 fn file_name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_the_owners_comes_before_an_entry_of_its_name() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("gemma3-270m.gguf");
+        std::fs::write(&path, b"weights").expect("it can be written");
+        let config = Config {
+            cache_dir: dir.path().to_owned(),
+            ..Config::default()
+        };
+        let mut library = NodeLibrary::new(&config, Catalogue::builtin());
+        let known = Shelf::of(Arc::new(library.clone()), Sources::default());
+        let entry = known.about(&"gemma3-270m".into()).expect("it is known");
+        assert_eq!(entry.architecture.as_deref(), Some("gemma3"));
+        assert!(entry.bytes > 1_000_000);
+        assert_eq!(known.about(&"gemma9".into()), None);
+
+        let names = [path.to_string_lossy().into_owned()];
+        library.want(&names).expect("it is a file");
+        let own = Shelf::of(Arc::new(library), Sources::default());
+        let expected = About {
+            bytes: 7,
+            file: "gemma3-270m.gguf".to_owned(),
+            ..About::default()
+        };
+        assert_eq!(own.about(&"gemma3-270m".into()), Some(expected));
+    }
+
+    #[test]
+    fn a_turn_is_given_to_one_at_a_time() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let config = Config {
+            cache_dir: dir.path().to_owned(),
+            ..Config::default()
+        };
+        let shelf = Shelf::new(&config, Catalogue::builtin(), Sources::default());
+        assert_eq!(shelf.turn("gemma9").err(), Some(NoTurn::Unknown));
+        let first = shelf.turn("gemma3-270m").expect("nobody pulls");
+        assert_eq!(first.model().as_str(), "gemma3-270m");
+        assert_eq!(shelf.turn("gemma3-270m").err(), Some(NoTurn::Busy));
+        drop(first);
+        assert!(shelf.turn("gemma3-270m").is_ok());
+    }
 }

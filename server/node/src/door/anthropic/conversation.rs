@@ -38,7 +38,10 @@ pub(super) fn read(said: Said) -> Result<Conversation, ApiError> {
     let (tool_choice, parallel_calls) = tools::choice(said.tool_choice, &tools)?;
     let mut turns = Turns::default();
     if let Some(system) = said.system.filter(|system| !system.is_null()) {
-        turns.say(Role::System, &text(system, "system")?);
+        let system = text(system, "system")?;
+        if !system.is_empty() {
+            turns.say(Role::System, &system);
+        }
     }
     for (index, turn) in messages.into_iter().enumerate() {
         turns.take(turn, &format!("messages[{index}]"))?;

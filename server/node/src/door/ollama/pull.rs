@@ -49,6 +49,9 @@ pub(crate) async fn pull(
 ) -> Result<Response, ApiError> {
     let named = named(&app.hallway, request.model.or(request.name))?;
     let is_stream = request.stream.unwrap_or(true);
+    if app.hallway.admission().is_draining() {
+        return Err(AdmissionError::Draining.into());
+    }
     let name = named.asked.strip_suffix(LATEST).unwrap_or(&named.asked);
     let turn = match &app.shelf {
         Some(shelf) => shelf.turn(name),
