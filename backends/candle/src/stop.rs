@@ -134,7 +134,7 @@ mod tests {
         let mut matcher = StopMatcher::new(vec!["bc".to_owned(), "abc".to_owned()]);
         matcher.push("xa");
         let stopped = Stop::Stopped {
-            release: "x".to_owned(),
+            release: String::new(),
             by: "abc".to_owned(),
         };
         assert_eq!(matcher.push("bcd"), stopped);
