@@ -94,7 +94,11 @@ pub(crate) fn respond<S: Shape>(app: &App, events: MeteredStream, mut shape: S) 
             let (mut events, mut shape) = state?;
             let event = match tokio::time::timeout(KEEP_ALIVE, next(&mut events, &cut)).await {
                 Ok(event) => event?,
-                Err(_) => return Some((keep_alive(&shape), Some((events, shape)))),
+                Err(_) => {
+                    let own = shape.keep_alive().map(|piece| piece.framed(S::FRAMING));
+                    let bytes = own.unwrap_or_else(|| keep_alive(S::FRAMING));
+                    return Some((bytes, Some((events, shape))));
+                }
             };
             let over = matches!(event, Ok(Event::Done(_)) | Err(_));
             let pieces = match event {
@@ -133,11 +137,8 @@ fn frames(pieces: &[Piece], framing: Framing) -> Bytes {
 }
 
 /// Lines have no comments, so that silence stays silence there.
-fn keep_alive<S: Shape>(shape: &S) -> Bytes {
-    if let Some(piece) = shape.keep_alive() {
-        return piece.framed(S::FRAMING);
-    }
-    match S::FRAMING {
+fn keep_alive(framing: Framing) -> Bytes {
+    match framing {
         Framing::Events => Bytes::from_static(b": keep-alive\n\n"),
         Framing::Lines => Bytes::new(),
     }

@@ -7,7 +7,7 @@ use kwaainet::node::{Assembled, Parts};
 use kwaainet::shelf::Shelf;
 use kwaainet_core::{ApiKey, BackendError, GrammarKind, KeyRecord, Prompt, Role, Scope, Scopes};
 use kwaainet_models::{Catalogue, Sources};
-use kwaainet_testkit::{Answer, Fault, Script, ScriptedCall};
+use kwaainet_testkit::{Answer, Fault, Script, ScriptedBackend, ScriptedCall};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -496,6 +496,32 @@ async fn models_are_listed_and_shown() {
         .ask(probe.body(axum::body::Body::empty()).expect("a request"))
         .await;
     assert_eq!((probe.status.as_u16(), probe.text.as_str()), (200, ""));
+}
+
+#[tokio::test]
+async fn the_default_tag_goes_without_saying_in_either_direction() {
+    let (parts, _, _dir) = harness::parts(Config::default()).await;
+    let backend = ScriptedBackend::builder("tagged")
+        .generator("far:latest", CONTEXT)
+        .generator("near", CONTEXT)
+        .build();
+    let parts = Parts {
+        backends: vec![Arc::new(backend)],
+        ..parts
+    };
+    let node = Assembled::new(parts).await;
+    for (name, status) in [
+        ("far", 200),
+        ("far:latest", 200),
+        ("near", 200),
+        ("near:latest", 200),
+        ("near:7b", 404),
+    ] {
+        let body = ask(json!({"model": name, "stream": false})).to_string();
+        let answer = node.router.clone().oneshot(post(CHAT, body)).await;
+        assert_eq!(answer.expect("it never fails").status(), status, "{name}");
+    }
+    node.close().await;
 }
 
 /// A node with a catalogue of one model, whose file is on this machine.

@@ -249,3 +249,58 @@ fn piece(event: &AnthropicEvent) -> Piece {
         AnthropicEvent::Error { .. } => "error",
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kwaainet_core::CallStart;
+
+    #[test]
+    fn text_before_and_after_a_call_are_blocks_of_their_own() {
+        let mut events = MessageEvents::new(Head {
+            id: "msg_1".to_owned(),
+            model: "m".to_owned(),
+        });
+        let text = |text: &str| Delta {
+            text: text.to_owned(),
+            ..Delta::default()
+        };
+        let start = CallDelta {
+            start: Some(CallStart {
+                id: "c".to_owned(),
+                name: "f".to_owned(),
+            }),
+            ..CallDelta::default()
+        };
+        let arguments = CallDelta {
+            arguments: "{}".to_owned(),
+            ..CallDelta::default()
+        };
+        let mut said = events.text(text("a"));
+        said.extend(events.text(text("")));
+        said.extend(events.call(start));
+        said.extend(events.text(text("")));
+        said.extend(events.call(arguments));
+        said.extend(events.text(text("b")));
+        said.extend(events.finish(FinishReason::ToolCalls));
+        let short = |event: &AnthropicEvent| {
+            let event = serde_json::to_value(event).expect("it is JSON");
+            let kind = event["type"].as_str().expect("a type");
+            let kind = kind.trim_start_matches("content_block_").to_owned();
+            (kind, event["index"].as_u64().expect("an index"))
+        };
+        let said: Vec<_> = said.iter().map(short).collect();
+        let expected = [
+            ("start", 0),
+            ("delta", 0),
+            ("stop", 0),
+            ("start", 1),
+            ("delta", 1),
+            ("stop", 1),
+            ("start", 2),
+            ("delta", 2),
+            ("stop", 2),
+        ];
+        assert_eq!(said, expected.map(|(kind, index)| (kind.to_owned(), index)));
+    }
+}
