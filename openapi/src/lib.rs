@@ -17,10 +17,11 @@ mod usage;
 
 pub use anthropic::{
     AnthropicBlock, AnthropicBlockDelta, AnthropicBlockParam, AnthropicContent,
-    AnthropicCountRequest, AnthropicError, AnthropicErrorBody, AnthropicEvent, AnthropicMessage,
-    AnthropicMetadata, AnthropicOutputConfig, AnthropicOutputFormat, AnthropicRequest,
-    AnthropicStop, AnthropicText, AnthropicTextBlock, AnthropicTokens, AnthropicTool,
-    AnthropicToolChoice, AnthropicTurn, AnthropicUsage,
+    AnthropicCountRequest, AnthropicError, AnthropicErrorBody, AnthropicEvent, AnthropicFormatKind,
+    AnthropicMessage, AnthropicMetadata, AnthropicOutputConfig, AnthropicOutputFormat,
+    AnthropicRequest, AnthropicRole, AnthropicStop, AnthropicText, AnthropicTextBlock,
+    AnthropicTokens, AnthropicTool, AnthropicToolChoice, AnthropicToolMode, AnthropicTurn,
+    AnthropicUsage,
 };
 pub use chat::{
     AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatContent,
@@ -41,7 +42,8 @@ pub use ollama::{
     OllamaEmbedding, OllamaEmbeddingRequest, OllamaEmbeddings, OllamaEnd, OllamaError,
     OllamaFormat, OllamaFunction, OllamaGenerateAnswer, OllamaGenerateRequest, OllamaLogprob,
     OllamaMessage, OllamaModel, OllamaModelRequest, OllamaModels, OllamaOptions, OllamaProgress,
-    OllamaSaid, OllamaShown, OllamaTokenLogprob, OllamaTool, OllamaToolCall, OllamaVersion,
+    OllamaRole, OllamaSaid, OllamaShown, OllamaTokenLogprob, OllamaTool, OllamaToolCall,
+    OllamaVersion,
 };
 pub use tokenize::{DetokenizeRequest, Detokenized, TokenizeRequest, Tokens};
 pub use usage::{CompletionTokensDetails, PromptTokensDetails, Stop, StreamOptions, Usage};

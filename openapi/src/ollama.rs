@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 pub use generate::{
     OllamaCalled, OllamaChatAnswer, OllamaChatRequest, OllamaEnd, OllamaFormat, OllamaFunction,
     OllamaGenerateAnswer, OllamaGenerateRequest, OllamaLogprob, OllamaMessage, OllamaOptions,
-    OllamaSaid, OllamaTokenLogprob, OllamaTool, OllamaToolCall,
+    OllamaRole, OllamaSaid, OllamaTokenLogprob, OllamaTool, OllamaToolCall,
 };
 pub use models::{
     OllamaDetails, OllamaEmbedRequest, OllamaEmbedding, OllamaEmbeddingRequest, OllamaEmbeddings,

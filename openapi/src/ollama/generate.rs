@@ -55,8 +55,8 @@ pub enum OllamaFormat {
 /// One turn of a conversation.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct OllamaMessage {
-    /// `system`, `user`, `assistant` or `tool`.
-    #[schema(required, nullable = false)]
+    /// Who speaks.
+    #[schema(required, nullable = false, value_type = OllamaRole)]
     pub role: Option<String>,
     /// What is said.
     #[serde(default)]
@@ -74,6 +74,20 @@ pub struct OllamaMessage {
     #[serde(flatten)]
     #[schema(ignore)]
     pub other: Other,
+}
+
+/// The speaker of a message.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OllamaRole {
+    /// Instructions.
+    System,
+    /// The person.
+    User,
+    /// The model.
+    Assistant,
+    /// The result of a call.
+    Tool,
 }
 
 /// A call that the model made.

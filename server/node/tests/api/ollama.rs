@@ -1,17 +1,17 @@
+mod errors;
+mod pull;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::http::Request;
 use kwaainet::config::Config;
 use kwaainet::node::{Assembled, Parts};
-use kwaainet::shelf::Shelf;
-use kwaainet_core::{ApiKey, BackendError, GrammarKind, KeyRecord, Prompt, Role, Scope, Scopes};
-use kwaainet_models::{Catalogue, Sources};
-use kwaainet_testkit::{Answer, Fault, Script, ScriptedBackend, ScriptedCall};
+use kwaainet_core::{GrammarKind, Prompt, Role};
+use kwaainet_testkit::{Answer, Script, ScriptedBackend, ScriptedCall};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::harness::{self, CONTEXT, EMBEDDER, MODEL, TestNode, get, post};
+use crate::harness::{self, CONTEXT, EMBEDDER, MODEL, TestNode, post};
 
 const CHAT: &str = "/api/chat";
 const GENERATE: &str = "/api/generate";
@@ -290,118 +290,6 @@ async fn log_probabilities_have_tokens_bytes_and_alternatives() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_honoured_is_refused_by_name() {
-    let node = TestNode::new().await;
-    let said = |message: Value| json!({"messages": [message]});
-    for (more, named) in [
-        (json!({"model": ""}), "model"),
-        (json!({"think": true}), "think"),
-        (json!({"think": "high"}), "think"),
-        (json!({"format": "xml"}), "format"),
-        (json!({"keep_alive": []}), "keep_alive"),
-        (json!({"top_logprobs": 2}), "top_logprobs"),
-        (json!({"options": {"mirostat": 2}}), "options.mirostat"),
-        (
-            json!({"options": {"temperature": "hot"}}),
-            "options.temperature",
-        ),
-        (json!({"options": {"top_p": 2}}), "options.top_p"),
-        (
-            json!({"options": {"num_predict": 0}}),
-            "options.num_predict",
-        ),
-        (
-            said(json!({"role": "user", "content": "x", "images": ["aGk="]})),
-            "messages[0].images",
-        ),
-        (
-            said(json!({"role": "wizard", "content": "x"})),
-            "messages[0].role",
-        ),
-        (
-            said(json!({"role": "user", "content": []})),
-            "messages[0].content",
-        ),
-        (
-            json!({"tools": [{"type": "function"}]}),
-            "tools[0].function",
-        ),
-        (json!({"tools": [{"type": "code"}]}), "tools[0].type"),
-        (
-            json!({"tools": [{"function": {"name": "a b"}}]}),
-            "tools[0].function.name",
-        ),
-    ] {
-        let (status, message) = error(&node.post(CHAT, ask(more.clone())).await);
-        assert_eq!(status, 400, "{more}");
-        assert!(message.contains(named), "{more}: {message}");
-    }
-    for (more, named) in [
-        (json!({"images": ["aGk="]}), "images"),
-        (json!({"template": "{{ .Prompt }}"}), "template"),
-        (json!({"context": [1, 2]}), "context"),
-        (json!({"raw": true, "system": "x"}), "system"),
-        (json!({"raw": true, "suffix": "x"}), "suffix"),
-        (json!({"width": 64}), "width"),
-    ] {
-        let mut body = more;
-        body["model"] = json!(MODEL);
-        body["prompt"] = json!("x");
-        let (status, message) = error(&node.post(GENERATE, body.clone()).await);
-        assert_eq!(status, 400, "{body}");
-        assert!(message.contains(named), "{body}: {message}");
-    }
-    assert_eq!(node.script.counts().started, 0);
-}
-
-#[tokio::test]
-async fn errors_have_ollamas_shape() {
-    let node = TestNode::new().await;
-    let (status, message) = error(&node.post(CHAT, ask(json!({"model": "nobody:7b"}))).await);
-    assert_eq!(status, 404);
-    assert!(message.contains("nobody:7b"));
-    assert_eq!(error(&node.get("/api/nothing").await).0, 404);
-    assert_eq!(error(&node.get(CHAT).await).0, 405);
-    assert_eq!(error(&node.ask(post(CHAT, "{")).await).0, 400);
-    for path in ["/api/create", "/api/copy", "/api/push"] {
-        let (status, message) = error(&node.post(path, json!({"model": MODEL})).await);
-        assert_eq!(status, 404);
-        assert!(message.contains("catalogue"), "{message}");
-    }
-    let delete = Request::delete("/api/delete").header("host", "localhost");
-    let delete = delete.body(json!({"model": MODEL}).to_string().into());
-    let (status, message) = error(&node.ask(delete.expect("a request")).await);
-    assert_eq!(status, 404);
-    assert!(message.contains("catalogue"), "{message}");
-
-    let long = vec!["word"; CONTEXT as usize + 1].join(" ");
-    let long = json!({"messages": [{"role": "user", "content": long}]});
-    assert_eq!(error(&node.post(CHAT, ask(long)).await).0, 400);
-    node.script.set(Script::busy(Duration::from_secs(7)));
-    let busy = node.post(CHAT, ask(json!({}))).await;
-    assert_eq!(error(&busy).0, 503);
-    assert_eq!(busy.headers["retry-after"], "7");
-    node.settled().await;
-}
-
-#[tokio::test]
-async fn n14_a_failure_in_the_stream_is_its_last_line() {
-    let node = TestNode::new().await;
-    node.script.set(Script::failing(Fault::FailAfter {
-        tokens: 1,
-        error: BackendError::Internal("a secret of ours".into()),
-    }));
-    let answer = node.post(CHAT, ask(json!({}))).await;
-    assert_eq!(answer.status, 200, "the head was sent before");
-    assert!(!answer.text.contains("secret"), "{}", answer.text);
-    let lines = lines(&answer);
-    assert_eq!(lines.len(), 2);
-    assert!(lines[1]["error"].is_string());
-    assert_eq!(lines[1].as_object().map(serde_json::Map::len), Some(1));
-    assert_eq!(node.settled().await, [0, 1, 0]);
-}
-
-#[tokio::test]
 async fn texts_become_vectors_under_both_names() {
     let node = TestNode::new().await;
     let embed = |input: Value| json!({"model": EMBEDDER, "input": input, "truncate": true});
@@ -522,127 +410,4 @@ async fn the_default_tag_goes_without_saying_in_either_direction() {
         assert_eq!(answer.expect("it never fails").status(), status, "{name}");
     }
     node.close().await;
-}
-
-/// A node with a catalogue of one model, whose file is on this machine.
-async fn with_catalogue(sha256: &str) -> (Assembled, tempfile::TempDir, tempfile::TempDir) {
-    let (mut parts, _, dir) = harness::parts(Config::default()).await;
-    let own = tempfile::tempdir().expect("a temporary folder");
-    std::fs::write(own.path().join("here.gguf"), b"weights").expect("it can be written");
-    let catalogue = own.path().join("mine.toml");
-    let entry = format!(
-        "[[model]]\nname = \"mine\"\narchitecture = \"llama\"\nkind = \"generate\"\ncontext = 64\n\
-         licence = \"MIT\"\ndescription = \"Mine\"\n\
-         [[model.file]]\nname = \"mine.Q4_1.gguf\"\nsha256 = \"{sha256}\"\nbytes = 7\n\
-         [[model.file.source]]\npath = \"here.gguf\"\n"
-    );
-    std::fs::write(&catalogue, entry).expect("it can be written");
-    parts.config.cache_dir = own.path().join("cache");
-    let catalogue = Catalogue::load(Some(&catalogue)).expect("it is sound");
-    let shelf = Shelf::new(&parts.config, catalogue, Sources::default());
-    let parts = Parts {
-        shelf: Some(Arc::new(shelf)),
-        ..parts
-    };
-    (Assembled::new(parts).await, dir, own)
-}
-
-/// Of the text `weights`.
-const SHA256: &str = "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c";
-
-async fn pull(node: &Assembled, body: Value) -> harness::Answer {
-    let router = node.router.clone();
-    let answer = router.oneshot(post("/api/pull", body.to_string())).await;
-    harness::read(answer.expect("the router never fails")).await
-}
-
-#[tokio::test]
-async fn a_model_of_the_catalogue_is_pulled_with_progress() {
-    let (node, _dir, own) = with_catalogue(SHA256).await;
-    let answer = pull(&node, json!({"model": "mine:latest"})).await;
-    assert_eq!(answer.status, 200);
-    let expected = [
-        json!({"status": "pulling manifest"}),
-        json!({"status": format!("pulling {}", &SHA256[..12]),
-            "digest": format!("sha256:{SHA256}"), "total": 7, "completed": 7}),
-        json!({"status": "verifying sha256 digest"}),
-        json!({"status": "success"}),
-    ];
-    assert_eq!(lines(&answer), expected);
-    let file = own.path().join("cache/models/mine/mine.Q4_1.gguf");
-    assert_eq!(std::fs::read(file).expect("it is here"), b"weights");
-
-    let again = pull(&node, json!({"name": "mine", "stream": false})).await;
-    assert_eq!(again.json(), json!({"status": "success"}));
-    let served = pull(&node, json!({"model": MODEL, "stream": false})).await;
-    assert_eq!(
-        served.json(),
-        json!({"status": "success"}),
-        "it is here already"
-    );
-    let unknown = pull(&node, json!({"model": "llama3"})).await;
-    assert_eq!(error(&unknown).0, 404);
-}
-
-#[tokio::test]
-async fn a_pull_that_fails_says_why_and_leaves_nothing() {
-    let (node, _dir, own) = with_catalogue(&"0".repeat(64)).await;
-    let streamed = lines(&pull(&node, json!({"model": "mine"})).await);
-    let last = streamed.last().expect("there are lines");
-    assert!(
-        last["error"]
-            .as_str()
-            .is_some_and(|error| error.contains("mine"))
-    );
-    let whole = pull(&node, json!({"model": "mine", "stream": false})).await;
-    assert_eq!(error(&whole).0, 502);
-    assert!(!own.path().join("cache/models/mine/mine.Q4_1.gguf").exists());
-}
-
-#[tokio::test]
-async fn one_model_is_pulled_at_a_time() {
-    let (node, _dir, _own) = with_catalogue(SHA256).await;
-    let request = post("/api/pull", json!({"model": "mine"}).to_string());
-    let router = node.router.clone();
-    let first = router.oneshot(request).await.expect("it never fails");
-    let busy = pull(&node, json!({"model": "mine"})).await;
-    assert_eq!(error(&busy).0, 503);
-    assert!(busy.headers.contains_key("retry-after"));
-    drop(first);
-    let answer = pull(&node, json!({"model": "mine", "stream": false})).await;
-    assert_eq!(answer.json(), json!({"status": "success"}));
-}
-
-#[tokio::test]
-async fn pulling_needs_a_scope_of_its_own() {
-    let node = TestNode::new().await;
-    let make = async |scopes: Scopes| {
-        let key = ApiKey::generate();
-        let record = KeyRecord {
-            id: key.id().clone(),
-            name: "test".into(),
-            hash: key.hash(),
-            scopes,
-            created_at_ms: 1,
-            expires_at_ms: None,
-            revoked_at_ms: None,
-            last_used_at_ms: None,
-        };
-        node.store.insert_key(&record).await.expect("it is stored");
-        key.reveal()
-    };
-    let guest = make([Scope::Inference].into_iter().collect()).await;
-    let owner = make(Scopes::ALL).await;
-    let with = |mut request: Request<axum::body::Body>, key: &str| {
-        let value = format!("Bearer {key}").parse().expect("a header");
-        request.headers_mut().insert("authorization", value);
-        node.ask(request)
-    };
-    let body = || post("/api/pull", json!({"model": "nobody"}).to_string());
-    let (status, message) = error(&with(body(), &guest).await);
-    assert_eq!(status, 403);
-    assert!(message.contains("models"), "{message}");
-    assert_eq!(error(&with(body(), &owner).await).0, 404);
-    assert_eq!(with(get("/api/tags"), &guest).await.status, 200);
-    assert_eq!(error(&node.get("/api/tags").await).0, 401);
 }
