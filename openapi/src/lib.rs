@@ -4,6 +4,7 @@
 //! Request types take unknown fields into `other`, so that the door can refuse what it knows and
 //! cannot honour, and pass over what nobody knows.
 
+mod anthropic;
 mod chat;
 mod completion;
 mod embedding;
@@ -11,10 +12,19 @@ mod error;
 mod format;
 mod health;
 mod model;
+mod ollama;
 mod tokenize;
 mod tool;
 mod usage;
 
+pub use anthropic::{
+    AnthropicBlock, AnthropicBlockDelta, AnthropicBlockParam, AnthropicContent,
+    AnthropicCountRequest, AnthropicError, AnthropicErrorBody, AnthropicEvent, AnthropicFormatKind,
+    AnthropicMessage, AnthropicMetadata, AnthropicOutputConfig, AnthropicOutputFormat,
+    AnthropicRequest, AnthropicRole, AnthropicStop, AnthropicText, AnthropicTextBlock,
+    AnthropicTokens, AnthropicTool, AnthropicToolChoice, AnthropicToolMode, AnthropicTurn,
+    AnthropicUsage,
+};
 pub use chat::{
     AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatContent,
     ChatDelta, ChatLogprobs, ChatMessage, ChatRequest, ContentPart, TokenLogprob, TopLogprob,
@@ -30,6 +40,14 @@ pub use error::{ErrorBody, ErrorObject};
 pub use format::{JsonSchemaFormat, Prediction, ResponseFormat, StructuredOutputs};
 pub use health::{Health, Readiness};
 pub use model::{Model, ModelList};
+pub use ollama::{
+    OllamaCalled, OllamaChatAnswer, OllamaChatRequest, OllamaDetails, OllamaEmbedRequest,
+    OllamaEmbedding, OllamaEmbeddingRequest, OllamaEmbeddings, OllamaEnd, OllamaError,
+    OllamaFormat, OllamaFunction, OllamaGenerateAnswer, OllamaGenerateRequest, OllamaLogprob,
+    OllamaMessage, OllamaModel, OllamaModelRequest, OllamaModels, OllamaOptions, OllamaProgress,
+    OllamaRole, OllamaSaid, OllamaShown, OllamaTokenLogprob, OllamaTool, OllamaToolCall,
+    OllamaVersion,
+};
 pub use tokenize::{DetokenizeRequest, Detokenized, TokenizeRequest, Tokens};
 pub use tool::{
     AllowedTools, AllowedToolsChoice, ChatTool, ChatToolCall, ChatToolCallDelta, ChatToolChoice,

@@ -13,8 +13,8 @@ pub(crate) struct StopMatcher {
 pub(crate) enum Stop {
     /// No stop text so far. `release` cannot be part of one.
     Open { release: String },
-    /// A stop text came. `release` is what stood before it; whatever came after it is dropped.
-    Stopped { release: String },
+    /// The stop text `by` came. `release` is what stood before it; whatever came after it is dropped.
+    Stopped { release: String, by: String },
 }
 
 impl StopMatcher {
@@ -35,10 +35,11 @@ impl StopMatcher {
             let start = self.held.find(stop)?;
             Some((start + stop.len(), start))
         });
-        if let Some((_, start)) = matches.min() {
+        if let Some((end, start)) = matches.min() {
             let mut release = std::mem::take(&mut self.held);
-            release.truncate(start);
-            return Stop::Stopped { release };
+            release.truncate(end);
+            let by = release.split_off(start);
+            return Stop::Stopped { release, by };
         }
         let beginnings = self.stops.iter().map(|stop| beginning(&self.held, stop));
         let kept = self
@@ -75,7 +76,7 @@ mod tests {
         for piece in pieces {
             match matcher.push(piece) {
                 Stop::Open { release } => out.push_str(&release),
-                Stop::Stopped { release } => return (out + &release, true),
+                Stop::Stopped { release, .. } => return (out + &release, true),
             }
         }
         (out + &matcher.finish(), false)
@@ -126,5 +127,16 @@ mod tests {
         assert_eq!(run(&["b", "abc"], &["xabc"]).0, "xa");
         assert_eq!(run(&["bc", "abc"], &["xabc"]).0, "x");
         assert_eq!(run(&["END"], &["a END b END"]).0, "a ");
+    }
+
+    #[test]
+    fn the_stop_text_that_counts_is_told() {
+        let mut matcher = StopMatcher::new(vec!["bc".to_owned(), "abc".to_owned()]);
+        matcher.push("xa");
+        let stopped = Stop::Stopped {
+            release: String::new(),
+            by: "abc".to_owned(),
+        };
+        assert_eq!(matcher.push("bcd"), stopped);
     }
 }

@@ -18,8 +18,8 @@ pub(crate) struct Out {
     pub(crate) text: String,
     /// One for each token whose text has come out whole with this.
     pub(crate) logprobs: Vec<TokenLogprob>,
-    /// A stop text came: nothing follows.
-    pub(crate) stopped: bool,
+    /// This stop text came: nothing follows.
+    pub(crate) stopped_by: Option<String>,
 }
 
 /// The text of one choice on its way out.
@@ -73,16 +73,17 @@ impl TextOut {
         }));
         match self.stops.push(&text) {
             Stop::Open { release } => self.release(release, false),
-            Stop::Stopped { release } => self.release(release, true),
+            Stop::Stopped { release, by } => Out {
+                stopped_by: Some(by),
+                ..self.release(release, true)
+            },
         }
     }
 
     /// Gives out what is held back, when the choice has ended without a stop text.
     pub(crate) fn finish(mut self) -> Out {
         let stops = std::mem::replace(&mut self.stops, StopMatcher::new(Vec::new()));
-        let mut out = self.release(stops.finish(), true);
-        out.stopped = false;
-        out
+        self.release(stops.finish(), true)
     }
 
     /// Gives out text and the tokens that are whole in it; as the last text, also a token of which
@@ -105,7 +106,7 @@ impl TextOut {
                 .drain(..count)
                 .map(|waiting| waiting.logprob)
                 .collect(),
-            stopped: last,
+            stopped_by: None,
         }
     }
 }
@@ -135,7 +136,7 @@ mod tests {
         let mut released = Vec::new();
         for token in tokens {
             let step = out.push(token, Some(logprob(token)));
-            let stopped = step.stopped;
+            let stopped = step.stopped_by.is_some();
             released.push(plain(step));
             if stopped {
                 return released;

@@ -179,6 +179,7 @@ impl Translator {
                 Some(_) => logprobs,
                 None => Vec::new(),
             },
+            stopped_by: None,
         }
     }
 }

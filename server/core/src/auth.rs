@@ -110,6 +110,8 @@ pub enum Scope {
     Inference,
     /// Read the metrics.
     Metrics,
+    /// Bring models to this machine.
+    Models,
 }
 
 impl fmt::Display for Scope {
@@ -117,13 +119,14 @@ impl fmt::Display for Scope {
         f.write_str(match self {
             Self::Inference => "inference",
             Self::Metrics => "metrics",
+            Self::Models => "models",
         })
     }
 }
 
 /// A name that is not a scope.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a scope; there are: inference, metrics")]
+#[error("'{0}' is not a scope; there are: inference, metrics, models")]
 pub struct BadScope(String);
 
 impl FromStr for Scope {
@@ -133,6 +136,7 @@ impl FromStr for Scope {
         match name {
             "inference" => Ok(Self::Inference),
             "metrics" => Ok(Self::Metrics),
+            "models" => Ok(Self::Models),
             other => Err(BadScope(other.to_owned())),
         }
     }
@@ -144,12 +148,13 @@ pub struct Scopes(u8);
 
 impl Scopes {
     /// Everything.
-    pub const ALL: Self = Self(0b11);
+    pub const ALL: Self = Self(0b111);
 
     fn bit(scope: Scope) -> u8 {
         match scope {
             Scope::Inference => 1,
             Scope::Metrics => 2,
+            Scope::Models => 4,
         }
     }
 
@@ -160,7 +165,7 @@ impl Scopes {
 
     /// The members, in a fixed order.
     pub fn iter(self) -> impl Iterator<Item = Scope> {
-        [Scope::Inference, Scope::Metrics]
+        [Scope::Inference, Scope::Metrics, Scope::Models]
             .into_iter()
             .filter(move |scope| self.contains(*scope))
     }
@@ -447,8 +452,11 @@ mod tests {
 
     #[test]
     fn scopes_are_written_and_read() {
-        assert_eq!("metrics inference".parse::<Scopes>(), Ok(Scopes::ALL));
-        assert_eq!(Scopes::ALL.to_string(), "inference metrics");
+        assert_eq!(
+            "models metrics inference".parse::<Scopes>(),
+            Ok(Scopes::ALL)
+        );
+        assert_eq!(Scopes::ALL.to_string(), "inference metrics models");
         assert!("admin".parse::<Scopes>().is_err());
     }
 }

@@ -40,6 +40,8 @@ pub struct Delta {
     pub tokens: u32,
     /// One for each token whose text is in `text`, if asked for.
     pub logprobs: Vec<TokenLogprob>,
+    /// The stop text that ended the choice with this delta, where the backend knows it.
+    pub stopped_by: Option<String>,
 }
 
 /// A tool call of one choice begins or goes on. The first piece of a call names it; calls come one

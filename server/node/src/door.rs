@@ -1,23 +1,28 @@
-//! The HTTP door: turns requests into a principal and a job, and events into OpenAI's shapes.
+//! The HTTP door: turns requests into a principal and a job, and events into OpenAI's shapes, or
+//! those of the other protocols ([`dialect`]).
 //!
 //! Every route is registered together with its documentation, authenticated unless it stands in
 //! [`auth::PUBLIC`], and answers errors through [`ApiError`]. Nothing is computed here.
 
+mod anthropic;
 mod auth;
 mod body;
 mod chat;
 mod completions;
+mod dialect;
 mod docs;
 mod embeddings;
 mod error;
 mod format;
 mod health;
 mod models;
+mod ollama;
 mod params;
 mod request_id;
 mod stream;
 mod tokenize;
 mod tooling;
+mod unread;
 mod unsupported;
 
 use std::sync::Arc;
@@ -25,7 +30,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use kwaainet_core::{Clock, Hallway, is_loopback_origin};
 use kwaainet_store::Store;
 use tokio::sync::{Semaphore, watch};
@@ -39,6 +44,7 @@ pub use error::ApiError;
 pub(crate) use params::CHOICES_MAX;
 
 use crate::metrics::Metrics;
+use crate::shelf::Shelf;
 
 /// What the handlers need.
 pub struct App {
@@ -48,6 +54,8 @@ pub struct App {
     pub store: Store,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The models of this machine, where it has an engine.
+    pub shelf: Option<Arc<Shelf>>,
     /// What is counted.
     pub metrics: Metrics,
     /// Why the node is not ready; none once it is.
@@ -68,7 +76,9 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(&app), auth::authenticate))
+        .layer(from_fn(dialect::speak))
         .layer(cors())
+        .layer(from_fn(unread::announce))
         .layer(from_fn_with_state(Arc::clone(&app), request_id::tag))
         .with_state(app)
 }
@@ -86,6 +96,9 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
+        .routes(routes!(anthropic::create))
+        .routes(routes!(anthropic::count_tokens))
+        .merge(ollama::routes())
 }
 
 /// Pages that this machine itself serves may read answers; a browser keeps them from all others.
@@ -95,11 +108,14 @@ fn cors() -> CorsLayer {
         .allow_origin(AllowOrigin::predicate(ours))
         .allow_methods([Method::GET, Method::POST])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([request_id::HEADER, header::RETRY_AFTER])
+        .expose_headers([request_id::HEADER, dialect::REQUEST_ID, header::RETRY_AFTER])
 }
 
 async fn unknown_path(method: Method, uri: Uri) -> ApiError {
-    let message = format!("Unknown URL: {method} {}", uri.path());
+    let message = match ollama::absent(&method, uri.path()) {
+        Some(message) => message.to_owned(),
+        None => format!("Unknown URL: {method} {}", uri.path()),
+    };
     ApiError::bad_request(StatusCode::NOT_FOUND, Some("unknown_url"), message)
 }
 

@@ -11,6 +11,7 @@ mod library;
 pub mod metrics;
 pub mod node;
 mod server;
+pub mod shelf;
 mod snapshot;
 pub mod telemetry;
 pub mod terminal;

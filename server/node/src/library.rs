@@ -34,6 +34,7 @@ impl Wanted {
 }
 
 /// What the node can load.
+#[derive(Clone)]
 pub(crate) struct NodeLibrary {
     pub(crate) catalogue: Catalogue,
     pub(crate) cache: Cache,
@@ -114,6 +115,11 @@ impl NodeLibrary {
             self.files.push(entry);
         }
         Ok(Wanted::File(id))
+    }
+
+    /// Whether a file of the owner's has this name.
+    pub(crate) fn is_own(&self, model: &ModelId) -> bool {
+        self.files.iter().any(|file| file.id == *model)
     }
 
     fn cached(&self, entry: &Entry) -> Option<LibraryEntry> {

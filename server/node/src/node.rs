@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::door::{self, App};
 use crate::metrics::Metrics;
+use crate::shelf::Shelf;
 use crate::snapshot::Observer;
 use crate::{ledger, server};
 
@@ -81,6 +82,8 @@ pub struct Parts {
     pub backends: Vec<Arc<dyn Backend>>,
     /// The local engine, if it is one of them.
     pub engine: Option<Arc<CandleBackend>>,
+    /// The models of this machine, if it has an engine.
+    pub shelf: Option<Arc<Shelf>>,
     /// Why it is not ready yet; none once it is.
     pub not_ready: watch::Receiver<Option<String>>,
 }
@@ -130,6 +133,7 @@ impl Assembled {
             hallway: Hallway::new(admission, parts.backends, observer.subscribe()),
             store: parts.store.clone(),
             clock: parts.clock,
+            shelf: parts.shelf,
             metrics,
             not_ready: parts.not_ready,
             body_bytes_max: limits.body_bytes,

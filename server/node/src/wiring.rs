@@ -14,6 +14,7 @@ use kwaainet_models::{Catalogue, HubToken, Progress, Sources, pull};
 use crate::LOCAL_BACKEND;
 use crate::config::{Config, Environment, Kv, Speculation, Upstream};
 use crate::library::{NodeLibrary, Wanted};
+use crate::shelf::Shelf;
 
 /// Prompts of one job; the door allows no more.
 const PROMPTS_MAX: usize = crate::door::CHOICES_MAX as usize;
@@ -70,6 +71,12 @@ impl LocalEngine {
             library,
             sources: sources(environment),
         })
+    }
+
+    /// What the door knows of its models.
+    pub(crate) fn shelf(&self) -> Arc<Shelf> {
+        let library = Arc::clone(&self.library);
+        Arc::new(Shelf::of(library, self.sources.clone()))
     }
 
     /// Pulls a wanted model if it is not here, and loads it.

@@ -44,14 +44,16 @@ impl Voice {
         tokens.push(drawn.token);
         job.count_token();
         let out = self.text.push(bytes_of(drawn.token, text), drawn.logprob);
+        let stopped = out.stopped_by.is_some();
         job.send(Event::Delta(Delta {
             choice: self.choice,
             text: out.text,
             tokens: 1,
             logprobs: out.logprobs,
+            stopped_by: out.stopped_by,
         }));
         let is_full = tokens.len() - job.prompt_len >= job.max_tokens;
-        match (out.stopped, is_full) {
+        match (stopped, is_full) {
             (true, _) => Some(FinishReason::Stop),
             (false, true) => Some(FinishReason::Length),
             (false, false) => None,
@@ -67,6 +69,7 @@ impl Voice {
                 text: rest.text,
                 tokens: 0,
                 logprobs: rest.logprobs,
+                stopped_by: None,
             }));
         }
         job.send(Event::Finished {

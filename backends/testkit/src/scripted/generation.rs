@@ -197,7 +197,8 @@ impl Generation {
             delta.tokens = 1;
             delta.text = released.text;
             delta.logprobs = released.logprobs;
-            reason = released.stopped.then_some(FinishReason::Stop);
+            reason = released.stopped_by.as_ref().map(|_| FinishReason::Stop);
+            delta.stopped_by = released.stopped_by;
         } else if choice.tokens < self.room {
             reason = Some(match self.script.answer {
                 Answer::Calls(_) => FinishReason::ToolCalls,

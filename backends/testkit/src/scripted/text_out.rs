@@ -2,6 +2,7 @@
 //! and each log-probability together with the text of its token.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use kwaainet_core::TokenLogprob;
 
@@ -22,8 +23,8 @@ pub(super) struct TextOut {
 pub(super) struct Released {
     pub(super) text: String,
     pub(super) logprobs: Vec<TokenLogprob>,
-    /// A stop text came: the choice is over.
-    pub(super) stopped: bool,
+    /// This stop text came: the choice is over.
+    pub(super) stopped_by: Option<String>,
 }
 
 /// A log-probability whose token is not wholly out.
@@ -61,8 +62,8 @@ impl TextOut {
                 token.end.get_or_insert(end);
             }
         }
-        match self.stop_start() {
-            Some(cut) => self.stop(cut),
+        match self.stop_place() {
+            Some(place) => self.stop(place),
             None => self.release(self.certain()),
         }
     }
@@ -86,13 +87,13 @@ impl TextOut {
         }
     }
 
-    /// Where the stop text begins that is complete first; the longest of those that end together.
-    fn stop_start(&self) -> Option<usize> {
+    /// Where the stop text is that is complete first; the longest of those that end together.
+    fn stop_place(&self) -> Option<Range<usize>> {
         let found = self.stops.iter().filter_map(|stop| {
             let start = self.held.find(stop.as_str())?;
             Some((start + stop.len(), start))
         });
-        found.min().map(|(_, start)| start)
+        found.min().map(|(end, start)| start..end)
     }
 
     /// How much of the held text cannot belong to a stop text any more.
@@ -113,19 +114,20 @@ impl TextOut {
         Released {
             text,
             logprobs: self.waiting.drain(..count).map(|w| w.logprob).collect(),
-            stopped: false,
+            stopped_by: None,
         }
     }
 
     /// A token that lies half before the stop text is reported with the half that is seen.
-    fn stop(&mut self, cut: usize) -> Released {
-        self.held.truncate(cut);
-        let end = self.released + cut;
+    fn stop(&mut self, place: Range<usize>) -> Released {
+        let stop = self.held[place.clone()].to_owned();
+        self.held.truncate(place.start);
+        let end = self.released + place.start;
         let seen = self.waiting.drain(..).filter(|token| token.start < end);
         Released {
             text: std::mem::take(&mut self.held),
             logprobs: seen.map(|token| token.logprob).collect(),
-            stopped: true,
+            stopped_by: Some(stop),
         }
     }
 }
@@ -153,7 +155,7 @@ mod tests {
         let mut take = |released: Released| {
             text.push_str(&released.text);
             bytes.extend(released.logprobs.into_iter().flat_map(|l| l.chosen.bytes));
-            released.stopped
+            released.stopped_by.is_some()
         };
         for piece in pieces {
             if take(out.push(piece, Some(logprob(piece)))) {

@@ -27,7 +27,7 @@ pub(super) struct CreateArgs {
     /// What you call it.
     #[arg(long, default_value = "")]
     name: String,
-    /// What it may do: inference, metrics; may be given several times. Without it: inference.
+    /// What it may do: inference, metrics, models (pulling them); may be given several times. Without it: inference.
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<Scope>,
     /// For how long it is good: a number with s, m, h or d, such as 30d. Without it: for ever.
@@ -82,7 +82,7 @@ async fn list(store: &Store, now: i64) -> anyhow::Result<()> {
     }
     let day = |ms: Option<i64>| ms.map_or_else(|| "-".to_owned(), date);
     terminal::line(format!(
-        "{:<12}  {:<8}  {:<10}  {:<10}  {:<10}  {:<18}  NAME",
+        "{:<12}  {:<8}  {:<10}  {:<10}  {:<10}  {:<24}  NAME",
         "ID", "STATE", "CREATED", "EXPIRES", "LAST USED", "SCOPES"
     ));
     for key in keys {
@@ -92,7 +92,7 @@ async fn list(store: &Store, now: i64) -> anyhow::Result<()> {
             (None, false) => "expired",
         };
         terminal::line(format!(
-            "{:<12}  {state:<8}  {:<10}  {:<10}  {:<10}  {:<18}  {}",
+            "{:<12}  {state:<8}  {:<10}  {:<10}  {:<10}  {:<24}  {}",
             key.id,
             date(key.created_at_ms),
             day(key.expires_at_ms),

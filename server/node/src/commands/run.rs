@@ -65,6 +65,7 @@ pub(super) async fn run(
         clock,
         backends: wiring::in_order(&local.backend, &upstreams),
         engine: Some(Arc::clone(&local.backend)),
+        shelf: None,
         not_ready,
     })
     .await;

@@ -42,6 +42,7 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
         clock: Arc::clone(&clock),
         backends: wiring::in_order(&local.backend, &upstreams),
         engine: Some(Arc::clone(&local.backend)),
+        shelf: Some(local.shelf()),
         not_ready,
     })
     .await?;

@@ -15,6 +15,9 @@ pub(crate) const PUBLIC: [&str; 3] = ["/healthz", "/readyz", "/openapi.json"];
 /// The rendered API page and its parts, which say nothing of the owner either.
 pub(crate) const PUBLIC_DOCS: &str = "/docs";
 
+/// Where clients of Anthropic put their key.
+const X_API_KEY: header::HeaderName = header::HeaderName::from_static("x-api-key");
+
 /// Puts the caller's principal into the request, or turns him away.
 pub(crate) async fn authenticate(
     State(app): State<Arc<App>>,
@@ -27,6 +30,7 @@ pub(crate) async fn authenticate(
     }
     let scope = match path {
         "/metrics" => Scope::Metrics,
+        super::ollama::PULL => Scope::Models,
         _ => Scope::Inference,
     };
     let principal = identify(&app, request.headers()).await?;
@@ -47,7 +51,8 @@ async fn identify(app: &App, headers: &HeaderMap) -> Result<Principal, ApiError>
         // Clients of OpenAI always send some key; without keys of ours it means nothing.
         return Ok(Principal::owner(OpenDoor::check(keys_exist, browser)?));
     }
-    let presented: ApiKey = bearer(headers).ok_or(AuthError::MissingKey)?.parse()?;
+    let presented = bearer(headers).or_else(|| text(headers, X_API_KEY));
+    let presented: ApiKey = presented.ok_or(AuthError::MissingKey)?.parse()?;
     let stored = app.store.key(presented.id()).await.map_err(failed)?;
     let now = app.clock.unix_ms();
     Ok(Principal::from_key(&presented, stored.as_ref(), now)?)

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use kwaainet_openapi::ErrorBody;
+use kwaainet_openapi::{AnthropicErrorBody, ErrorBody, OllamaError};
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
@@ -15,6 +15,7 @@ use utoipa::{PartialSchema, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::auth::PUBLIC;
+use super::dialect::Dialect;
 use super::{App, routes};
 
 /// Where the document is served.
@@ -43,7 +44,8 @@ pub fn document() -> OpenApi {
     let (_, mut document) = routes().split_for_parts();
     for (path, item) in &mut document.paths.paths {
         if !PUBLIC.contains(&path.as_str()) {
-            operations(item).for_each(add_common);
+            let dialect = Dialect::of(path);
+            operations(item).for_each(|operation| add_common(operation, dialect));
         }
     }
     document
@@ -56,13 +58,20 @@ pub(crate) fn base() -> OpenApi {
         .identifier(Some("MIT"))
         .build();
     let about = "A node that a person owns: OpenAI's API from the node's own engine. Errors have \
-                 OpenAI's shape everywhere.";
+                 OpenAI's shape, and under /v1/messages and /api the shape of Anthropic and Ollama.";
     let key = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("kw_<id>_<secret>")
         .build();
     let mut schemas = vec![("ErrorBody".to_owned(), ErrorBody::schema())];
     ErrorBody::schemas(&mut schemas);
+    for (name, schema) in [
+        ("AnthropicErrorBody", AnthropicErrorBody::schema()),
+        ("OllamaError", OllamaError::schema()),
+    ] {
+        schemas.push((name.to_owned(), schema));
+    }
+    AnthropicErrorBody::schemas(&mut schemas);
     OpenApiBuilder::new()
         .info(
             InfoBuilder::new()
@@ -93,19 +102,28 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.post].into_iter().flatten()
 }
 
-fn add_common(operation: &mut Operation) {
+fn add_common(operation: &mut Operation, dialect: Dialect) {
     operation.security = Some(vec![SecurityRequirement::new("key", [""; 0])]);
     for (status, description) in ERRORS {
+        let status = match (dialect, status) {
+            // Anthropic has a status of its own for it.
+            (Dialect::Anthropic, "503") => "529",
+            (_, status) => status,
+        };
         operation
             .responses
             .responses
             .entry(status.to_owned())
-            .or_insert_with(|| RefOr::T(error(description)));
+            .or_insert_with(|| RefOr::T(error(description, dialect)));
     }
 }
 
-fn error(description: &str) -> Response {
-    let schema = Ref::from_schema_name("ErrorBody");
+fn error(description: &str, dialect: Dialect) -> Response {
+    let schema = Ref::from_schema_name(match dialect {
+        Dialect::OpenAi => "ErrorBody",
+        Dialect::Anthropic => "AnthropicErrorBody",
+        Dialect::Ollama => "OllamaError",
+    });
     ResponseBuilder::new()
         .description(description)
         .content(

@@ -1,4 +1,5 @@
 //! Every error that a caller sees, in OpenAI's shape. The one place that maps ours to theirs.
+//! Paths of other protocols say the same in their own words, see `dialect`.
 //!
 //! An error has two messages: one for the caller, and one for our log where they differ. It is
 //! logged once, when it becomes a response.
@@ -56,6 +57,12 @@ impl ApiError {
         Self::new(status, SERVER, Some("internal_error"), message).logged_as(log)
     }
 
+    /// A 502: somebody whom the node depends on failed.
+    pub(crate) fn upstream(message: impl Into<String>) -> Self {
+        let status = StatusCode::BAD_GATEWAY;
+        Self::new(status, SERVER, Some("upstream_error"), message)
+    }
+
     /// The status it is sent with.
     pub fn status(&self) -> StatusCode {
         self.0.status
@@ -70,6 +77,16 @@ impl ApiError {
                 param: self.0.param.clone(),
                 code: self.0.code.map(str::to_owned),
             },
+        }
+    }
+
+    /// The sentence for the caller, with the field at fault where it would not tell it.
+    pub(crate) fn sentence(&self) -> String {
+        match &self.0.param {
+            Some(param) if !self.0.message.contains(param) => {
+                format!("{param}: {}", self.0.message)
+            }
+            _ => self.0.message.clone(),
         }
     }
 
@@ -108,7 +125,8 @@ impl ApiError {
         }))
     }
 
-    fn busy(message: impl Into<String>, retry_after: Duration) -> Self {
+    /// A 503 that says when to come again.
+    pub(crate) fn busy(message: impl Into<String>, retry_after: Duration) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Self::new(status, SERVER, Some("overloaded"), message).after(retry_after)
     }
@@ -144,6 +162,8 @@ impl IntoResponse for ApiError {
             let scheme = HeaderValue::from_static("Bearer");
             headers.insert(header::WWW_AUTHENTICATE, scheme);
         }
+        // For the protocols that say it otherwise.
+        response.extensions_mut().insert(self);
         response
     }
 }
@@ -220,12 +240,7 @@ impl From<BackendError> for ApiError {
             }
             BackendError::Invalid { param, .. } => Self::invalid(param, "invalid_value", message),
             BackendError::Busy { retry_after, .. } => Self::busy(message, retry_after),
-            BackendError::Upstream { .. } => Self::new(
-                StatusCode::BAD_GATEWAY,
-                SERVER,
-                Some("upstream_error"),
-                message,
-            ),
+            BackendError::Upstream { .. } => Self::upstream(message),
             BackendError::Timeout { .. } => {
                 let code = Some("upstream_timeout");
                 Self::new(StatusCode::GATEWAY_TIMEOUT, SERVER, code, message)

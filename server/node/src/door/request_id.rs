@@ -15,8 +15,12 @@ use super::App;
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const LENGTH_MAX: usize = 128;
 
+/// A request's id, for answers that repeat it.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestId(pub(crate) HeaderValue);
+
 /// Takes the client's `x-request-id` if it is sane, makes one if not, and sends it back.
-pub(crate) async fn tag(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(crate) async fn tag(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let id = request
         .headers()
         .get(&HEADER)
@@ -26,6 +30,7 @@ pub(crate) async fn tag(State(app): State<Arc<App>>, request: Request, next: Nex
             HeaderValue::from_str(&format!("req_{}", random_id()))
                 .expect("letters and digits fit a header")
         });
+    request.extensions_mut().insert(RequestId(id.clone()));
     let method = request.method().clone();
     // The route's pattern, not the path: a path is the client's own word and without bound.
     let route = request

@@ -31,6 +31,11 @@ pub(crate) trait Shape: Send + 'static {
 
     /// What goes out for an error, after which nothing follows.
     fn error(&mut self, error: &ApiError) -> Vec<Piece>;
+
+    /// What goes out after a silence, if the protocol has something of its own for it.
+    fn keep_alive(&self) -> Option<Piece> {
+        None
+    }
 }
 
 /// How the pieces of a streamed answer are told apart.
@@ -95,7 +100,11 @@ pub(crate) fn respond<S: Shape>(app: &App, events: MeteredStream, mut shape: S) 
             let (mut events, mut shape) = state?;
             let event = match tokio::time::timeout(KEEP_ALIVE, next(&mut events, &cut)).await {
                 Ok(event) => event?,
-                Err(_) => return Some((keep_alive(S::FRAMING), Some((events, shape)))),
+                Err(_) => {
+                    let own = shape.keep_alive().map(|piece| piece.framed(S::FRAMING));
+                    let bytes = own.unwrap_or_else(|| keep_alive(S::FRAMING));
+                    return Some((bytes, Some((events, shape))));
+                }
             };
             let over = matches!(event, Ok(Event::Done(_)) | Err(_));
             let pieces = match event {
@@ -152,16 +161,22 @@ pub(crate) struct Collected {
     pub(crate) reason: Option<FinishReason>,
     /// Generated, not echoed.
     pub(crate) tokens: u32,
+    /// The stop text that ended it, where that is known.
+    pub(crate) stopped_by: Option<String>,
+    /// When its first token came, by the monotonic clock.
+    pub(crate) first: Option<Duration>,
 }
 
 impl Collected {
-    fn add(&mut self, delta: Delta) {
+    fn add(&mut self, delta: Delta, now: Duration) {
         self.tokens = self.tokens.saturating_add(delta.tokens);
         if self.tokens == 0 {
             self.echoed += delta.logprobs.len();
         }
         self.text.push_str(&delta.text);
         self.logprobs.extend(delta.logprobs);
+        self.stopped_by = delta.stopped_by.or(self.stopped_by.take());
+        self.first.get_or_insert(now);
     }
 
     fn add_call(&mut self, delta: CallDelta) {
@@ -202,7 +217,7 @@ pub(crate) async fn collect(
             Event::Started { .. } => {}
             Event::Delta(delta) => {
                 if let Some(choice) = collected.get_mut(delta.choice as usize) {
-                    choice.add(delta);
+                    choice.add(delta, app.clock.monotonic());
                 }
             }
             Event::Call(call) => {

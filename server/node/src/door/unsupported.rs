@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use super::ApiError;
 
 /// A field and the values of it that ask for nothing.
-type Refusal = (&'static str, &'static [Neutral]);
+pub(crate) type Refusal = (&'static str, &'static [Neutral]);
 
-enum Neutral {
+/// A value that asks for nothing.
+pub(crate) enum Neutral {
     False,
     True,
     Zero,
@@ -136,7 +137,8 @@ pub(crate) fn check_message(other: &Other, at: &str) -> Result<(), ApiError> {
     check(other, MESSAGE, &format!("{at}."))
 }
 
-fn check(other: &Other, refusals: &[Refusal], prefix: &str) -> Result<(), ApiError> {
+/// Refuses what stands in a table; `prefix` is put before a field's name.
+pub(crate) fn check(other: &Other, refusals: &[Refusal], prefix: &str) -> Result<(), ApiError> {
     for (field, neutral) in refusals {
         let Some(value) = other.get(*field) else {
             continue;

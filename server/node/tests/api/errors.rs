@@ -504,3 +504,27 @@ async fn health_readiness_and_metrics() {
     let body = json!({"model": MODEL, "prompt": "x"});
     assert_eq!(node.post("/v1/completions", body).await.error().0, 503);
 }
+
+#[tokio::test]
+async fn a_connection_whose_request_was_not_read_is_announced_to_end() {
+    let node = TestNode::new().await;
+    let body = || json!({"model": MODEL, "prompt": "x"}).to_string();
+    let is_announced = |answer: &crate::harness::Answer| {
+        answer
+            .headers
+            .get("connection")
+            .map(|value| value == "close")
+            == Some(true)
+    };
+    let unread = node.ask(post("/v1/nowhere", body())).await;
+    assert_eq!(unread.status, 404);
+    assert!(is_announced(&unread));
+    for answer in [
+        node.ask(post("/v1/completions", body())).await,
+        node.ask(post("/v1/completions", "{}")).await,
+        node.get("/v1/nowhere").await,
+    ] {
+        assert!(!is_announced(&answer), "{}", answer.text);
+    }
+    node.settled().await;
+}

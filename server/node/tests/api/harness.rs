@@ -185,6 +185,7 @@ pub(crate) async fn parts(mut config: Config) -> (Parts, ScriptHandle, tempfile:
         clock: Arc::new(SystemClock::default()),
         backends: vec![Arc::new(backend)],
         engine: None,
+        shelf: None,
         not_ready,
     };
     (parts, script, dir)

@@ -1,5 +1,6 @@
 //! The door, tested in one process over the scripted backend.
 
+mod anthropic;
 mod auth;
 mod chat;
 mod completions;
@@ -9,5 +10,6 @@ mod errors;
 mod formats;
 mod harness;
 mod points;
+mod ollama;
 mod sockets;
 mod tools;

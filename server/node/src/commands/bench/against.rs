@@ -76,6 +76,7 @@ pub(super) async fn run(
         clock,
         backends: wiring::in_order(&backend, &[]),
         engine: Some(Arc::clone(&backend)),
+        shelf: None,
         not_ready,
     })
     .await?;
