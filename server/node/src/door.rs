@@ -4,16 +4,21 @@
 //! [`auth::PUBLIC`], and answers errors through [`ApiError`]. Nothing is computed here.
 
 mod auth;
+mod batches;
 mod body;
 mod chat;
 mod completions;
 mod docs;
 mod embeddings;
 mod error;
+mod files;
+mod form;
 mod health;
 mod models;
+mod paging;
 mod params;
 mod request_id;
+mod rerank;
 mod stream;
 mod tokenize;
 mod tooling;
@@ -33,11 +38,15 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use batches::answer as batch_answer;
+pub(crate) use body::to_value;
 pub use docs::document;
 pub use error::ApiError;
 pub(crate) use params::CHOICES_MAX;
 
+use crate::bell::Bells;
 use crate::metrics::Metrics;
+use crate::vault::Vault;
 
 /// What the handlers need.
 pub struct App {
@@ -55,6 +64,10 @@ pub struct App {
     pub body_bytes_max: usize,
     /// Kibibytes of bodies that are read and parsed at once, whoever sends them.
     pub body_budget: Semaphore,
+    /// Where the bytes of files lie.
+    pub vault: Vault,
+    /// Wake those who work in the background.
+    pub bells: Bells,
     /// Cancelled when running jobs have to end now; their clients are told.
     pub cut: CancellationToken,
 }
@@ -77,6 +90,15 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(chat::create))
         .routes(routes!(completions::create))
         .routes(routes!(embeddings::create))
+        .routes(routes!(rerank::create))
+        .routes(routes!(rerank::create_v2))
+        .routes(routes!(rerank::create_bare))
+        .routes(routes!(files::list, files::create))
+        .routes(routes!(files::show, files::delete))
+        .routes(routes!(files::content))
+        .routes(routes!(batches::list, batches::create))
+        .routes(routes!(batches::show))
+        .routes(routes!(batches::cancel))
         .routes(routes!(models::list))
         .routes(routes!(models::show))
         .routes(routes!(models::show_owned))
@@ -92,7 +114,7 @@ fn cors() -> CorsLayer {
     let ours = |origin: &HeaderValue, _: &Parts| origin.to_str().is_ok_and(is_loopback_origin);
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(ours))
-        .allow_methods([Method::GET, Method::POST])
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([request_id::HEADER, header::RETRY_AFTER])
 }

@@ -15,11 +15,13 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::bell::Bells;
 use crate::config::Config;
 use crate::door::{self, App};
 use crate::metrics::Metrics;
 use crate::snapshot::Observer;
-use crate::{ledger, server};
+use crate::vault::Vault;
+use crate::{batches, housekeeping, ledger, server};
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -134,8 +136,15 @@ impl Assembled {
             not_ready: parts.not_ready,
             body_bytes_max: limits.body_bytes,
             body_budget: Semaphore::new(BODIES_AT_ONCE * limits.body_bytes.div_ceil(1 << 10)),
+            vault: Vault::new(&parts.config.data_dir, parts.config.files.limits()),
+            bells: Bells::default(),
             cut: CancellationToken::new(),
         });
+        housekeeping::after_a_crash(&app).await;
+        let keeping = housekeeping::run(Arc::clone(&app));
+        tasks.spawn(over.clone().run_until_cancelled_owned(keeping));
+        let running = batches::run(Arc::clone(&app));
+        tasks.spawn(over.clone().run_until_cancelled_owned(running));
         Self {
             router: door::router(Arc::clone(&app)),
             app,
