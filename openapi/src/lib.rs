@@ -47,7 +47,7 @@ pub use vector_store::{
     ChunkingStrategy, FileCounts, RankingOptions, StaticChunking, VectorSearchContent,
     VectorSearchQuery, VectorSearchRequest, VectorSearchResult, VectorSearchResults, VectorStore,
     VectorStoreExpiry, VectorStoreFile, VectorStoreFileBatch, VectorStoreFileBatchRequest,
-    VectorStoreFileError, VectorStoreFileList, VectorStoreFileRequest, VectorStoreFileUpdate,
+    VectorStoreFileContent, VectorStoreFileError, VectorStoreFileList, VectorStoreFileRequest, VectorStoreFileUpdate,
     VectorStoreList, VectorStoreRequest, VectorStoreUpdate,
 };
 

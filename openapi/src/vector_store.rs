@@ -232,6 +232,19 @@ pub struct VectorStoreFileList {
     pub has_more: bool,
 }
 
+/// The text of a file in a vector store.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct VectorStoreFileContent {
+    /// `vector_store.file_content.page`.
+    pub object: &'static str,
+    /// One text: all of it.
+    pub data: Vec<VectorSearchContent>,
+    /// Always false.
+    pub has_more: bool,
+    /// Always null.
+    pub next_page: Option<String>,
+}
+
 /// `POST /v1/vector_stores/{vector_store_id}/file_batches`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct VectorStoreFileBatchRequest {

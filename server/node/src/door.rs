@@ -23,6 +23,7 @@ mod stream;
 mod tokenize;
 mod tooling;
 mod unsupported;
+mod vector_stores;
 
 use std::sync::Arc;
 
@@ -68,6 +69,8 @@ pub struct App {
     pub vault: Vault,
     /// Wake those who work in the background.
     pub bells: Bells,
+    /// Searches in vector stores at once. Few, since each reads a whole store.
+    pub searches: Semaphore,
     /// Cancelled when running jobs have to end now; their clients are told.
     pub cut: CancellationToken,
 }
@@ -99,6 +102,20 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(batches::list, batches::create))
         .routes(routes!(batches::show))
         .routes(routes!(batches::cancel))
+        .routes(routes!(vector_stores::list, vector_stores::create))
+        .routes(routes!(vector_stores::show, vector_stores::update, vector_stores::delete))
+        .routes(routes!(vector_stores::search::create))
+        .routes(routes!(vector_stores::files::list, vector_stores::files::create))
+        .routes(routes!(
+            vector_stores::files::show,
+            vector_stores::files::update,
+            vector_stores::files::delete
+        ))
+        .routes(routes!(vector_stores::files::content))
+        .routes(routes!(vector_stores::batches::create))
+        .routes(routes!(vector_stores::batches::show))
+        .routes(routes!(vector_stores::batches::cancel))
+        .routes(routes!(vector_stores::batches::list_files))
         .routes(routes!(models::list))
         .routes(routes!(models::show))
         .routes(routes!(models::show_owned))

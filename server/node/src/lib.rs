@@ -9,6 +9,7 @@ pub mod commands;
 pub mod config;
 pub mod door;
 mod housekeeping;
+mod indexing;
 mod ledger;
 mod library;
 pub mod metrics;

@@ -21,7 +21,7 @@ use crate::door::{self, App};
 use crate::metrics::Metrics;
 use crate::snapshot::Observer;
 use crate::vault::Vault;
-use crate::{batches, housekeeping, ledger, server};
+use crate::{batches, housekeeping, indexing, ledger, server};
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -138,11 +138,14 @@ impl Assembled {
             body_budget: Semaphore::new(BODIES_AT_ONCE * limits.body_bytes.div_ceil(1 << 10)),
             vault: Vault::new(&parts.config.data_dir, parts.config.files.limits()),
             bells: Bells::default(),
+            searches: Semaphore::new(SEARCHES_AT_ONCE),
             cut: CancellationToken::new(),
         });
         housekeeping::after_a_crash(&app).await;
         let keeping = housekeeping::run(Arc::clone(&app));
         tasks.spawn(over.clone().run_until_cancelled_owned(keeping));
+        let indexing = indexing::run(Arc::clone(&app));
+        tasks.spawn(over.clone().run_until_cancelled_owned(indexing));
         let running = batches::run(Arc::clone(&app));
         tasks.spawn(over.clone().run_until_cancelled_owned(running));
         Self {
@@ -172,6 +175,8 @@ impl Assembled {
 
 /// So many bodies of the largest size are read at once; any number of small ones.
 const BODIES_AT_ONCE: usize = 8;
+/// Each holds one of the few connections that read the database.
+const SEARCHES_AT_ONCE: usize = 2;
 /// How often recorded values are folded into the histograms.
 const UPKEEP_PERIOD: std::time::Duration = std::time::Duration::from_secs(5);
 

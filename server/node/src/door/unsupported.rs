@@ -102,6 +102,10 @@ const RERANK: &[Refusal] = &[
     ("truncation", &[False]),
 ];
 
+const SEARCH: &[Refusal] = &[("after", &[]), ("page", &[])];
+
+const RANKING: &[Refusal] = &[("hybrid_search", &[Empty])];
+
 const TOKENIZE: &[Refusal] = &[
     ("add_generation_prompt", &[True]),
     ("chat_template", &[]),
@@ -140,6 +144,16 @@ pub(crate) fn check_embedding(other: &Other) -> Result<(), ApiError> {
 /// Refuses what `/v1/rerank` cannot honour.
 pub(crate) fn check_rerank(other: &Other) -> Result<(), ApiError> {
     check(other, RERANK, "")
+}
+
+/// Refuses what a search in a vector store cannot honour.
+pub(crate) fn check_search(other: &Other) -> Result<(), ApiError> {
+    check(other, SEARCH, "")
+}
+
+/// Refuses what its `ranking_options` cannot honour.
+pub(crate) fn check_ranking(other: &Other) -> Result<(), ApiError> {
+    check(other, RANKING, "ranking_options.")
 }
 
 /// Refuses what `/v1/tokenize` cannot honour.

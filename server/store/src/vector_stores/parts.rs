@@ -224,17 +224,21 @@ impl Store {
         Ok(())
     }
 
-    /// The file that waits longest to be read.
+    /// Of each principal the file that waits longest to be read, in the order of waiting.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn next_vector_file(&self) -> Result<Option<VectorWork>, StoreError> {
-        let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+    pub async fn next_vector_files(&self, limit: u32) -> Result<Vec<VectorWork>, StoreError> {
+        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
             "SELECT {COLUMNS}, files.filename AS filename, s.principal AS principal, s.model AS model
              FROM {TABLE} JOIN files ON files.id = f.file JOIN vector_stores s ON s.id = f.store
-             WHERE f.status = 'in_progress' ORDER BY f.seq LIMIT 1"
+             WHERE f.seq IN (SELECT MIN(w.seq) FROM vector_store_files w
+                 JOIN vector_stores o ON o.id = w.store
+                 WHERE w.status = 'in_progress' GROUP BY o.principal)
+             ORDER BY f.seq LIMIT ?"
         )))
-        .fetch_optional(&self.readers)
+        .bind(limit)
+        .fetch_all(&self.readers)
         .await?;
         let work = |row: &SqliteRow| {
             Ok(VectorWork {
@@ -245,7 +249,7 @@ impl Store {
                 model: row.try_get("model")?,
             })
         };
-        row.as_ref().map(work).transpose()
+        rows.iter().map(work).collect()
     }
 
     /// A file could not be read into its store.

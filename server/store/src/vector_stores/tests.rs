@@ -76,7 +76,8 @@ async fn found(store: &Store) -> VectorStoreRecord {
 }
 
 async fn next(store: &Store) -> Option<VectorWork> {
-    store.next_vector_file().await.expect("it answers")
+    let next = store.next_vector_files(1).await.expect("it answers");
+    next.into_iter().next()
 }
 
 #[tokio::test]
