@@ -11,3 +11,4 @@ mod files;
 mod harness;
 mod rerank;
 mod sockets;
+mod vector_stores;
