@@ -47,8 +47,8 @@ pub use vector_store::{
     ChunkingStrategy, FileCounts, RankingOptions, StaticChunking, VectorSearchContent,
     VectorSearchQuery, VectorSearchRequest, VectorSearchResult, VectorSearchResults, VectorStore,
     VectorStoreExpiry, VectorStoreFile, VectorStoreFileBatch, VectorStoreFileBatchRequest,
-    VectorStoreFileContent, VectorStoreFileError, VectorStoreFileList, VectorStoreFileRequest, VectorStoreFileUpdate,
-    VectorStoreList, VectorStoreRequest, VectorStoreUpdate,
+    VectorStoreFileContent, VectorStoreFileError, VectorStoreFileList, VectorStoreFileRequest,
+    VectorStoreFileUpdate, VectorStoreList, VectorStoreRequest, VectorStoreUpdate,
 };
 
 /// Fields that a request carries and its type does not name.

@@ -309,7 +309,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_full_house_turns_away_and_a_long_wait_ends() {
         let (admission, mut inbox) = admission(LIMITS, 8);
-        let first = admission.admit(Principal::operator(), job(), Priority::Interactive).await;
+        let first = admission
+            .admit(Principal::operator(), job(), Priority::Interactive)
+            .await;
         assert!(first.is_ok(), "there is a slot");
         {
             let waits = admission.admit(Principal::operator(), job(), Priority::Interactive);
@@ -320,7 +322,9 @@ mod tests {
                 waiting: 1,
             };
             assert_eq!(admission.load(), expected);
-            let third = admission.admit(Principal::operator(), job(), Priority::Interactive).await;
+            let third = admission
+                .admit(Principal::operator(), job(), Priority::Interactive)
+                .await;
             assert!(matches!(third, Err(AdmissionError::Overloaded { .. })));
             // Time is paused, so this jumps to the end of the wait.
             assert!(matches!(
@@ -346,31 +350,53 @@ mod tests {
             ..LIMITS
         };
         let (admission, _inbox) = admission(limits, 8);
-        let held = admission.admit(Principal::operator(), job(), Priority::Interactive).await;
-        let second = admission.admit(Principal::operator(), job(), Priority::Interactive).await;
+        let held = admission
+            .admit(Principal::operator(), job(), Priority::Interactive)
+            .await;
+        let second = admission
+            .admit(Principal::operator(), job(), Priority::Interactive)
+            .await;
         assert!(matches!(
             second,
             Err(AdmissionError::TooMany { limit: 1, .. })
         ));
         drop(held);
-        assert!(admission.admit(Principal::operator(), job(), Priority::Interactive).await.is_ok());
+        assert!(
+            admission
+                .admit(Principal::operator(), job(), Priority::Interactive)
+                .await
+                .is_ok()
+        );
     }
 
     #[tokio::test]
     async fn a_slow_ledger_shows_at_the_door() {
         let (admission, mut inbox) = admission(LIMITS, 1);
-        drop(admission.admit(Principal::operator(), job(), Priority::Interactive).await);
-        let refused = admission.admit(Principal::operator(), job(), Priority::Interactive).await;
+        drop(
+            admission
+                .admit(Principal::operator(), job(), Priority::Interactive)
+                .await,
+        );
+        let refused = admission
+            .admit(Principal::operator(), job(), Priority::Interactive)
+            .await;
         assert!(matches!(refused, Err(AdmissionError::Overloaded { .. })));
         inbox.recv().await.expect("the receipt is there");
-        assert!(admission.admit(Principal::operator(), job(), Priority::Interactive).await.is_ok());
+        assert!(
+            admission
+                .admit(Principal::operator(), job(), Priority::Interactive)
+                .await
+                .is_ok()
+        );
     }
 
     #[tokio::test]
     async fn a_draining_node_takes_nothing_new() {
         let (admission, _inbox) = admission(LIMITS, 8);
         admission.drain();
-        let refused = admission.admit(Principal::operator(), job(), Priority::Interactive).await;
+        let refused = admission
+            .admit(Principal::operator(), job(), Priority::Interactive)
+            .await;
         assert_eq!(refused.err(), Some(AdmissionError::Draining));
     }
 

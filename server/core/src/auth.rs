@@ -417,7 +417,8 @@ mod tests {
     fn work_that_was_left_behind_goes_on_while_its_key_is_good() {
         let key = ApiKey::generate();
         let mut stored = record(&key);
-        let back = |stored: Option<&KeyRecord>, now| Principal::returning(Some(key.id()), stored, now);
+        let back =
+            |stored: Option<&KeyRecord>, now| Principal::returning(Some(key.id()), stored, now);
         assert_eq!(
             back(Some(&stored), 50),
             Principal::from_key(&key, Some(&stored), 50)
@@ -428,7 +429,10 @@ mod tests {
         assert_eq!(back(Some(&record(&ApiKey::generate())), 50), refused);
         stored.revoked_at_ms = Some(1);
         assert_eq!(back(Some(&stored), 50), refused);
-        assert_eq!(Principal::returning(None, None, 50), Ok(Principal::operator()));
+        assert_eq!(
+            Principal::returning(None, None, 50),
+            Ok(Principal::operator())
+        );
     }
 
     #[test]

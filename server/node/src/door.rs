@@ -103,9 +103,16 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(batches::show))
         .routes(routes!(batches::cancel))
         .routes(routes!(vector_stores::list, vector_stores::create))
-        .routes(routes!(vector_stores::show, vector_stores::update, vector_stores::delete))
+        .routes(routes!(
+            vector_stores::show,
+            vector_stores::update,
+            vector_stores::delete
+        ))
         .routes(routes!(vector_stores::search::create))
-        .routes(routes!(vector_stores::files::list, vector_stores::files::create))
+        .routes(routes!(
+            vector_stores::files::list,
+            vector_stores::files::create
+        ))
         .routes(routes!(
             vector_stores::files::show,
             vector_stores::files::update,

@@ -16,7 +16,11 @@ const BATCH_KEPT_MS: i64 = 30 * 24 * 3_600 * 1_000;
 /// Removes what a crash left. Called before anybody can upload anything.
 pub(crate) async fn after_a_crash(app: &App) {
     let swept = match app.store.file_ids().await {
-        Ok(known) => app.vault.sweep(&known).await.map_err(|error| error.to_string()),
+        Ok(known) => app
+            .vault
+            .sweep(&known)
+            .await
+            .map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
     if let Err(error) = swept {

@@ -54,7 +54,9 @@ pub(crate) async fn run(app: Arc<App>) {
         match next(&app, &mut turns).await {
             Ok(true) => continue,
             Ok(false) => {}
-            Err(error) => tracing::error!(%error, "files cannot be read into vector stores for now"),
+            Err(error) => {
+                tracing::error!(%error, "files cannot be read into vector stores for now")
+            }
         }
         tokio::select! {
             () = bell.rings() => {}
@@ -74,7 +76,9 @@ async fn next(app: &App, turns: &mut Turns) -> Result<bool, StoreError> {
             app.store.finish_vector_file(work.part, &chunks).await?;
         }
         Err(Trouble::File(code, message)) => {
-            app.store.fail_vector_file(work.part, code, &message).await?;
+            app.store
+                .fail_vector_file(work.part, code, &message)
+                .await?;
         }
         Err(Trouble::Store(error)) => return Err(error),
     }
@@ -152,7 +156,9 @@ async fn embed(
     model: &ModelId,
     texts: &[&str],
 ) -> Result<Vec<Vec<f32>>, Trouble> {
-    let inputs = texts.iter().map(|text| EmbedInput::Text((*text).to_owned()));
+    let inputs = texts
+        .iter()
+        .map(|text| EmbedInput::Text((*text).to_owned()));
     let work = Work::Embed {
         inputs: inputs.collect(),
         dimensions: None,
@@ -163,7 +169,10 @@ async fn embed(
             model: model.clone(),
             work: work.clone(),
         };
-        let made = app.hallway.embed_as(principal.clone(), job, Priority::Batch).await;
+        let made = app
+            .hallway
+            .embed_as(principal.clone(), job, Priority::Batch)
+            .await;
         Ok(made?.vectors)
     })
     .await
@@ -210,7 +219,9 @@ where
             }
             Err(error) => {
                 error.record();
-                return Err(server("the embedding model failed or is not there any more"));
+                return Err(server(
+                    "the embedding model failed or is not there any more",
+                ));
             }
         }
     }

@@ -234,7 +234,10 @@ mod tests {
     async fn a_sweep_leaves_what_is_known_and_nothing_else() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let vault = Vault::new(dir.path(), LIMITS);
-        vault.sweep(&HashSet::new()).await.expect("there is nothing");
+        vault
+            .sweep(&HashSet::new())
+            .await
+            .expect("there is nothing");
         let mut draft = vault.draft().await.expect("it begins");
         draft.write(b"whole").await.expect("it is written");
         let kept = draft.keep().await.expect("it is kept");

@@ -249,7 +249,10 @@ mod tests {
         let found = |ids: &str, more| Some((ids.to_owned(), more));
         assert_eq!(ids("p", page(None, 2, true)).await, found("cb", true));
         assert_eq!(ids("p", page(Some("b"), 2, true)).await, found("a", false));
-        assert_eq!(ids("p", page(Some("a"), 9, false)).await, found("bc", false));
+        assert_eq!(
+            ids("p", page(Some("a"), 9, false)).await,
+            found("bc", false)
+        );
         assert_eq!(ids("p", page(Some("x"), 9, false)).await, None);
         assert_eq!(ids("q", page(None, 9, true)).await, found("", false));
         assert_eq!(ids("q", page(Some("a"), 9, true)).await, None);

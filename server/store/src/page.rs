@@ -55,7 +55,11 @@ impl Store {
             let Some(seq) = self.seq(list, cursor).await? else {
                 return Ok(None);
             };
-            query.push(if upwards { " AND seq > " } else { " AND seq < " });
+            query.push(if upwards {
+                " AND seq > "
+            } else {
+                " AND seq < "
+            });
             query.push_bind(seq);
         }
         let descending = page.newest_first != backwards;
@@ -77,7 +81,9 @@ impl Store {
 
     async fn seq(&self, list: &List<'_>, id: &str) -> Result<Option<i64>, StoreError> {
         let mut query = list.select("seq");
-        query.push(format_args!(" AND {} = ", list.id)).push_bind(id);
+        query
+            .push(format_args!(" AND {} = ", list.id))
+            .push_bind(id);
         let row = query.build().fetch_optional(&self.readers).await?;
         Ok(row.map(|row| row.try_get("seq")).transpose()?)
     }

@@ -16,7 +16,11 @@ const ERRORS_MAX: usize = 100;
 
 /// How many requests there are, if all of them are sound and differ in their names.
 pub(super) async fn input(app: &App, batch: &BatchRecord) -> Result<u32, Trouble> {
-    let file = app.vault.open(&batch.input_file).await.map_err(unreadable)?;
+    let file = app
+        .vault
+        .open(&batch.input_file)
+        .await
+        .map_err(unreadable)?;
     let mut lines = Lines::new(file, app.body_bytes_max);
     let mut names = HashSet::new();
     let mut errors: Vec<BatchError> = Vec::new();

@@ -52,9 +52,13 @@ async fn file(app: &App, batch: &BatchRecord, good: bool) -> Result<Option<Kept>
     let mut draft = None;
     let mut after = 0;
     loop {
-        let outputs = app.store.line_outputs(&batch.id, good, after, LINES_AT_ONCE);
+        let outputs = app
+            .store
+            .line_outputs(&batch.id, good, after, LINES_AT_ONCE);
         let outputs = outputs.await?;
-        let Some((last, _)) = outputs.last() else { break };
+        let Some((last, _)) = outputs.last() else {
+            break;
+        };
         after = *last;
         let mut begun = match draft.take() {
             Some(begun) => begun,

@@ -168,7 +168,9 @@ mod tests {
         let mut lines = Lines::new(file, bytes_max);
         let mut found = Vec::new();
         while let Some(line) = lines.next().await.expect("it reads") {
-            let text = line.bytes.map(|bytes| String::from_utf8(bytes).expect("text"));
+            let text = line
+                .bytes
+                .map(|bytes| String::from_utf8(bytes).expect("text"));
             found.push((line.number, text));
         }
         found

@@ -41,7 +41,9 @@ pub(super) async fn lines(app: &App, batch: &BatchRecord) -> Result<BatchStatus,
             Standing::Cancelled => return Ok(BatchStatus::Cancelled),
         };
         while under_way.len() < LINES_AT_ONCE {
-            let Some(request) = input.next().await? else { break };
+            let Some(request) = input.next().await? else {
+                break;
+            };
             under_way.push(one(app, principal.clone(), &batch.endpoint, request));
         }
         tokio::select! {
@@ -98,7 +100,11 @@ struct Remaining<'a> {
 
 impl<'a> Remaining<'a> {
     async fn new(app: &App, batch: &'a BatchRecord) -> Result<Self, Trouble> {
-        let file = app.vault.open(&batch.input_file).await.map_err(unreadable)?;
+        let file = app
+            .vault
+            .open(&batch.input_file)
+            .await
+            .map_err(unreadable)?;
         Ok(Self {
             lines: Lines::new(file, app.body_bytes_max),
             done: app.store.lines_done(&batch.id).await?,
@@ -113,7 +119,9 @@ impl<'a> Remaining<'a> {
             }
             // It was sound when the batch began, so only a smaller limit can make it fail now.
             let request = line.read(self.endpoint);
-            return request.map(Some).map_err(|error| Trouble::Fault(vec![error]));
+            return request
+                .map(Some)
+                .map_err(|error| Trouble::Fault(vec![error]));
         }
         Ok(None)
     }

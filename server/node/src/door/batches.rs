@@ -25,11 +25,7 @@ const KEPT_MAX: u64 = 10_000;
 const WINDOW_MS: i64 = 24 * 3_600 * 1_000;
 
 /// Where the lines of a batch can go.
-const ENDPOINTS: [&str; 3] = [
-    "/v1/chat/completions",
-    "/v1/completions",
-    "/v1/embeddings",
-];
+const ENDPOINTS: [&str; 3] = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"];
 
 /// The answer to one line, exactly as its endpoint would give it.
 pub(crate) async fn answer(
@@ -43,7 +39,9 @@ pub(crate) async fn answer(
         "/v1/chat/completions" => chat::answer(app, principal, body, priority).await,
         "/v1/completions" => completions::answer(app, principal, body, priority).await,
         "/v1/embeddings" => embeddings::answer(app, principal, body, priority).await,
-        other => Err(ApiError::internal(format!("a batch for {other} was let in"))),
+        other => Err(ApiError::internal(format!(
+            "a batch for {other} was let in"
+        ))),
     }
 }
 
@@ -72,7 +70,10 @@ pub(crate) async fn create(
         Some(expiry) => check_expiry(
             expiry.anchor,
             expiry.seconds,
-            ["output_expires_after.anchor", "output_expires_after.seconds"],
+            [
+                "output_expires_after.anchor",
+                "output_expires_after.seconds",
+            ],
         )?,
     };
     let has_metadata = request.metadata.is_some();
@@ -106,7 +107,11 @@ pub(crate) async fn create(
         cancelling_at_ms: None,
         ended_at_ms: None,
     };
-    if !app.store.insert_batch(&batch, UNDER_WAY_MAX, KEPT_MAX).await? {
+    if !app
+        .store
+        .insert_batch(&batch, UNDER_WAY_MAX, KEPT_MAX)
+        .await?
+    {
         let message = format!(
             "You have {UNDER_WAY_MAX} batches that are not over, or {KEPT_MAX} in all, which is the limit."
         );
@@ -188,7 +193,10 @@ pub(crate) async fn cancel(
 fn endpoint(given: String) -> Result<&'static str, ApiError> {
     let known = ENDPOINTS.into_iter().find(|known| *known == given);
     known.ok_or_else(|| {
-        let message = format!("Invalid 'endpoint': it must be one of {}.", ENDPOINTS.join(", "));
+        let message = format!(
+            "Invalid 'endpoint': it must be one of {}.",
+            ENDPOINTS.join(", ")
+        );
         ApiError::invalid("endpoint", "invalid_value", message)
     })
 }

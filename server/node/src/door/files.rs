@@ -174,7 +174,11 @@ pub(crate) async fn find(
 }
 
 pub(crate) fn missing(id: &str, param: &str) -> ApiError {
-    ApiError::not_found(param, "file_not_found", format!("No such File object: {id}"))
+    ApiError::not_found(
+        param,
+        "file_not_found",
+        format!("No such File object: {id}"),
+    )
 }
 
 /// The disk failed; our log says how.

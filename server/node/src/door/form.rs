@@ -134,7 +134,9 @@ fn boundary(headers: &HeaderMap) -> Option<String> {
         return None;
     }
     let boundary = parameter(parameters, "boundary")?;
-    (1..=BOUNDARY_MAX).contains(&boundary.len()).then_some(boundary)
+    (1..=BOUNDARY_MAX)
+        .contains(&boundary.len())
+        .then_some(boundary)
 }
 
 fn parse_head(head: &[u8]) -> Result<Head, ApiError> {
@@ -249,7 +251,9 @@ mod tests {
     #[tokio::test]
     async fn parts_are_the_same_however_the_body_comes() {
         for piece in [1, 2, 7, 1_000] {
-            let parts = whole(form(BODY.as_bytes(), piece)).await.expect("it is sound");
+            let parts = whole(form(BODY.as_bytes(), piece))
+                .await
+                .expect("it is sound");
             let named = |name: &str, filename: Option<&str>, text: &str| {
                 let head = Head {
                     name: name.to_owned(),
@@ -284,11 +288,16 @@ mod tests {
         }
         let endless = format!("--x y\r\nx: {}", "y".repeat(HEAD_MAX));
         assert!(whole(form(endless.as_bytes(), 1_000)).await.is_err());
-        let many = "--x y\r\ncontent-disposition: form-data; name=a\r\n\r\n\r\n".repeat(PARTS_MAX + 1);
+        let many =
+            "--x y\r\ncontent-disposition: form-data; name=a\r\n\r\n\r\n".repeat(PARTS_MAX + 1);
         assert!(whole(form(many.as_bytes(), 1_000)).await.is_err());
         let nameless = "--x y\r\ncontent-disposition: form-data\r\n\r\n\r\n--x y--";
         assert!(whole(form(nameless.as_bytes(), 1_000)).await.is_err());
-        for kind in ["application/json", "multipart/form-data", "multipart/form-data; boundary="] {
+        for kind in [
+            "application/json",
+            "multipart/form-data",
+            "multipart/form-data; boundary=",
+        ] {
             assert!(Form::new(&headers(kind), Body::empty()).is_err(), "{kind}");
         }
     }

@@ -70,16 +70,25 @@ impl ListQuery {
             return Ok(limits.default);
         };
         let limit = given.parse().ok();
-        limit.filter(|n| (1..=limits.max).contains(n)).ok_or_else(|| {
-            let message = format!("Invalid 'limit': expected a number from 1 to {}.", limits.max);
-            ApiError::invalid("limit", "invalid_value", message)
-        })
+        limit
+            .filter(|n| (1..=limits.max).contains(n))
+            .ok_or_else(|| {
+                let message = format!(
+                    "Invalid 'limit': expected a number from 1 to {}.",
+                    limits.max
+                );
+                ApiError::invalid("limit", "invalid_value", message)
+            })
     }
 
     /// The page that was found, or which field names what is not in the list.
     pub(crate) fn found<T>(&self, listed: Option<Listed<T>>) -> Result<Listed<T>, ApiError> {
         listed.ok_or_else(|| {
-            let param = if self.after.is_some() { "after" } else { "before" };
+            let param = if self.after.is_some() {
+                "after"
+            } else {
+                "before"
+            };
             let message = format!("Invalid '{param}': there is no such item in the list.");
             ApiError::invalid(param, "invalid_value", message)
         })

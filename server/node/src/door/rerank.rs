@@ -155,12 +155,13 @@ fn documents(documents: Option<Vec<Value>>) -> Result<Vec<String>, ApiError> {
     let one = |(index, document)| {
         let param = format!("documents[{index}]");
         match serde_json::from_value(document) {
-            Ok(RerankDocument::Text(found) | RerankDocument::Object(RerankText { text: found })) => {
-                text(found, &param)
-            }
+            Ok(
+                RerankDocument::Text(found) | RerankDocument::Object(RerankText { text: found }),
+            ) => text(found, &param),
             Err(_) => {
-                let message =
-                    format!("Invalid type for '{param}': expected a string or an object with 'text'.");
+                let message = format!(
+                    "Invalid type for '{param}': expected a string or an object with 'text'."
+                );
                 Err(ApiError::invalid(param, "invalid_type", message))
             }
         }

@@ -70,7 +70,11 @@ pub(crate) async fn create(
     if !app.store.insert_vector_store(&store, STORES_MAX).await? {
         let message = format!("You have {STORES_MAX} vector stores, which is the limit.");
         let code = Some("vector_store_limit_exceeded");
-        return Err(ApiError::bad_request(StatusCode::BAD_REQUEST, code, message));
+        return Err(ApiError::bad_request(
+            StatusCode::BAD_REQUEST,
+            code,
+            message,
+        ));
     }
     files::put(&app, &principal, &records).await?;
     Ok(Json(wire(&app, &find(&app, &principal, &store.id).await?)))
@@ -99,7 +103,9 @@ pub(crate) async fn list(
     let page = query.page(SHORT)?;
     let listed = app.store.vector_stores(principal.id(), &page).await?;
     let listed = query.found(listed)?;
-    Ok(Json(page_of!(VectorStoreList, listed, |store| wire(&app, store))))
+    Ok(Json(page_of!(VectorStoreList, listed, |store| wire(
+        &app, store
+    ))))
 }
 
 /// Shows a vector store.
@@ -220,7 +226,11 @@ async fn find_live(
     if store.is_expired(app.clock.unix_ms()) {
         let message = format!("The vector store '{id}' is expired.");
         let code = Some("vector_store_expired");
-        return Err(ApiError::bad_request(StatusCode::BAD_REQUEST, code, message));
+        return Err(ApiError::bad_request(
+            StatusCode::BAD_REQUEST,
+            code,
+            message,
+        ));
     }
     Ok(store)
 }

@@ -112,7 +112,11 @@ async fn fit(
                 let message = "a word of the file is longer than a piece may be".to_owned();
                 return Err(Trouble::File("invalid_file", message));
             }
-            let smaller = if guess < GUESSES_MAX { next as usize } else { length / 2 };
+            let smaller = if guess < GUESSES_MAX {
+                next as usize
+            } else {
+                length / 2
+            };
             length = smaller.clamp(1, length - 1);
         }
     }
@@ -161,7 +165,10 @@ mod tests {
     async fn pieces(text: &str, chunking: Option<(u32, u32)>, bytes: usize) -> Vec<String> {
         let ranges = cut(text, chunking, 1_000, &Bytes(bytes)).await;
         let ranges = ranges.expect("it is cut");
-        ranges.into_iter().map(|range| text[range].to_owned()).collect()
+        ranges
+            .into_iter()
+            .map(|range| text[range].to_owned())
+            .collect()
     }
 
     #[tokio::test]
@@ -187,14 +194,21 @@ mod tests {
                 let first = numbers.iter().position(|number| number == words[0]);
                 let first = first.expect("pieces begin at a word");
                 assert!(first <= next, "nothing is left out");
-                assert!(first == next || chunking != Some((100, 0)), "nothing is shared");
+                assert!(
+                    first == next || chunking != Some((100, 0)),
+                    "nothing is shared"
+                );
                 assert_eq!(words, &numbers[first..first + words.len()]);
                 assert!(first + words.len() > next, "each goes further");
                 next = first + words.len();
                 let counted = Bytes(bytes).count(piece).await.expect("it counts");
                 assert!(counted.tokens <= most, "{}", counted.tokens);
                 let is_last = index + 1 == pieces.len();
-                assert!(is_last || counted.tokens * 4 >= most * 3, "{}", counted.tokens);
+                assert!(
+                    is_last || counted.tokens * 4 >= most * 3,
+                    "{}",
+                    counted.tokens
+                );
             }
             assert_eq!(next, numbers.len());
         }

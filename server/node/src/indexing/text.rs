@@ -18,7 +18,9 @@ const HTML: [&str; 3] = ["htm", "html", "xhtml"];
 
 /// Reads a file whole.
 pub(crate) async fn of_file(app: &App, id: &str, filename: &str) -> Result<String, Trouble> {
-    let extension = filename.rsplit_once('.').map_or("", |(_, extension)| extension);
+    let extension = filename
+        .rsplit_once('.')
+        .map_or("", |(_, extension)| extension);
     let extension = extension.to_ascii_lowercase();
     let is_html = HTML.contains(&extension.as_str());
     if !is_html && !PLAIN.contains(&extension.as_str()) {
@@ -51,8 +53,7 @@ pub(crate) async fn of_file(app: &App, id: &str, filename: &str) -> Result<Strin
 const HIDDEN: [&str; 3] = ["script", "style", "template"];
 /// Elements inside a line.
 const INLINE: [&str; 14] = [
-    "a", "abbr", "b", "code", "em", "font", "i", "mark", "s", "small", "span", "strong", "sub",
-    "u",
+    "a", "abbr", "b", "code", "em", "font", "i", "mark", "s", "small", "span", "strong", "sub", "u",
 ];
 
 /// A page's text: without tags, comments and what is hidden; entities read; elements that are not inside a
@@ -162,7 +163,16 @@ mod tests {
                     <script>if (a < b) alert('</p>')</script></head><body><!-- no > --><p>One <b>big</b> \
                     word&#33;<br/>1 < 2 &unknown; &#x263A;</p><p>Two</body>";
         assert_eq!(strip(page), "A & B\nOne big word!\n1 < 2 &unknown; ☺\nTwo");
-        for broken in ["", "<", "<p", "a<!-- never", "<script>never", "&", "&#xFFFFFFFF;", "</é>é"] {
+        for broken in [
+            "",
+            "<",
+            "<p",
+            "a<!-- never",
+            "<script>never",
+            "&",
+            "&#xFFFFFFFF;",
+            "</é>é",
+        ] {
             strip(broken);
         }
         assert_eq!(strip("a &lt;b&gt; c"), "a <b> c");

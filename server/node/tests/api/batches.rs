@@ -19,7 +19,11 @@ fn line(id: &str, url: &str, body: Value) -> String {
 
 fn chat(id: &str) -> String {
     let message = json!({"role": "user", "content": "hi"});
-    line(id, CHAT, json!({"model": MODEL, "messages": [message], "max_tokens": 3}))
+    line(
+        id,
+        CHAT,
+        json!({"model": MODEL, "messages": [message], "max_tokens": 3}),
+    )
 }
 
 fn chats(count: usize) -> String {
@@ -50,7 +54,9 @@ async fn until(node: &TestNode, id: &Value, wanted: &[&str]) -> Value {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(SOON, seen).await.expect("it comes to it")
+    tokio::time::timeout(SOON, seen)
+        .await
+        .expect("it comes to it")
 }
 
 /// The lines of a file that a batch made, by their custom ids.
@@ -70,7 +76,11 @@ async fn lines(node: &TestNode, id: &Value) -> Vec<(String, Value)> {
 async fn every_line_gets_the_answer_that_its_endpoint_gives() {
     let node = TestNode::new().await;
     let bad = line("bad", CHAT, json!({"model": MODEL, "messages": [], "n": 1}));
-    let lost = line("lost", CHAT, json!({"model": "nobody", "messages": [{"role": "user", "content": "x"}]}));
+    let lost = line(
+        "lost",
+        CHAT,
+        json!({"model": "nobody", "messages": [{"role": "user", "content": "x"}]}),
+    );
     let stream = chat("stream").replace("\"max_tokens\"", "\"stream\":true,\"max_tokens\"");
     let input = [chat("one"), bad, lost, stream, String::new(), chat("two")].join("\n");
     let made = create(&node, CHAT, &input).await;
@@ -97,12 +107,17 @@ async fn every_line_gets_the_answer_that_its_endpoint_gives() {
     let names: Vec<_> = good.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["one", "two"], "in the order of the input");
     let (_, first) = &good[0];
-    assert!(first["id"].as_str().is_some_and(|id| id.starts_with("batch_req_")));
+    assert!(
+        first["id"]
+            .as_str()
+            .is_some_and(|id| id.starts_with("batch_req_"))
+    );
     assert_eq!(first["error"], Value::Null);
     assert_eq!(first["response"]["status_code"], 200);
     assert!(first["response"]["request_id"].is_string());
     let mut body = first["response"]["body"].clone();
-    let live = json!({"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 3});
+    let live =
+        json!({"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 3});
     let mut live = node.post(CHAT, live).await.json();
     for volatile in ["id", "created"] {
         body[volatile] = Value::Null;
@@ -116,7 +131,11 @@ async fn every_line_gets_the_answer_that_its_endpoint_gives() {
         .map(|(name, line)| {
             let response = &line["response"];
             let error = &response["body"]["error"];
-            (name.as_str(), response["status_code"].as_u64(), error["param"].as_str())
+            (
+                name.as_str(),
+                response["status_code"].as_u64(),
+                error["param"].as_str(),
+            )
         })
         .collect();
     let expected = [
@@ -145,7 +164,11 @@ async fn embeddings_and_completions_run_too() {
     assert_eq!(batch["error_file_id"], Value::Null);
 
     let url = "/v1/completions";
-    let input = line("c", url, json!({"model": MODEL, "prompt": "x", "max_tokens": 2}));
+    let input = line(
+        "c",
+        url,
+        json!({"model": MODEL, "prompt": "x", "max_tokens": 2}),
+    );
     let made = create(&node, url, &input).await;
     let batch = until(&node, &made["id"], &["completed"]).await;
     let found = lines(&node, &batch["output_file_id"]).await;
@@ -197,12 +220,22 @@ async fn bad_batches_are_named() {
     let file = upload(&node, "batch", "in.jsonl", b"{}").await;
     let other = upload(&node, "user_data", "in.jsonl", b"{}").await;
     for (field, value, status, code) in [
-        ("input_file_id", Value::Null, 400, "missing_required_parameter"),
+        (
+            "input_file_id",
+            Value::Null,
+            400,
+            "missing_required_parameter",
+        ),
         ("input_file_id", json!("file-none"), 404, "file_not_found"),
         ("input_file_id", json!(other), 400, "invalid_value"),
         ("endpoint", Value::Null, 400, "missing_required_parameter"),
         ("endpoint", json!("/v1/moderations"), 400, "invalid_value"),
-        ("completion_window", Value::Null, 400, "missing_required_parameter"),
+        (
+            "completion_window",
+            Value::Null,
+            400,
+            "missing_required_parameter",
+        ),
         ("completion_window", json!("1h"), 400, "invalid_value"),
         ("metadata", json!(7), 400, "invalid_type"),
     ] {
@@ -218,7 +251,10 @@ async fn bad_batches_are_named() {
     body["output_expires_after"] = json!({"anchor": "created_at", "seconds": 1});
     let (_, _, _, param) = node.post(PATH, body).await.error();
     assert_eq!(param.as_deref(), Some("output_expires_after.seconds"));
-    for path in [format!("{PATH}/batch_none"), format!("{PATH}?after=batch_none")] {
+    for path in [
+        format!("{PATH}/batch_none"),
+        format!("{PATH}?after=batch_none"),
+    ] {
         assert!(node.get(&path).await.status.is_client_error());
     }
     let path = format!("{PATH}/batch_none/cancel");
@@ -242,13 +278,17 @@ async fn a_batch_that_is_called_off_keeps_what_is_done() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(SOON, some_are_done).await.expect("lines run");
+    tokio::time::timeout(SOON, some_are_done)
+        .await
+        .expect("lines run");
     let path = format!("{PATH}/{}/cancel", made["id"].as_str().expect("an id"));
     let answer = node.post(&path, json!({})).await.json();
     assert_eq!(answer["status"], "cancelling");
     let batch = until(&node, &made["id"], &["cancelled"]).await;
     assert!(batch["cancelling_at"].is_i64() && batch["cancelled_at"].is_i64());
-    let done = batch["request_counts"]["completed"].as_u64().expect("a count");
+    let done = batch["request_counts"]["completed"]
+        .as_u64()
+        .expect("a count");
     assert!((2..200).contains(&done), "{done}");
     let kept = lines(&node, &batch["output_file_id"]).await;
     assert_eq!(kept.len() as u64, done);
@@ -297,13 +337,17 @@ async fn a_batch_goes_on_after_a_restart_and_nothing_comes_twice() {
 async fn a_batch_whose_key_is_revoked_fails() {
     let node = TestNode::new().await;
     let (one, two) = (key(&node).await, key(&node).await);
-    node.script.set(Script::failing(Fault::HangAfter { tokens: 0 }));
+    node.script
+        .set(Script::failing(Fault::HangAfter { tokens: 0 }));
     let request = form(&[("purpose", "batch")], Some(("in", chats(2).as_bytes())));
     let file = node.ask(with_key(request, &one)).await.json()["id"].clone();
     let body = json!({"input_file_id": file, "endpoint": CHAT, "completion_window": "24h"});
     let foreign = node.ask(with_key(post(PATH, body.to_string()), &two)).await;
     assert_eq!(foreign.error().0, 404, "it is another key's file");
-    let made = node.ask(with_key(post(PATH, body.to_string()), &one)).await.json();
+    let made = node
+        .ask(with_key(post(PATH, body.to_string()), &one))
+        .await
+        .json();
     let path = format!("{PATH}/{}", made["id"].as_str().expect("an id"));
     assert_eq!(node.ask(with_key(get(&path), &two)).await.error().0, 404);
     let cancel = post(&format!("{path}/cancel"), "{}");
@@ -317,11 +361,18 @@ async fn a_batch_whose_key_is_revoked_fails() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(SOON, asked).await.expect("a line runs");
+    tokio::time::timeout(SOON, asked)
+        .await
+        .expect("a line runs");
     let asked = owner.last_generate().expect("it was asked");
     assert_eq!(asked.owner.to_string(), format!("key:{}", one.id()));
     assert_eq!(asked.params.priority, kwaainet_core::Priority::Batch);
-    assert!(node.store.revoke_key(one.id(), 5).await.expect("it answers"));
+    assert!(
+        node.store
+            .revoke_key(one.id(), 5)
+            .await
+            .expect("it answers")
+    );
     let principal = format!("key:{}", one.id()).as_str().into();
     let id = made["id"].as_str().expect("an id");
     let failed = async {
@@ -346,14 +397,17 @@ async fn a_batch_takes_no_place_from_those_who_wait_for_an_answer() {
     config.limits.waiting = 0;
     config.limits.per_key = 1;
     let node = TestNode::with(config).await;
-    node.script.set(Script::failing(Fault::HangAfter { tokens: 1 }));
+    node.script
+        .set(Script::failing(Fault::HangAfter { tokens: 1 }));
     let made = create(&node, CHAT, &chats(3)).await;
     let begun = async {
         while node.script.counts().alive == 0 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(SOON, begun).await.expect("a line runs");
+    tokio::time::timeout(SOON, begun)
+        .await
+        .expect("a line runs");
     node.script.set(Script::words(2));
     let live = json!({"model": MODEL, "messages": [{"role": "user", "content": "hi"}]});
     assert_eq!(node.post(CHAT, live).await.status, 200, "the slot is free");
@@ -373,11 +427,16 @@ async fn a_node_that_is_full_is_asked_again() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(SOON, refused).await.expect("it is asked");
+    tokio::time::timeout(SOON, refused)
+        .await
+        .expect("it is asked");
     node.script.set(Script::words(2));
     let batch = until(&node, &made["id"], &["completed"]).await;
     assert_eq!(batch["request_counts"]["completed"], 2);
-    node.script.set(Script::failing(Fault::Refuse(BackendError::Internal("broken".into()))));
+    node.script
+        .set(Script::failing(Fault::Refuse(BackendError::Internal(
+            "broken".into(),
+        ))));
     let made = create(&node, CHAT, &chats(1)).await;
     let batch = until(&node, &made["id"], &["completed"]).await;
     assert_eq!(batch["request_counts"]["failed"], 1);
@@ -413,7 +472,10 @@ async fn a_batch_whose_input_or_time_is_gone_says_so() {
         cancelling_at_ms: None,
         ended_at_ms: None,
     };
-    for record in [batch("batch_late", &input), batch("batch_lost", "file-none")] {
+    for record in [
+        batch("batch_late", &input),
+        batch("batch_lost", "file-none"),
+    ] {
         let inserted = node.store.insert_batch(&record, 9, 9).await;
         assert!(inserted.expect("it answers"));
     }
@@ -421,7 +483,10 @@ async fn a_batch_whose_input_or_time_is_gone_says_so() {
     let node = node.restarted().await;
     let late = until(&node, &json!("batch_late"), &["expired"]).await;
     assert!(late["expired_at"].is_i64());
-    assert_eq!(late["request_counts"], json!({"total": 3, "completed": 0, "failed": 3}));
+    assert_eq!(
+        late["request_counts"],
+        json!({"total": 3, "completed": 0, "failed": 3})
+    );
     let given_up = lines(&node, &late["error_file_id"]).await;
     assert_eq!(given_up.len(), 3);
     assert_eq!(given_up[0].1["response"], Value::Null);
@@ -429,11 +494,17 @@ async fn a_batch_whose_input_or_time_is_gone_says_so() {
     let lost = until(&node, &json!("batch_lost"), &["failed"]).await;
     assert_eq!(lost["errors"]["data"][0]["code"], "input_file_not_found");
 
-    assert_eq!(delete(&node, &format!("/v1/files/{input}")).await.status, 200);
+    assert_eq!(
+        delete(&node, &format!("/v1/files/{input}")).await.status,
+        200
+    );
     let page = node.get(&format!("{PATH}?limit=1")).await.json();
     assert_eq!(page["data"][0]["id"], "batch_lost");
     assert_eq!(page["has_more"], true);
-    let page = node.get(&format!("{PATH}?limit=1&after=batch_lost")).await.json();
+    let page = node
+        .get(&format!("{PATH}?limit=1&after=batch_lost"))
+        .await
+        .json();
     assert_eq!(page["data"][0]["id"], "batch_late");
     assert_eq!(page["has_more"], false);
     node.comes_to_rest().await;

@@ -15,7 +15,8 @@ const BOUNDARY: &str = "----boundary";
 pub(crate) fn form(fields: &[(&str, &str)], file: Option<(&str, &[u8])>) -> Request<Body> {
     let mut body = Vec::new();
     for (name, value) in fields {
-        let head = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
+        let head =
+            format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
         body.extend_from_slice(format!("{head}{value}\r\n").as_bytes());
     }
     if let Some((name, bytes)) = file {
@@ -30,14 +31,19 @@ pub(crate) fn form(fields: &[(&str, &str)], file: Option<(&str, &[u8])>) -> Requ
     body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
     Request::post(PATH)
         .header("host", "localhost")
-        .header("content-type", format!("multipart/form-data; boundary={BOUNDARY}"))
+        .header(
+            "content-type",
+            format!("multipart/form-data; boundary={BOUNDARY}"),
+        )
         .body(body.into())
         .expect("it is a request")
 }
 
 /// Uploads a file and gives its id.
 pub(crate) async fn upload(node: &TestNode, purpose: &str, name: &str, bytes: &[u8]) -> String {
-    let answer = node.ask(form(&[("purpose", purpose)], Some((name, bytes)))).await;
+    let answer = node
+        .ask(form(&[("purpose", purpose)], Some((name, bytes))))
+        .await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     answer.json()["id"].as_str().expect("an id").to_owned()
 }
@@ -78,7 +84,9 @@ fn on_disk(node: &TestNode) -> Vec<String> {
         return Vec::new();
     };
     let names = entries.map(|entry| entry.expect("it can be read").file_name());
-    names.map(|name| name.into_string().expect("text")).collect()
+    names
+        .map(|name| name.into_string().expect("text"))
+        .collect()
 }
 
 #[tokio::test]
@@ -91,7 +99,10 @@ async fn a_file_comes_back_as_it_was() {
         ("expires_after[seconds]", "3600"),
         ("unknown", "passes"),
     ];
-    let made = node.ask(form(&fields, Some(("dir\\näme.bin", &bytes)))).await.json();
+    let made = node
+        .ask(form(&fields, Some(("dir\\näme.bin", &bytes))))
+        .await
+        .json();
     let id = made["id"].as_str().expect("an id");
     assert!(id.starts_with("file-"));
     let created = made["created_at"].as_i64().expect("a time");
@@ -105,7 +116,10 @@ async fn a_file_comes_back_as_it_was() {
     assert_eq!(node.get(&format!("{PATH}/{id}")).await.json(), expected);
 
     let response = node.send(get(&format!("{PATH}/{id}/content"))).await;
-    assert_eq!(response.headers()["content-type"], "application/octet-stream");
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/octet-stream"
+    );
     assert_eq!(response.headers()["content-length"], "300000");
     let body = axum::body::to_bytes(response.into_body(), 1 << 20).await;
     assert!(body.expect("it is whole") == bytes);
@@ -134,8 +148,14 @@ async fn files_are_listed_in_pages() {
         assert_eq!(page["object"], "list");
         let data = page["data"].as_array().expect("a list").clone();
         let found: Vec<_> = data.iter().map(|file| file["id"].clone()).collect();
-        assert_eq!(page["first_id"], found.first().cloned().unwrap_or(Value::Null));
-        assert_eq!(page["last_id"], found.last().cloned().unwrap_or(Value::Null));
+        assert_eq!(
+            page["first_id"],
+            found.first().cloned().unwrap_or(Value::Null)
+        );
+        assert_eq!(
+            page["last_id"],
+            found.last().cloned().unwrap_or(Value::Null)
+        );
         (found, page["has_more"].as_bool().expect("a flag"))
     };
     let pick = |picked: &[usize]| picked.iter().map(|i| json!(ids[*i])).collect::<Vec<_>>();
@@ -145,7 +165,11 @@ async fn files_are_listed_in_pages() {
     let after = format!("limit=2&order=asc&after={}", ids[0]);
     assert_eq!(list(&after).await, (pick(&[1, 2]), false));
     assert_eq!(list("purpose=user_data").await, (vec![], false));
-    for (query, param) in [("limit=0", "limit"), ("order=x", "order"), ("after=file-x", "after")] {
+    for (query, param) in [
+        ("limit=0", "limit"),
+        ("order=x", "order"),
+        ("after=file-x", "after"),
+    ] {
         let (status, _, code, at) = node.get(&format!("{PATH}?{query}")).await.error();
         assert_eq!((status, code.as_deref()), (400, Some("invalid_value")));
         assert_eq!(at.as_deref(), Some(param));
@@ -161,12 +185,37 @@ async fn bad_uploads_are_named_and_leave_nothing() {
     for (fields, file, code, param) in [
         (vec![], file, "missing_required_parameter", "purpose"),
         (vec![batch], None, "missing_required_parameter", "file"),
-        (vec![batch], Some(("", b"x".as_slice())), "invalid_value", "file"),
-        (vec![("purpose", "fine-tune")], file, "unsupported_value", "purpose"),
-        (vec![("purpose", "evals")], file, "unsupported_value", "purpose"),
-        (vec![("purpose", "vision")], file, "unsupported_value", "purpose"),
+        (
+            vec![batch],
+            Some(("", b"x".as_slice())),
+            "invalid_value",
+            "file",
+        ),
+        (
+            vec![("purpose", "fine-tune")],
+            file,
+            "unsupported_value",
+            "purpose",
+        ),
+        (
+            vec![("purpose", "evals")],
+            file,
+            "unsupported_value",
+            "purpose",
+        ),
+        (
+            vec![("purpose", "vision")],
+            file,
+            "unsupported_value",
+            "purpose",
+        ),
         (vec![("purpose", "fun")], file, "invalid_value", "purpose"),
-        (vec![batch, anchor], file, "missing_required_parameter", "expires_after[seconds]"),
+        (
+            vec![batch, anchor],
+            file,
+            "missing_required_parameter",
+            "expires_after[seconds]",
+        ),
         (
             vec![batch, ("expires_after[seconds]", "3600")],
             file,
@@ -187,14 +236,22 @@ async fn bad_uploads_are_named_and_leave_nothing() {
         ),
     ] {
         let (status, _, got, at) = node.ask(form(&fields, file)).await.error();
-        assert_eq!((status, got.as_deref(), at.as_deref()), (400, Some(code), Some(param)));
+        assert_eq!(
+            (status, got.as_deref(), at.as_deref()),
+            (400, Some(code), Some(param))
+        );
     }
     let request = crate::harness::post(PATH, "{}");
     let (status, _, code, _) = node.ask(request).await.error();
-    assert_eq!((status, code.as_deref()), (400, Some("unsupported_content_type")));
+    assert_eq!(
+        (status, code.as_deref()),
+        (400, Some("unsupported_content_type"))
+    );
     let mut cut = form(&[batch], file);
     let body = std::mem::take(cut.body_mut());
-    let body = axum::body::to_bytes(body, 1 << 20).await.expect("it is whole");
+    let body = axum::body::to_bytes(body, 1 << 20)
+        .await
+        .expect("it is whole");
     *cut.body_mut() = Body::from(body.slice(..body.len() - 9));
     assert_eq!(node.ask(cut).await.error().0, 400);
     assert!(on_disk(&node).is_empty());
@@ -217,7 +274,10 @@ async fn files_have_a_size_and_a_sum() {
     let first = upload(&node, "user_data", "a", &mib).await;
     upload(&node, "user_data", "b", &mib).await;
     let (status, _, code, param) = node.ask(form(&purpose, Some(("c", b"x")))).await.error();
-    assert_eq!((status, code.as_deref()), (400, Some("storage_limit_exceeded")));
+    assert_eq!(
+        (status, code.as_deref()),
+        (400, Some("storage_limit_exceeded"))
+    );
     assert_eq!(param.as_deref(), Some("file"));
     assert_eq!(on_disk(&node).len(), 2);
     assert_eq!(delete(&node, &format!("{PATH}/{first}")).await.status, 200);

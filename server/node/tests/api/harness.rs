@@ -151,7 +151,9 @@ impl TestNode {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        tokio::time::timeout(SOON, rests).await.expect("it comes to rest");
+        tokio::time::timeout(SOON, rests)
+            .await
+            .expect("it comes to rest");
     }
 
     /// Waits until nothing runs and every receipt is written, and gives their counts.

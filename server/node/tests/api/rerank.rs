@@ -18,9 +18,16 @@ async fn the_same_text_comes_first_on_every_path() {
         let answer = node.post(path, body).await.json();
         assert_eq!(answer["object"], "list");
         assert_eq!(answer["model"], EMBEDDER);
-        assert_eq!(answer["usage"], json!({"prompt_tokens": 8, "total_tokens": 8}));
+        assert_eq!(
+            answer["usage"],
+            json!({"prompt_tokens": 8, "total_tokens": 8})
+        );
         assert_eq!(answer["meta"]["tokens"]["input_tokens"], 8);
-        assert!(answer["id"].as_str().is_some_and(|id| id.starts_with("rerank-")));
+        assert!(
+            answer["id"]
+                .as_str()
+                .is_some_and(|id| id.starts_with("rerank-"))
+        );
         let results = answer["results"].as_array().expect("a list");
         assert_eq!(results.len(), 3);
         assert_eq!(results[0]["index"], 1);
@@ -59,21 +66,54 @@ async fn bad_rankings_are_named() {
         ("query", Value::Null, "missing_required_parameter", "query"),
         ("query", json!(" "), "invalid_value", "query"),
         ("query", json!(["a"]), "invalid_type", "query"),
-        ("documents", Value::Null, "missing_required_parameter", "documents"),
+        (
+            "documents",
+            Value::Null,
+            "missing_required_parameter",
+            "documents",
+        ),
         ("documents", json!([]), "empty_array", "documents"),
-        ("documents", json!(["a", ""]), "invalid_value", "documents[1]"),
+        (
+            "documents",
+            json!(["a", ""]),
+            "invalid_value",
+            "documents[1]",
+        ),
         ("documents", json!(["a", 7]), "invalid_type", "documents[1]"),
-        ("documents", json!([{"title": "a"}]), "invalid_type", "documents[0]"),
-        ("documents", json!(vec!["a"; 1_001]), "array_above_max_length", "documents"),
-        ("documents", json!([long]), "context_length_exceeded", "documents"),
+        (
+            "documents",
+            json!([{"title": "a"}]),
+            "invalid_type",
+            "documents[0]",
+        ),
+        (
+            "documents",
+            json!(vec!["a"; 1_001]),
+            "array_above_max_length",
+            "documents",
+        ),
+        (
+            "documents",
+            json!([long]),
+            "context_length_exceeded",
+            "documents",
+        ),
         ("top_n", json!(0), "integer_below_min_value", "top_n"),
         ("model", json!(MODEL), "unsupported_value", "model"),
-        ("max_tokens_per_doc", json!(9), "unsupported_parameter", "max_tokens_per_doc"),
+        (
+            "max_tokens_per_doc",
+            json!(9),
+            "unsupported_parameter",
+            "max_tokens_per_doc",
+        ),
     ] {
         let mut body = json!({"model": EMBEDDER, "query": "a", "documents": ["a"]});
         body[field] = value;
         let (status, _, got, at) = node.post(PATH, body).await.error();
-        assert_eq!((status, got.as_deref(), at.as_deref()), (400, Some(code), Some(param)));
+        assert_eq!(
+            (status, got.as_deref(), at.as_deref()),
+            (400, Some(code), Some(param))
+        );
     }
     let body = json!({"model": "nobody", "query": "a", "documents": ["a"]});
     assert_eq!(node.post(PATH, body).await.error().0, 404);

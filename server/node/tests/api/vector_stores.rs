@@ -27,7 +27,9 @@ async fn read(node: &TestNode, store: &str) -> Value {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(SOON, done).await.expect("files are read")
+    tokio::time::timeout(SOON, done)
+        .await
+        .expect("files are read")
 }
 
 async fn search(node: &TestNode, store: &str, body: Value) -> Vec<Value> {
@@ -35,14 +37,20 @@ async fn search(node: &TestNode, store: &str, body: Value) -> Vec<Value> {
     assert_eq!(answer.status, 200, "{}", answer.text);
     let page = answer.json();
     assert_eq!(page["object"], "vector_store.search_results.page");
-    assert_eq!((&page["has_more"], &page["next_page"]), (&json!(false), &Value::Null));
+    assert_eq!(
+        (&page["has_more"], &page["next_page"]),
+        (&json!(false), &Value::Null)
+    );
     page["data"].as_array().expect("a list").clone()
 }
 
 fn names(found: &[Value]) -> Vec<&str> {
     let name = |found: &Value| found["filename"].as_str().map(|name| name.len());
     assert!(found.iter().all(|found| name(found).is_some()));
-    found.iter().filter_map(|found| found["filename"].as_str()).collect()
+    found
+        .iter()
+        .filter_map(|found| found["filename"].as_str())
+        .collect()
 }
 
 #[tokio::test]
@@ -57,7 +65,10 @@ async fn what_was_put_in_is_found() {
     });
     let store = create(&node, body).await;
     let added = json!({"file_id": grass, "attributes": {"kind": "plant", "year": 2020}});
-    let added = node.post(&format!("{PATH}/{store}/files"), added).await.json();
+    let added = node
+        .post(&format!("{PATH}/{store}/files"), added)
+        .await
+        .json();
     assert_eq!(added["object"], "vector_store.file");
     assert_eq!(added["status"], "in_progress");
     assert_eq!(added["vector_store_id"], json!(store));
@@ -82,8 +93,15 @@ async fn what_was_put_in_is_found() {
     let found = search(&node, &store, json!({"query": "the sky is blue"})).await;
     assert_eq!(found.len(), 2);
     assert_eq!(found[0]["file_id"], json!(sky));
-    assert_eq!(found[0]["content"], json!([{"type": "text", "text": "the sky is blue"}]));
-    assert!(found[0]["score"].as_f64().is_some_and(|score| (score - 1.0).abs() < 1e-6));
+    assert_eq!(
+        found[0]["content"],
+        json!([{"type": "text", "text": "the sky is blue"}])
+    );
+    assert!(
+        found[0]["score"]
+            .as_f64()
+            .is_some_and(|score| (score - 1.0).abs() < 1e-6)
+    );
     assert_eq!(found[0]["attributes"], Value::Null);
     let both = json!({"query": ["grass & moss", "the sky is blue"], "ranking_options": {"score_threshold": 0.999}});
     let found = search(&node, &store, both).await;
@@ -100,8 +118,14 @@ async fn what_was_put_in_is_found() {
         let found = search(&node, &store, json!({"query": "x", "filters": filter})).await;
         assert_eq!(found.len(), expected);
     }
-    let content = node.get(&format!("{PATH}/{store}/files/{grass}/content")).await.json();
-    assert_eq!(content["data"], json!([{"type": "text", "text": "grass & moss"}]));
+    let content = node
+        .get(&format!("{PATH}/{store}/files/{grass}/content"))
+        .await
+        .json();
+    assert_eq!(
+        content["data"],
+        json!([{"type": "text", "text": "grass & moss"}])
+    );
     node.settled().await;
 }
 
@@ -114,20 +138,47 @@ async fn stores_and_their_files_are_changed_listed_and_deleted() {
     let two = create(&node, json!({"file_ids": [first, second]})).await;
     read(&node, &two).await;
     let listed = node.get(&format!("{PATH}?limit=1")).await.json();
-    assert_eq!((&listed["first_id"], &listed["has_more"]), (&json!(two), &json!(true)));
-    let listed = node.get(&format!("{PATH}?order=asc&before={two}")).await.json();
-    assert_eq!((&listed["first_id"], &listed["has_more"]), (&json!(one), &json!(false)));
+    assert_eq!(
+        (&listed["first_id"], &listed["has_more"]),
+        (&json!(two), &json!(true))
+    );
+    let listed = node
+        .get(&format!("{PATH}?order=asc&before={two}"))
+        .await
+        .json();
+    assert_eq!(
+        (&listed["first_id"], &listed["has_more"]),
+        (&json!(one), &json!(false))
+    );
 
     let change = json!({"name": "new", "metadata": {"k": "v"}});
     let changed = node.post(&format!("{PATH}/{one}"), change).await.json();
-    assert_eq!((&changed["name"], &changed["metadata"]["k"]), (&json!("new"), &json!("v")));
-    let changed = node.post(&format!("{PATH}/{one}"), json!({"metadata": null})).await.json();
-    assert_eq!((&changed["name"], &changed["metadata"]), (&json!("new"), &Value::Null));
+    assert_eq!(
+        (&changed["name"], &changed["metadata"]["k"]),
+        (&json!("new"), &json!("v"))
+    );
+    let changed = node
+        .post(&format!("{PATH}/{one}"), json!({"metadata": null}))
+        .await
+        .json();
+    assert_eq!(
+        (&changed["name"], &changed["metadata"]),
+        (&json!("new"), &Value::Null)
+    );
 
     let files = format!("{PATH}/{two}/files");
-    let listed = node.get(&format!("{files}?filter=completed&limit=1")).await.json();
-    assert_eq!((&listed["first_id"], &listed["has_more"]), (&json!(second), &json!(true)));
-    assert_eq!(node.get(&format!("{files}?filter=failed")).await.json()["data"], json!([]));
+    let listed = node
+        .get(&format!("{files}?filter=completed&limit=1"))
+        .await
+        .json();
+    assert_eq!(
+        (&listed["first_id"], &listed["has_more"]),
+        (&json!(second), &json!(true))
+    );
+    assert_eq!(
+        node.get(&format!("{files}?filter=failed")).await.json()["data"],
+        json!([])
+    );
     let update = json!({"attributes": {"x": true}});
     let updated = node.post(&format!("{files}/{first}"), update).await.json();
     assert_eq!(updated["attributes"], json!({"x": true}));
@@ -137,10 +188,20 @@ async fn stores_and_their_files_are_changed_listed_and_deleted() {
     let expected = json!({"id": first, "object": "vector_store.file.deleted", "deleted": true});
     assert_eq!(gone, expected);
     assert_eq!(node.get(&format!("{files}/{first}")).await.error().0, 404);
-    assert_eq!(node.get(&format!("/v1/files/{first}")).await.status, 200, "the file stays");
-    assert_eq!(delete(&node, &format!("/v1/files/{second}")).await.status, 200);
+    assert_eq!(
+        node.get(&format!("/v1/files/{first}")).await.status,
+        200,
+        "the file stays"
+    );
+    assert_eq!(
+        delete(&node, &format!("/v1/files/{second}")).await.status,
+        200
+    );
     let shown = node.get(&format!("{PATH}/{two}")).await.json();
-    assert_eq!(shown["file_counts"]["total"], 0, "a deleted file is in no store");
+    assert_eq!(
+        shown["file_counts"]["total"], 0,
+        "a deleted file is in no store"
+    );
     let gone = delete(&node, &format!("{PATH}/{two}")).await.json();
     assert_eq!(gone["object"], "vector_store.deleted");
     assert_eq!(node.get(&format!("{PATH}/{two}")).await.error().0, 404);
@@ -169,7 +230,10 @@ async fn long_files_are_cut_and_others_refused() {
         (&broken, "invalid_file"),
         (&empty, "invalid_file"),
     ] {
-        let shown = node.get(&format!("{PATH}/{store}/files/{file}")).await.json();
+        let shown = node
+            .get(&format!("{PATH}/{store}/files/{file}"))
+            .await
+            .json();
         assert_eq!(shown["status"], "failed");
         assert_eq!(shown["last_error"]["code"], code);
     }
@@ -204,21 +268,40 @@ async fn files_can_be_put_in_together_and_called_off() {
     let batch = made["id"].as_str().expect("an id");
     read(&node, &store).await;
     let shown = node.get(&format!("{batches}/{batch}")).await.json();
-    assert_eq!((&shown["status"], &shown["file_counts"]["completed"]), (&json!("completed"), &json!(2)));
-    let listed = node.get(&format!("{batches}/{batch}/files?order=asc")).await.json();
-    assert_eq!((&listed["first_id"], &listed["last_id"]), (&json!(ids[0]), &json!(ids[1])));
+    assert_eq!(
+        (&shown["status"], &shown["file_counts"]["completed"]),
+        (&json!("completed"), &json!(2))
+    );
+    let listed = node
+        .get(&format!("{batches}/{batch}/files?order=asc"))
+        .await
+        .json();
+    assert_eq!(
+        (&listed["first_id"], &listed["last_id"]),
+        (&json!(ids[0]), &json!(ids[1]))
+    );
 
-    node.script.set(Script::failing(Fault::HangAfter { tokens: 0 }));
+    node.script
+        .set(Script::failing(Fault::HangAfter { tokens: 0 }));
     let files = json!([{"file_id": ids[0], "attributes": {"n": 1}}, {"file_id": ids[1]}]);
     let made = node.post(&batches, json!({"files": files})).await.json();
     let batch = made["id"].as_str().expect("an id").to_owned();
-    let answer = node.post(&format!("{batches}/{batch}/cancel"), json!({})).await.json();
-    assert_eq!((&answer["status"], &answer["file_counts"]["cancelled"]), (&json!("cancelled"), &json!(2)));
+    let answer = node
+        .post(&format!("{batches}/{batch}/cancel"), json!({}))
+        .await
+        .json();
+    assert_eq!(
+        (&answer["status"], &answer["file_counts"]["cancelled"]),
+        (&json!("cancelled"), &json!(2))
+    );
     for (body, param) in [
         (json!({}), "file_ids"),
         (json!({"file_ids": []}), "file_ids"),
         (json!({"file_ids": ["file-none"]}), "file_ids[0]"),
-        (json!({"files": [{"file_id": "file-none"}]}), "files[0].file_id"),
+        (
+            json!({"files": [{"file_id": "file-none"}]}),
+            "files[0].file_id",
+        ),
         (json!({"file_ids": ids, "files": []}), "files"),
     ] {
         let (status, _, _, at) = node.post(&batches, body).await.error();
@@ -236,7 +319,8 @@ async fn files_can_be_put_in_together_and_called_off() {
 #[tokio::test]
 async fn a_file_that_was_begun_before_a_restart_is_read_after_it() {
     let node = TestNode::new().await;
-    node.script.set(Script::failing(Fault::HangAfter { tokens: 0 }));
+    node.script
+        .set(Script::failing(Fault::HangAfter { tokens: 0 }));
     let file = upload(&node, "assistants", "a.txt", b"word").await;
     let store = create(&node, json!({"file_ids": [file]})).await;
     let begun = async {
@@ -244,7 +328,9 @@ async fn a_file_that_was_begun_before_a_restart_is_read_after_it() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(SOON, begun).await.expect("it is begun");
+    tokio::time::timeout(SOON, begun)
+        .await
+        .expect("it is begun");
     let node = node.restarted().await;
     let shown = read(&node, &store).await;
     assert_eq!(shown["file_counts"]["completed"], 1);
@@ -258,46 +344,102 @@ async fn bad_requests_are_named() {
     let node = TestNode::new().await;
     let file = upload(&node, "assistants", "a.txt", b"word").await;
     let store = create(&node, json!({})).await;
-    let fixed = |tokens: i64, shared: i64| {
-        json!({"type": "static", "static": {"max_chunk_size_tokens": tokens, "chunk_overlap_tokens": shared}})
-    };
+    let fixed = |tokens: i64, shared: i64| json!({"type": "static", "static": {"max_chunk_size_tokens": tokens, "chunk_overlap_tokens": shared}});
     let size = "chunking_strategy.static.max_chunk_size_tokens";
     let shared = "chunking_strategy.static.chunk_overlap_tokens";
-    let deep: Value = (0..9).fold(json!({"type": "x"}), |filter, _| {
-        json!({"type": "and", "filters": [filter]})
-    });
-    let (search, files) = (format!("{PATH}/{store}/search"), format!("{PATH}/{store}/files"));
+    let deep: Value = (0..9).fold(
+        json!({"type": "x"}),
+        |filter, _| json!({"type": "and", "filters": [filter]}),
+    );
+    let (search, files) = (
+        format!("{PATH}/{store}/search"),
+        format!("{PATH}/{store}/files"),
+    );
     for (path, body, param) in [
         (PATH, json!({"name": "x".repeat(513)}), "name"),
         (PATH, json!({"metadata": {"k": 1}}), "metadata.k"),
         (PATH, json!({"file_ids": ["file-none"]}), "file_ids[0]"),
-        (PATH, json!({"expires_after": {"anchor": "created_at", "days": 1}}), "expires_after.anchor"),
-        (PATH, json!({"expires_after": {"anchor": "last_active_at", "days": 0}}), "expires_after.days"),
-        (PATH, json!({"chunking_strategy": {"type": "magic"}}), "chunking_strategy"),
+        (
+            PATH,
+            json!({"expires_after": {"anchor": "created_at", "days": 1}}),
+            "expires_after.anchor",
+        ),
+        (
+            PATH,
+            json!({"expires_after": {"anchor": "last_active_at", "days": 0}}),
+            "expires_after.days",
+        ),
+        (
+            PATH,
+            json!({"chunking_strategy": {"type": "magic"}}),
+            "chunking_strategy",
+        ),
         (PATH, json!({"chunking_strategy": fixed(99, 0)}), size),
         (PATH, json!({"chunking_strategy": fixed(101, 0)}), size),
         (PATH, json!({"chunking_strategy": fixed(100, 51)}), shared),
         (&files, json!({}), "file_id"),
         (&files, json!({"file_id": "file-none"}), "file_id"),
-        (&files, json!({"file_id": file, "attributes": []}), "attributes"),
-        (&files, json!({"file_id": file, "attributes": {"k": []}}), "attributes"),
+        (
+            &files,
+            json!({"file_id": file, "attributes": []}),
+            "attributes",
+        ),
+        (
+            &files,
+            json!({"file_id": file, "attributes": {"k": []}}),
+            "attributes",
+        ),
         (&search, json!({}), "query"),
         (&search, json!({"query": ""}), "query"),
         (&search, json!({"query": []}), "query"),
         (&search, json!({"query": 7}), "query"),
-        (&search, json!({"query": "x", "max_num_results": 51}), "max_num_results"),
-        (&search, json!({"query": "x", "rewrite_query": true}), "rewrite_query"),
-        (&search, json!({"query": "x", "filters": {"type": "eq"}}), "filters.key"),
-        (&search, json!({"query": "x", "ranking_options": {"ranker": "default-2024-11-15"}}), "ranking_options.ranker"),
-        (&search, json!({"query": "x", "ranking_options": {"score_threshold": 2}}), "ranking_options.score_threshold"),
+        (
+            &search,
+            json!({"query": "x", "max_num_results": 51}),
+            "max_num_results",
+        ),
+        (
+            &search,
+            json!({"query": "x", "rewrite_query": true}),
+            "rewrite_query",
+        ),
+        (
+            &search,
+            json!({"query": "x", "filters": {"type": "eq"}}),
+            "filters.key",
+        ),
+        (
+            &search,
+            json!({"query": "x", "ranking_options": {"ranker": "default-2024-11-15"}}),
+            "ranking_options.ranker",
+        ),
+        (
+            &search,
+            json!({"query": "x", "ranking_options": {"score_threshold": 2}}),
+            "ranking_options.score_threshold",
+        ),
     ] {
         let answer = node.post(path, body.clone()).await;
-        assert!(matches!(answer.status.as_u16(), 400 | 404), "{body}: {}", answer.text);
+        assert!(
+            matches!(answer.status.as_u16(), 400 | 404),
+            "{body}: {}",
+            answer.text
+        );
         assert_eq!(answer.error().3.as_deref(), Some(param), "{body}");
     }
-    assert_eq!(node.post(&search, json!({"query": "x", "filters": deep})).await.error().0, 400);
+    assert_eq!(
+        node.post(&search, json!({"query": "x", "filters": deep}))
+            .await
+            .error()
+            .0,
+        400
+    );
     let missing = format!("{PATH}/vs_none");
-    for path in [missing.clone(), format!("{missing}/files"), format!("{PATH}/{store}/files/{file}")] {
+    for path in [
+        missing.clone(),
+        format!("{missing}/files"),
+        format!("{PATH}/{store}/files/{file}"),
+    ] {
         assert_eq!(node.get(&path).await.error().0, 404);
     }
     let listed = node.get(&format!("{PATH}/{store}/files?filter=lost")).await;
@@ -325,8 +467,14 @@ async fn another_keys_stores_are_not_there() {
     assert_eq!(refused(&path, None).await, 404);
     assert_eq!(refused(&path, Some(json!({"name": "mine"}))).await, 404);
     assert_eq!(refused(&format!("{path}/files"), None).await, 404);
-    assert_eq!(refused(&format!("{path}/files"), Some(json!({"file_id": file}))).await, 404);
-    assert_eq!(refused(&format!("{path}/search"), Some(json!({"query": "word"}))).await, 404);
+    assert_eq!(
+        refused(&format!("{path}/files"), Some(json!({"file_id": file}))).await,
+        404
+    );
+    assert_eq!(
+        refused(&format!("{path}/search"), Some(json!({"query": "word"}))).await,
+        404
+    );
     assert_eq!(refused(PATH, Some(json!({"file_ids": [file]}))).await, 404);
     let mine = with_key(post(PATH, "{}"), &two);
     let mine = node.ask(mine).await.json()["id"].clone();

@@ -74,7 +74,10 @@ async fn a_line_counts_once_however_often_it_is_answered() {
     assert_eq!(batch.usage.prompt_tokens, 6);
     let done = store.lines_done("b").await.expect("it answers");
     assert_eq!(done, HashSet::from([1, 2]));
-    let good = store.line_outputs("b", true, 0, 9).await.expect("it answers");
+    let good = store
+        .line_outputs("b", true, 0, 9)
+        .await
+        .expect("it answers");
     assert_eq!(good, [(2, "{\"line\":2}".to_owned())]);
 }
 
@@ -102,7 +105,11 @@ async fn the_end_of_a_batch_is_one_step() {
     let failed = store.end_batch("b", &end).await;
     assert!(failed.is_err(), "two files cannot have one id");
     let batch = found(&store).await;
-    assert_eq!(batch.status, BatchStatus::InProgress, "all of it or nothing");
+    assert_eq!(
+        batch.status,
+        BatchStatus::InProgress,
+        "all of it or nothing"
+    );
     let files = store.file_ids().await.expect("it answers");
     assert!(files.is_empty());
     let kept = store.lines_done("b").await.expect("it answers");

@@ -145,7 +145,11 @@ impl Store {
                         continue;
                     };
                     if cosine >= cosine_min {
-                        best.push(Reverse(Ranked { cosine, seq: *seq, part }));
+                        best.push(Reverse(Ranked {
+                            cosine,
+                            seq: *seq,
+                            part,
+                        }));
                     }
                     if best.len() > limit {
                         best.pop();

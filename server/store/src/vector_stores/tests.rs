@@ -87,11 +87,17 @@ async fn files_go_in_together_or_not_at_all() {
     assert!(!put(&store, "p", &["a", "x"], 9).await, "there is no x");
     assert!(!put(&store, "p", &["a", "b"], 1).await, "two are too many");
     assert_eq!(next(&store).await.map(|work| work.part), None);
-    store.insert_vector_file_batch("fb", "vs", 3).await.expect("ok");
+    store
+        .insert_vector_file_batch("fb", "vs", 3)
+        .await
+        .expect("ok");
     assert!(put(&store, "p", &["a", "b"], 2).await);
     let work = next(&store).await.expect("there is work");
     assert_eq!((work.file.file.as_str(), work.model.as_str()), ("a", "m"));
-    store.cancel_vector_file_batch("vs", "fb").await.expect("ok");
+    store
+        .cancel_vector_file_batch("vs", "fb")
+        .await
+        .expect("ok");
     assert!(next(&store).await.is_none());
     let batch = store.vector_file_batch("vs", "fb").await.expect("ok");
     assert_eq!(batch.expect("it is there").counts.cancelled, 2);
@@ -108,7 +114,10 @@ async fn a_file_is_there_in_whole_and_the_nearest_comes_first() {
     assert!(!again, "once");
     let second = next(&store).await.expect("there is work").part;
     let wrong = "unsupported_file";
-    store.fail_vector_file(second, wrong, "no").await.expect("ok");
+    store
+        .fail_vector_file(second, wrong, "no")
+        .await
+        .expect("ok");
 
     let record = found(&store).await;
     assert_eq!((record.counts.completed, record.counts.failed), (1, 1));
@@ -118,7 +127,9 @@ async fn a_file_is_there_in_whole_and_the_nearest_comes_first() {
     let parts: Vec<_> = parts.iter().map(|part| part.part).collect();
     assert_eq!(parts, [first]);
     let search = async |query: [f32; 2], limit, min| {
-        let hits = store.nearest_chunks(&parts, &[query.to_vec()], limit, min).await;
+        let hits = store
+            .nearest_chunks(&parts, &[query.to_vec()], limit, min)
+            .await;
         let texts = hits.expect("it answers").into_iter().map(|hit| hit.text);
         texts.collect::<Vec<_>>()
     };
@@ -126,7 +137,10 @@ async fn a_file_is_there_in_whole_and_the_nearest_comes_first() {
     assert_eq!(search([0.6, 0.8], 1, -1.0).await, ["north"]);
     assert_eq!(search([0.6, 0.8], 9, 0.7).await, ["north"]);
     let other = store.nearest_chunks(&parts, &[vec![1.0; 3]], 9, -1.0).await;
-    assert!(other.expect("it answers").is_empty(), "another model's vector");
+    assert!(
+        other.expect("it answers").is_empty(),
+        "another model's vector"
+    );
 
     // A file that is put in again is read again, and what was read before is not to be finished.
     assert!(put(&store, "p", &["a"], 9).await);
@@ -143,12 +157,21 @@ async fn a_file_is_there_in_whole_and_the_nearest_comes_first() {
 async fn a_store_that_nobody_uses_is_emptied() {
     let (store, _dir) = filled().await;
     assert!(put(&store, "p", &["a"], 9).await);
-    store.empty_expired_vector_stores(86_400_000).await.expect("ok");
+    store
+        .empty_expired_vector_stores(86_400_000)
+        .await
+        .expect("ok");
     assert_eq!(found(&store).await.counts.in_progress, 1);
     store.touch_vector_store("vs", 5).await.expect("ok");
-    store.empty_expired_vector_stores(86_400_001).await.expect("ok");
+    store
+        .empty_expired_vector_stores(86_400_001)
+        .await
+        .expect("ok");
     assert_eq!(found(&store).await.counts.in_progress, 1, "it was used");
-    store.empty_expired_vector_stores(86_400_005).await.expect("ok");
+    store
+        .empty_expired_vector_stores(86_400_005)
+        .await
+        .expect("ok");
     assert_eq!(found(&store).await.counts, VectorFileCounts::default());
     assert!(found(&store).await.is_expired(86_400_005));
 }

@@ -169,14 +169,14 @@ fn purpose(given: Option<String>) -> Result<&'static str, ApiError> {
         return Ok(purpose);
     }
     let (code, what) = match given.as_str() {
-        "evals" | "fine-tune" | "vision" => {
-            ("unsupported_value", format!("this node has no use for '{given}'"))
-        }
+        "evals" | "fine-tune" | "vision" => (
+            "unsupported_value",
+            format!("this node has no use for '{given}'"),
+        ),
         _ => ("invalid_value", "there is no such purpose".to_owned()),
     };
-    let message = format!(
-        "Invalid 'purpose': {what}; it must be 'batch', 'assistants' or 'user_data'."
-    );
+    let message =
+        format!("Invalid 'purpose': {what}; it must be 'batch', 'assistants' or 'user_data'.");
     Err(ApiError::invalid("purpose", code, message))
 }
 
@@ -190,7 +190,11 @@ fn expiry(anchor: Option<String>, seconds: Option<String>) -> Result<Option<i64>
         let message = format!("Invalid type for '{param}': expected an integer.");
         ApiError::invalid(param, "invalid_type", message)
     })?;
-    check_expiry(anchor, Some(seconds), ["expires_after[anchor]", "expires_after[seconds]"])
+    check_expiry(
+        anchor,
+        Some(seconds),
+        ["expires_after[anchor]", "expires_after[seconds]"],
+    )
 }
 
 /// Seconds from an upload on.

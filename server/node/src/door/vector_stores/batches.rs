@@ -49,14 +49,18 @@ pub(crate) async fn create(
             };
             files::records(&app, &principal, &store.id, ids, &common).await?
         }
-        (None, Some(given)) => one_by_one(&app, &principal, &store.id, given, (&batch, context)).await?,
+        (None, Some(given)) => {
+            one_by_one(&app, &principal, &store.id, given, (&batch, context)).await?
+        }
     };
     if records.is_empty() {
         let message = "Invalid 'file_ids': empty array. Expected at least one file.";
         return Err(ApiError::invalid("file_ids", "empty_array", message));
     }
     let now = app.clock.unix_ms();
-    app.store.insert_vector_file_batch(&batch, &store.id, now).await?;
+    app.store
+        .insert_vector_file_batch(&batch, &store.id, now)
+        .await?;
     files::put(&app, &principal, &records).await?;
     Ok(Json(wire(&inside(&app, &store.id, &batch).await?)))
 }
@@ -71,7 +75,11 @@ async fn one_by_one(
 ) -> Result<Vec<kwaainet_store::VectorFileRecord>, ApiError> {
     if given.len() > files::FILES_AT_ONCE_MAX {
         let message = format!("Invalid 'files': more than {}.", files::FILES_AT_ONCE_MAX);
-        return Err(ApiError::invalid("files", "array_above_max_length", message));
+        return Err(ApiError::invalid(
+            "files",
+            "array_above_max_length",
+            message,
+        ));
     }
     let mut records = Vec::with_capacity(given.len());
     for (index, file) in given.into_iter().enumerate() {
@@ -129,7 +137,9 @@ pub(crate) async fn cancel(
 ) -> Result<Json<VectorStoreFileBatch>, ApiError> {
     let store = find(&app, &principal, &id).await?;
     inside(&app, &store.id, &batch).await?;
-    app.store.cancel_vector_file_batch(&store.id, &batch).await?;
+    app.store
+        .cancel_vector_file_batch(&store.id, &batch)
+        .await?;
     Ok(Json(wire(&inside(&app, &store.id, &batch).await?)))
 }
 
@@ -159,7 +169,9 @@ pub(crate) async fn list_files(
     let query = paging::read(query)?;
     let store = find(&app, &principal, &id).await?;
     inside(&app, &store.id, &batch).await?;
-    files::listed(&app, &store.id, Some(&batch), &query).await.map(Json)
+    files::listed(&app, &store.id, Some(&batch), &query)
+        .await
+        .map(Json)
 }
 
 async fn inside(app: &App, store: &str, batch: &str) -> Result<VectorFileBatch, ApiError> {

@@ -93,7 +93,10 @@ pub(super) async fn listed(
 ) -> Result<VectorStoreFileList, ApiError> {
     let page = query.page(SHORT)?;
     let status = query.filter.as_deref().map(status).transpose()?;
-    let listed = app.store.vector_files(store, file_batch, status, &page).await?;
+    let listed = app
+        .store
+        .vector_files(store, file_batch, status, &page)
+        .await?;
     Ok(page_of!(VectorStoreFileList, query.found(listed)?, wire))
 }
 
@@ -142,7 +145,9 @@ pub(crate) async fn update(
     let given = params::required(request.attributes, "attributes")?;
     found.attributes = attributes::check(given, "attributes")?;
     let written = found.attributes.as_deref();
-    app.store.set_vector_file_attributes(&store.id, &file, written).await?;
+    app.store
+        .set_vector_file_attributes(&store.id, &file, written)
+        .await?;
     Ok(Json(wire(&found)))
 }
 
@@ -257,11 +262,17 @@ pub(super) async fn put(
     let Some(first) = records.first() else {
         return Ok(());
     };
-    let put = app.store.put_vector_files(principal.id(), records, FILES_MAX);
+    let put = app
+        .store
+        .put_vector_files(principal.id(), records, FILES_MAX);
     if !put.await? {
         let message = format!("A vector store holds at most {FILES_MAX} files, all of them yours.");
         let code = Some("vector_store_full");
-        return Err(ApiError::bad_request(StatusCode::BAD_REQUEST, code, message));
+        return Err(ApiError::bad_request(
+            StatusCode::BAD_REQUEST,
+            code,
+            message,
+        ));
     }
     let now = app.clock.unix_ms();
     app.store.touch_vector_store(&first.store, now).await?;

@@ -86,7 +86,8 @@ fn parse(value: &Value, at: &str, depth: usize, count: &mut usize) -> Result<Fil
         let filters = filters.filter(|filters| !filters.is_empty());
         let filters = filters.ok_or_else(|| refuse("filters", "a list of filters"))?;
         let inner = filters.iter().enumerate();
-        let inner = inner.map(|(i, filter)| parse(filter, &format!("{at}.filters[{i}]"), depth - 1, count));
+        let inner =
+            inner.map(|(i, filter)| parse(filter, &format!("{at}.filters[{i}]"), depth - 1, count));
         let inner = inner.collect::<Result<_, _>>()?;
         return Ok(if kind == "and" {
             Filter::And(inner)
@@ -96,7 +97,10 @@ fn parse(value: &Value, at: &str, depth: usize, count: &mut usize) -> Result<Fil
     }
     let how = COMPARISONS.iter().find(|(name, _)| *name == kind);
     let (_, how) = how.ok_or_else(|| {
-        refuse("type", "'and', 'or', 'eq', 'ne', 'gt', 'gte', 'lt', 'lte', 'in' or 'nin'")
+        refuse(
+            "type",
+            "'and', 'or', 'eq', 'ne', 'gt', 'gte', 'lt', 'lte', 'in' or 'nin'",
+        )
     })?;
     let key = value.get("key").and_then(Value::as_str);
     let key = key.ok_or_else(|| refuse("key", "a string"))?;
@@ -201,7 +205,10 @@ mod tests {
         assert_eq!(refused(&value("gt", json!("x"))), "filters.value");
         let inner = json!({"type": "and", "filters": [{"type": "x"}]});
         assert_eq!(refused(&inner), "filters.filters[0].type");
-        assert_eq!(refused(&json!({"type": "or", "filters": []})), "filters.filters");
+        assert_eq!(
+            refused(&json!({"type": "or", "filters": []})),
+            "filters.filters"
+        );
         let mut deep = value("eq", json!(1));
         for _ in 0..DEPTH_MAX {
             deep = json!({"type": "and", "filters": [deep]});

@@ -69,7 +69,9 @@ pub(crate) async fn search(
             vectors.insert(store.model.clone(), made);
         }
         all.extend(search_one(app, &store, &vectors[&store.model], wanted).await?);
-        app.store.touch_vector_store(&store.id, app.clock.unix_ms()).await?;
+        app.store
+            .touch_vector_store(&store.id, app.clock.unix_ms())
+            .await?;
     }
     // Each store's results are in order; between equals the order of the stores decides.
     all.sort_by(|(a, _), (b, _)| b.total_cmp(a));
@@ -107,7 +109,9 @@ async fn search_one(
     let parts: HashMap<i64, SearchPart> = parts.into_iter().map(|part| (part.part, part)).collect();
     let mut names: Vec<i64> = parts.keys().copied().collect();
     names.sort_unstable();
-    let nearest = app.store.nearest_chunks(&names, vectors, wanted.limit, cosine_min);
+    let nearest = app
+        .store
+        .nearest_chunks(&names, vectors, wanted.limit, cosine_min);
     let nearest = nearest.await?;
     let found = nearest.into_iter().filter_map(|hit| {
         let part = parts.get(&hit.part)?;
