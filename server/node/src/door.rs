@@ -17,6 +17,7 @@ mod health;
 mod models;
 mod paging;
 mod params;
+mod path;
 mod request_id;
 mod rerank;
 mod stream;

@@ -141,13 +141,6 @@ impl Assembled {
             searches: Semaphore::new(SEARCHES_AT_ONCE),
             cut: CancellationToken::new(),
         });
-        housekeeping::after_a_crash(&app).await;
-        let keeping = housekeeping::run(Arc::clone(&app));
-        tasks.spawn(over.clone().run_until_cancelled_owned(keeping));
-        let indexing = indexing::run(Arc::clone(&app));
-        tasks.spawn(over.clone().run_until_cancelled_owned(indexing));
-        let running = batches::run(Arc::clone(&app));
-        tasks.spawn(over.clone().run_until_cancelled_owned(running));
         Self {
             router: door::router(Arc::clone(&app)),
             app,
@@ -157,6 +150,20 @@ impl Assembled {
             engine: parts.engine,
             store: parts.store,
         }
+    }
+
+    /// Throws away what a crash left and begins what a node does by itself: batches, reading files into
+    /// vector stores, keeping house. Only for whoever holds the data directory, since two would do
+    /// everything twice.
+    pub async fn work_alone(&self) {
+        housekeeping::after_a_crash(&self.app).await;
+        let over = || self.over.clone();
+        let keeping = housekeeping::run(Arc::clone(&self.app));
+        self.tasks.spawn(over().run_until_cancelled_owned(keeping));
+        let indexing = indexing::run(Arc::clone(&self.app));
+        self.tasks.spawn(over().run_until_cancelled_owned(indexing));
+        let running = batches::run(Arc::clone(&self.app));
+        self.tasks.spawn(over().run_until_cancelled_owned(running));
     }
 
     /// Ends the background tasks once every job is over and every receipt is written. Clones of
@@ -209,6 +216,7 @@ impl Node {
         let address = listener.local_addr().map_err(failed)?;
         let limits = parts.config.limits.clone();
         let assembled = Assembled::new(parts).await;
+        assembled.work_alone().await;
         let stop = CancellationToken::new();
         let server = assembled.tasks.spawn(server::serve(
             listener,

@@ -225,7 +225,7 @@ mod tests {
         let mut draft = vault.draft().await.expect("it begins");
         draft.write(b"whole").await.expect("it is written");
         let kept = draft.keep().await.expect("it is kept");
-        assert_eq!(names(dir.path()), [kept.id.clone()]);
+        assert_eq!(names(dir.path()), [kept.id.as_str()]);
         drop(kept);
         assert!(names(dir.path()).is_empty());
     }
@@ -250,7 +250,7 @@ mod tests {
         }
         let known = HashSet::from([id.clone()]);
         vault.sweep(&known).await.expect("it sweeps");
-        assert_eq!(names(dir.path()), [id.clone()]);
+        assert_eq!(names(dir.path()), [id.as_str()]);
         let mut text = String::new();
         let mut file = vault.open(&id).await.expect("it opens");
         file.read_to_string(&mut text).await.expect("it is text");

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use kwaainet_core::{Principal, Priority, Usage, random_id};
 use kwaainet_openapi::{
     Batch, BatchCounts, BatchErrors, BatchInputTokens, BatchList, BatchOutputTokens, BatchRequest,
-    BatchUsage,
+    BatchUsage, ErrorBody,
 };
 use kwaainet_store::{BatchRecord, BatchStatus};
 use serde_json::Value;
@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::body::ApiJson;
 use super::files::{self, check_expiry};
 use super::paging::{self, AskedQuery, SHORT, page_of};
+use super::path::ApiPath;
 use super::{ApiError, App, chat, completions, embeddings, params};
 
 /// Batches of one principal that are not over.
@@ -158,7 +159,7 @@ pub(crate) async fn list(
 pub(crate) async fn show(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Path(id): Path<String>,
+    ApiPath(id): ApiPath<String>,
 ) -> Result<Json<Batch>, ApiError> {
     Ok(Json(wire(&find(&app, &principal, &id).await?)))
 }
@@ -170,12 +171,15 @@ pub(crate) async fn show(
     tag = "batches",
     operation_id = "cancelBatch",
     params(("batch_id" = String, Path, description = "The batch's id.")),
-    responses((status = 200, description = "The batch, which stops.", body = Batch))
+    responses(
+        (status = 200, description = "The batch, which stops.", body = Batch),
+        (status = 409, description = "It is not to be stopped any more.", body = ErrorBody),
+    )
 )]
 pub(crate) async fn cancel(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Path(id): Path<String>,
+    ApiPath(id): ApiPath<String>,
 ) -> Result<Json<Batch>, ApiError> {
     let now = app.clock.unix_ms();
     let stopped = app.store.cancel_batch(principal.id(), &id, now).await?;

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -18,6 +18,7 @@ use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
 use super::paging::{self, AskedQuery, PageLimits, page_of};
+use super::path::ApiPath;
 use super::{ApiError, App};
 
 pub(crate) use upload::check_expiry;
@@ -86,7 +87,7 @@ pub(crate) async fn list(
 pub(crate) async fn show(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Path(id): Path<String>,
+    ApiPath(id): ApiPath<String>,
 ) -> Result<Json<FileObject>, ApiError> {
     Ok(Json(wire(&find(&app, principal.id(), &id, "id").await?)))
 }
@@ -103,7 +104,7 @@ pub(crate) async fn show(
 pub(crate) async fn delete(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Path(id): Path<String>,
+    ApiPath(id): ApiPath<String>,
 ) -> Result<Json<Deleted>, ApiError> {
     if !app.store.delete_file(principal.id(), &id).await? {
         return Err(missing(&id, "id"));
@@ -129,7 +130,7 @@ pub(crate) async fn delete(
 pub(crate) async fn content(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Path(id): Path<String>,
+    ApiPath(id): ApiPath<String>,
 ) -> Result<Response, ApiError> {
     let file = find(&app, principal.id(), &id, "id").await?;
     let opened = app.vault.open(&file.id).await;

@@ -8,7 +8,7 @@ pub(crate) mod search;
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use kwaainet_core::{ModelKind, Principal, random_id};
@@ -20,6 +20,7 @@ use kwaainet_store::{VectorFileCounts, VectorStoreRecord};
 
 use super::body::{self, ApiJson};
 use super::paging::{self, AskedQuery, SHORT, page_of};
+use super::path::ApiPath;
 use super::{ApiError, App, params};
 
 /// Vector stores of one principal.
@@ -120,7 +121,7 @@ pub(crate) async fn list(
 pub(crate) async fn show(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Path(id): Path<String>,
+    ApiPath(id): ApiPath<String>,
 ) -> Result<Json<VectorStore>, ApiError> {
     Ok(Json(wire(&app, &find(&app, &principal, &id).await?)))
 }
@@ -138,7 +139,7 @@ pub(crate) async fn show(
 pub(crate) async fn update(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Path(id): Path<String>,
+    ApiPath(id): ApiPath<String>,
     ApiJson(request): ApiJson<VectorStoreUpdate>,
 ) -> Result<Json<VectorStore>, ApiError> {
     let mut store = find(&app, &principal, &id).await?;
@@ -167,7 +168,7 @@ pub(crate) async fn update(
 pub(crate) async fn delete(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Path(id): Path<String>,
+    ApiPath(id): ApiPath<String>,
 ) -> Result<Json<Deleted>, ApiError> {
     if !app.store.delete_vector_store(principal.id(), &id).await? {
         return Err(missing(&id));

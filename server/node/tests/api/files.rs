@@ -318,6 +318,6 @@ async fn what_a_crash_left_is_swept_at_the_start() {
         std::fs::write(path, "x").expect("it is written");
     }
     let node = node.restarted().await;
-    assert_eq!(on_disk(&node), [id.clone()]);
+    assert_eq!(on_disk(&node), [id.as_str()]);
     assert_eq!(node.get(&format!("{PATH}/{id}/content")).await.text, "x");
 }

@@ -90,8 +90,10 @@ impl TestNode {
     async fn on(config: Config, dir: tempfile::TempDir) -> Self {
         let (parts, script) = parts_on(config.clone(), &dir).await;
         let store = parts.store.clone();
+        let assembled = Assembled::new(parts).await;
+        assembled.work_alone().await;
         Self {
-            assembled: Some(Assembled::new(parts).await),
+            assembled: Some(assembled),
             script,
             store,
             config,

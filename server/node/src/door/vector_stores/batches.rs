@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::{Extension, Json};
 use kwaainet_core::{Principal, random_id};
 use kwaainet_openapi::{
@@ -14,6 +14,7 @@ use super::files::{self, Common};
 use super::{attributes, context_of, counts, find, find_live};
 use crate::door::body::ApiJson;
 use crate::door::paging::{self, AskedQuery};
+use crate::door::path::ApiPath;
 use crate::door::{ApiError, App, params};
 
 /// Puts files into a vector store together.
@@ -29,7 +30,7 @@ use crate::door::{ApiError, App, params};
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Path(id): Path<String>,
+    ApiPath(id): ApiPath<String>,
     ApiJson(request): ApiJson<VectorStoreFileBatchRequest>,
 ) -> Result<Json<VectorStoreFileBatch>, ApiError> {
     let store = find_live(&app, &principal, &id).await?;
@@ -112,7 +113,7 @@ async fn one_by_one(
 pub(crate) async fn show(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Path((id, batch)): Path<(String, String)>,
+    ApiPath((id, batch)): ApiPath<(String, String)>,
 ) -> Result<Json<VectorStoreFileBatch>, ApiError> {
     let store = find(&app, &principal, &id).await?;
     Ok(Json(wire(&inside(&app, &store.id, &batch).await?)))
@@ -133,7 +134,7 @@ pub(crate) async fn show(
 pub(crate) async fn cancel(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Path((id, batch)): Path<(String, String)>,
+    ApiPath((id, batch)): ApiPath<(String, String)>,
 ) -> Result<Json<VectorStoreFileBatch>, ApiError> {
     let store = find(&app, &principal, &id).await?;
     inside(&app, &store.id, &batch).await?;
@@ -163,7 +164,7 @@ pub(crate) async fn cancel(
 pub(crate) async fn list_files(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Path((id, batch)): Path<(String, String)>,
+    ApiPath((id, batch)): ApiPath<(String, String)>,
     query: AskedQuery,
 ) -> Result<Json<VectorStoreFileList>, ApiError> {
     let query = paging::read(query)?;

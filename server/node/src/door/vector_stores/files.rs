@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use kwaainet_core::Principal;
@@ -17,6 +17,7 @@ use serde_json::Value;
 use super::{attributes, context_of, find, find_live};
 use crate::door::body::ApiJson;
 use crate::door::paging::{self, AskedQuery, ListQuery, SHORT, page_of};
+use crate::door::path::ApiPath;
 use crate::door::{ApiError, App, files, params};
 use crate::indexing;
 
@@ -39,7 +40,7 @@ const CHUNK_TOKENS: (i64, i64) = (100, 4_096);
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Path(id): Path<String>,
+    ApiPath(id): ApiPath<String>,
     ApiJson(request): ApiJson<VectorStoreFileRequest>,
 ) -> Result<Json<VectorStoreFile>, ApiError> {
     let store = find_live(&app, &principal, &id).await?;
@@ -76,7 +77,7 @@ pub(crate) async fn create(
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Path(id): Path<String>,
+    ApiPath(id): ApiPath<String>,
     query: AskedQuery,
 ) -> Result<Json<VectorStoreFileList>, ApiError> {
     let query = paging::read(query)?;
@@ -115,7 +116,7 @@ pub(super) async fn listed(
 pub(crate) async fn show(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Path((id, file)): Path<(String, String)>,
+    ApiPath((id, file)): ApiPath<(String, String)>,
 ) -> Result<Json<VectorStoreFile>, ApiError> {
     let store = find(&app, &principal, &id).await?;
     Ok(Json(wire(&inside(&app, &store.id, &file).await?)))
@@ -137,7 +138,7 @@ pub(crate) async fn show(
 pub(crate) async fn update(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Path((id, file)): Path<(String, String)>,
+    ApiPath((id, file)): ApiPath<(String, String)>,
     ApiJson(request): ApiJson<VectorStoreFileUpdate>,
 ) -> Result<Json<VectorStoreFile>, ApiError> {
     let store = find(&app, &principal, &id).await?;
@@ -166,7 +167,7 @@ pub(crate) async fn update(
 pub(crate) async fn delete(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Path((id, file)): Path<(String, String)>,
+    ApiPath((id, file)): ApiPath<(String, String)>,
 ) -> Result<Json<Deleted>, ApiError> {
     let store = find(&app, &principal, &id).await?;
     if !app.store.delete_vector_file(&store.id, &file).await? {
@@ -194,7 +195,7 @@ pub(crate) async fn delete(
 pub(crate) async fn content(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Path((id, file)): Path<(String, String)>,
+    ApiPath((id, file)): ApiPath<(String, String)>,
 ) -> Result<Json<VectorStoreFileContent>, ApiError> {
     let store = find(&app, &principal, &id).await?;
     inside(&app, &store.id, &file).await?;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::{Extension, Json};
 use kwaainet_core::{AdmissionError, EmbedInput, Job, JobId, ModelId, Principal, Work};
 use kwaainet_openapi::{
@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 use super::filters::Filter;
 use super::{attributes, find_live};
 use crate::door::body::ApiJson;
+use crate::door::path::ApiPath;
 use crate::door::{ApiError, App, params, rerank, unsupported};
 
 const QUERIES_MAX: usize = 16;
@@ -159,7 +160,7 @@ async fn embed(
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Path(id): Path<String>,
+    ApiPath(id): ApiPath<String>,
     ApiJson(request): ApiJson<VectorSearchRequest>,
 ) -> Result<Json<VectorSearchResults>, ApiError> {
     unsupported::check_search(&request.other)?;
