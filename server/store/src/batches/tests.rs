@@ -1,3 +1,5 @@
+use kwaainet_core::Usage;
+
 use super::*;
 
 fn batch(id: &str, principal: &str) -> BatchRecord {
