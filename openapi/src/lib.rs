@@ -5,17 +5,21 @@
 //! cannot honour, and pass over what nobody knows.
 
 mod anthropic;
+mod batch;
 mod chat;
 mod completion;
 mod embedding;
 mod error;
+mod file;
 mod format;
 mod health;
 mod model;
 mod ollama;
+mod rerank;
 mod tokenize;
 mod tool;
 mod usage;
+mod vector_store;
 
 pub use anthropic::{
     AnthropicBlock, AnthropicBlockDelta, AnthropicBlockParam, AnthropicContent,
@@ -24,6 +28,11 @@ pub use anthropic::{
     AnthropicRequest, AnthropicRole, AnthropicStop, AnthropicText, AnthropicTextBlock,
     AnthropicTokens, AnthropicTool, AnthropicToolChoice, AnthropicToolMode, AnthropicTurn,
     AnthropicUsage,
+};
+pub use batch::{
+    Batch, BatchCounts, BatchError, BatchErrors, BatchInputTokens, BatchLine, BatchList,
+    BatchOutput, BatchOutputError, BatchOutputTokens, BatchRequest, BatchResponse, BatchUsage,
+    ExpiresAfter,
 };
 pub use chat::{
     AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatContent,
@@ -37,6 +46,7 @@ pub use embedding::{
     EncodingFormat,
 };
 pub use error::{ErrorBody, ErrorObject};
+pub use file::{Deleted, FileList, FileObject, FileUpload};
 pub use format::{JsonSchemaFormat, Prediction, ResponseFormat, StructuredOutputs};
 pub use health::{Health, Readiness};
 pub use model::{Model, ModelList};
@@ -48,6 +58,10 @@ pub use ollama::{
     OllamaRole, OllamaSaid, OllamaShown, OllamaTokenLogprob, OllamaTool, OllamaToolCall,
     OllamaVersion,
 };
+pub use rerank::{
+    RerankApiVersion, RerankDocument, RerankMeta, RerankRequest, RerankResult, RerankText,
+    RerankTokens, RerankUsage, Reranked,
+};
 pub use tokenize::{DetokenizeRequest, Detokenized, TokenizeRequest, Tokens};
 pub use tool::{
     AllowedTools, AllowedToolsChoice, ChatTool, ChatToolCall, ChatToolCallDelta, ChatToolChoice,
@@ -55,6 +69,22 @@ pub use tool::{
     NamedTool, PastFunctionCall, PastToolCall,
 };
 pub use usage::{CompletionTokensDetails, PromptTokensDetails, Stop, StreamOptions, Usage};
+pub use vector_store::{
+    ChunkingStrategy, FileCounts, RankingOptions, StaticChunking, VectorSearchContent,
+    VectorSearchQuery, VectorSearchRequest, VectorSearchResult, VectorSearchResults, VectorStore,
+    VectorStoreExpiry, VectorStoreFile, VectorStoreFileBatch, VectorStoreFileBatchRequest,
+    VectorStoreFileContent, VectorStoreFileError, VectorStoreFileList, VectorStoreFileRequest,
+    VectorStoreFileUpdate, VectorStoreList, VectorStoreRequest, VectorStoreUpdate,
+};
 
 /// Fields that a request carries and its type does not name.
 pub type Other = serde_json::Map<String, serde_json::Value>;
+
+/// Tells a field that is null from one that is not there.
+fn present<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: serde::Deserialize<'de>,
+    D: serde::Deserializer<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}

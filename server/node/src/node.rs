@@ -15,12 +15,14 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::bell::Bells;
 use crate::config::Config;
 use crate::door::{self, App};
 use crate::metrics::Metrics;
 use crate::shelf::Shelf;
 use crate::snapshot::Observer;
-use crate::{ledger, server};
+use crate::vault::Vault;
+use crate::{batches, housekeeping, indexing, ledger, server};
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -138,6 +140,9 @@ impl Assembled {
             not_ready: parts.not_ready,
             body_bytes_max: limits.body_bytes,
             body_budget: Semaphore::new(BODIES_AT_ONCE * limits.body_bytes.div_ceil(1 << 10)),
+            vault: Vault::new(&parts.config.data_dir, parts.config.files.limits()),
+            bells: Bells::default(),
+            searches: Semaphore::new(SEARCHES_AT_ONCE),
             cut: CancellationToken::new(),
         });
         Self {
@@ -149,6 +154,20 @@ impl Assembled {
             engine: parts.engine,
             store: parts.store,
         }
+    }
+
+    /// Throws away what a crash left and begins what a node does by itself: batches, reading files into
+    /// vector stores, keeping house. Only for whoever holds the data directory, since two would do
+    /// everything twice.
+    pub async fn work_alone(&self) {
+        housekeeping::after_a_crash(&self.app).await;
+        let over = || self.over.clone();
+        let keeping = housekeeping::run(Arc::clone(&self.app));
+        self.tasks.spawn(over().run_until_cancelled_owned(keeping));
+        let indexing = indexing::run(Arc::clone(&self.app));
+        self.tasks.spawn(over().run_until_cancelled_owned(indexing));
+        let running = batches::run(Arc::clone(&self.app));
+        self.tasks.spawn(over().run_until_cancelled_owned(running));
     }
 
     /// Ends the background tasks once every job is over and every receipt is written. Clones of
@@ -167,6 +186,8 @@ impl Assembled {
 
 /// So many bodies of the largest size are read at once; any number of small ones.
 const BODIES_AT_ONCE: usize = 8;
+/// Each holds one of the few connections that read the database.
+const SEARCHES_AT_ONCE: usize = 2;
 /// How often recorded values are folded into the histograms.
 const UPKEEP_PERIOD: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -199,6 +220,7 @@ impl Node {
         let address = listener.local_addr().map_err(failed)?;
         let limits = parts.config.limits.clone();
         let assembled = Assembled::new(parts).await;
+        assembled.work_alone().await;
         let stop = CancellationToken::new();
         let server = assembled.tasks.spawn(server::serve(
             listener,

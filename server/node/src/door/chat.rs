@@ -15,10 +15,12 @@ use kwaainet_core::{
 };
 use kwaainet_openapi::{ChatChunk, ChatCompletion, ChatRequest};
 
+use serde_json::Value;
+
 pub(crate) use messages::messages;
 pub(crate) use tools::tools;
 
-use super::body::ApiJson;
+use super::body::{self, ApiJson};
 use super::format::format_fields;
 use super::params::{self, IncludeUsage, sampling_fields};
 use super::{ApiError, App, stream, unsupported};
@@ -64,6 +66,18 @@ async fn whole(app: &App, principal: Principal, asked: Asked) -> Result<ChatComp
     let events = app.hallway.generate(principal, asked.job).await?;
     let (choices, usage) = stream::collect(app, events, asked.choices as usize).await?;
     Ok(head.completion(choices, usage, asked.logprobs, form))
+}
+
+/// The answer to a request that came in a batch.
+pub(crate) async fn answer(
+    app: &App,
+    principal: Principal,
+    body: Value,
+    priority: Priority,
+) -> Result<Value, ApiError> {
+    let asked = Asked::parse(body::from_value(body)?, priority)?;
+    params::no_stream(asked.stream)?;
+    Ok(body::to_value(&whole(app, principal, asked).await?))
 }
 
 /// A request that was found to be sound.

@@ -12,7 +12,7 @@ use kwaainet_core::{GenerateParams, Job, JobId, Principal, Priority, Prompt, Wor
 use kwaainet_openapi::{Completion, CompletionPrompt, CompletionRequest};
 use serde_json::Value;
 
-use super::body::ApiJson;
+use super::body::{self, ApiJson};
 use super::format::format_fields;
 use super::params::{self, IncludeUsage, sampling_fields};
 use super::{ApiError, App, stream, unsupported};
@@ -59,6 +59,18 @@ async fn whole(app: &App, principal: Principal, asked: Asked) -> Result<Completi
     let (choices, usage) = stream::collect(app, events, made).await?;
     let choices = best::best(choices, asked.candidates, asked.kept);
     Ok(answer.whole(choices, usage))
+}
+
+/// The answer to a request that came in a batch.
+pub(crate) async fn answer(
+    app: &App,
+    principal: Principal,
+    body: Value,
+    priority: Priority,
+) -> Result<Value, ApiError> {
+    let asked = Asked::parse(body::from_value(body)?, priority)?;
+    params::no_stream(asked.stream)?;
+    Ok(body::to_value(&whole(app, principal, asked).await?))
 }
 
 /// A request that was found to be sound.

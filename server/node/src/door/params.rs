@@ -167,6 +167,15 @@ pub(crate) fn streaming(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IncludeUsage(pub(crate) bool);
 
+/// Refuses a stream where there is nobody to read it.
+pub(crate) fn no_stream(stream: Option<IncludeUsage>) -> Result<(), ApiError> {
+    if stream.is_none() {
+        return Ok(());
+    }
+    let message = "Unsupported value: 'stream' cannot be true in a batch.";
+    Err(ApiError::invalid("stream", "unsupported_value", message))
+}
+
 /// The caller's name for his user: checked, then forgotten.
 pub(crate) fn user(user: Option<String>) -> Result<(), ApiError> {
     label(user, "user")

@@ -2,14 +2,18 @@
 
 mod anthropic;
 mod auth;
+mod batches;
 mod chat;
 mod completions;
 mod document;
 mod embeddings;
 mod errors;
+mod files;
 mod formats;
 mod harness;
-mod points;
 mod ollama;
+mod points;
+mod rerank;
 mod sockets;
 mod tools;
+mod vector_stores;
