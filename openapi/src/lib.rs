@@ -6,10 +6,14 @@
 
 mod chat;
 mod completion;
+mod conversation;
 mod embedding;
 mod error;
 mod health;
 mod model;
+mod response;
+mod response_event;
+mod response_item;
 mod tokenize;
 mod usage;
 
@@ -20,6 +24,10 @@ pub use chat::{
 pub use completion::{
     Completion, CompletionChoice, CompletionLogprobs, CompletionPrompt, CompletionRequest,
 };
+pub use conversation::{
+    Conversation, ConversationDeleted, ConversationItemsRequest, ConversationRequest,
+    ConversationUpdate,
+};
 pub use embedding::{
     Embedding, EmbeddingInput, EmbeddingList, EmbeddingRequest, EmbeddingUsage, EmbeddingVector,
     EncodingFormat,
@@ -27,6 +35,20 @@ pub use embedding::{
 pub use error::{ErrorBody, ErrorObject};
 pub use health::{Health, Readiness};
 pub use model::{Model, ModelList};
+pub use response::{
+    ConversationParam, ConversationRef, FunctionTool, IncompleteDetails, InputContent, InputItem,
+    InputTokens, InputTokensDetails, JsonSchemaFormat, OutputTokensDetails, ReasoningConfig,
+    ResponseDeleted, ResponseError, ResponseInput, ResponseObject, ResponseRequest, ResponseStatus,
+    ResponseUsage, TextConfig, TextFormat, TextRequest, Truncation,
+};
+pub use response_event::{
+    ArgumentsDeltaStep, ArgumentsDoneStep, ItemStep, Lifecycle, PartStep, ResponseEvent,
+    ResponseStep, TextDeltaStep, TextDoneStep,
+};
+pub use response_item::{
+    FunctionCallItem, FunctionCallOutputItem, ItemStatus, MessageItem, MessagePart, MessageRole,
+    OutputLogprob, OutputText, OutputTopLogprob, ReasoningItem, ResponseItem, ResponseItemList,
+};
 pub use tokenize::{DetokenizeRequest, Detokenized, TokenizeRequest, Tokens};
 pub use usage::{CompletionTokensDetails, PromptTokensDetails, Stop, StreamOptions, Usage};
 

@@ -4,9 +4,12 @@
 //! synchronisation, so that what was acknowledged survives a power cut. The schema is made by the
 //! forward-only files in `migrations/`, which are part of the binary.
 
+mod conversations;
+mod kept;
 mod keys;
 mod migrations;
 mod receipts;
+mod responses;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +18,10 @@ use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+
+pub use conversations::{Added, ConversationLimits, KeptConversation};
+pub use kept::{ItemPage, KeepLimits, KeptItem, Seeker};
+pub use responses::{History, HistoryLimits, KeptResponse, NewResponse, ResponseState};
 
 /// A handle to the open database; cloning it is cheap.
 #[derive(Clone, Debug)]
