@@ -7,6 +7,7 @@ mod auth;
 mod body;
 mod chat;
 mod completions;
+mod conversations;
 mod docs;
 mod embeddings;
 mod error;
@@ -14,12 +15,14 @@ mod health;
 mod models;
 mod params;
 mod request_id;
+mod responses;
 mod stream;
 mod tokenize;
 mod tooling;
 mod unsupported;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::request::Parts;
@@ -36,6 +39,8 @@ use utoipa_axum::routes;
 pub use docs::document;
 pub use error::ApiError;
 pub(crate) use params::CHOICES_MAX;
+pub use responses::Background;
+pub(crate) use responses::end_unfinished;
 
 use crate::metrics::Metrics;
 
@@ -57,6 +62,17 @@ pub struct App {
     pub body_budget: Semaphore,
     /// Cancelled when running jobs have to end now; their clients are told.
     pub cut: CancellationToken,
+    /// Responses that are made without their clients.
+    pub background: Background,
+    /// How long responses and conversations are kept.
+    pub keep: Duration,
+}
+
+impl App {
+    /// Until when something that is used now is kept: milliseconds since 1970.
+    pub(crate) fn keeps_until_ms(&self) -> i64 {
+        self.clock.unix_ms() + self.keep.as_millis() as i64
+    }
 }
 
 /// All routes over this state.
@@ -82,6 +98,15 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(models::show_owned))
         .routes(routes!(tokenize::tokenize))
         .routes(routes!(tokenize::detokenize))
+        .routes(routes!(responses::create))
+        .routes(routes!(responses::input_tokens))
+        .routes(routes!(responses::retrieve, responses::delete))
+        .routes(routes!(responses::cancel))
+        .routes(routes!(responses::input_items))
+        .routes(routes!(conversations::create))
+        .routes(routes!(conversations::retrieve, conversations::update, conversations::delete))
+        .routes(routes!(conversations::list_items, conversations::create_items))
+        .routes(routes!(conversations::retrieve_item, conversations::delete_item))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
@@ -92,7 +117,7 @@ fn cors() -> CorsLayer {
     let ours = |origin: &HeaderValue, _: &Parts| origin.to_str().is_ok_and(is_loopback_origin);
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(ours))
-        .allow_methods([Method::GET, Method::POST])
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([request_id::HEADER, header::RETRY_AFTER])
 }

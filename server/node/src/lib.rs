@@ -6,6 +6,7 @@
 pub mod commands;
 pub mod config;
 pub mod door;
+mod keeper;
 mod ledger;
 mod library;
 pub mod metrics;

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use kwaainet_candle::CandleBackend;
@@ -16,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::door::{self, App};
+use crate::door::{self, App, Background};
 use crate::metrics::Metrics;
 use crate::snapshot::Observer;
-use crate::{ledger, server};
+use crate::{keeper, ledger, server};
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +127,16 @@ impl Assembled {
         let upkeep = upkeep(metrics.clone());
         tasks.spawn(over.clone().run_until_cancelled_owned(upkeep));
 
+        match door::end_unfinished(&parts.store, parts.clock.unix_ms()).await {
+            Ok(0) => {}
+            Ok(count) => tracing::warn!(count, "responses were cut by the node's last end"),
+            Err(error) => tracing::error!(%error, "unfinished responses cannot be ended"),
+        }
+        let responses = &parts.config.responses;
+        let clock = Arc::clone(&parts.clock);
+        let sweep = keeper::sweep(parts.store.clone(), clock, responses.bytes_max());
+        tasks.spawn(over.clone().run_until_cancelled_owned(sweep));
+
         let app = Arc::new(App {
             hallway: Hallway::new(admission, parts.backends, observer.subscribe()),
             store: parts.store.clone(),
@@ -135,6 +146,8 @@ impl Assembled {
             body_bytes_max: limits.body_bytes,
             body_budget: Semaphore::new(BODIES_AT_ONCE * limits.body_bytes.div_ceil(1 << 10)),
             cut: CancellationToken::new(),
+            background: Background::default(),
+            keep: responses.keep(),
         });
         Self {
             router: door::router(Arc::clone(&app)),
@@ -164,7 +177,7 @@ impl Assembled {
 /// So many bodies of the largest size are read at once; any number of small ones.
 const BODIES_AT_ONCE: usize = 8;
 /// How often recorded values are folded into the histograms.
-const UPKEEP_PERIOD: std::time::Duration = std::time::Duration::from_secs(5);
+const UPKEEP_PERIOD: Duration = Duration::from_secs(5);
 
 async fn upkeep(metrics: Metrics) {
     let mut ticks = tokio::time::interval(UPKEEP_PERIOD);
@@ -178,6 +191,8 @@ async fn upkeep(metrics: Metrics) {
 pub struct Node {
     address: SocketAddr,
     stop: CancellationToken,
+    /// How long what is under way may take when the node stops.
+    drain: Duration,
     server: tokio::task::JoinHandle<()>,
     assembled: Assembled,
 }
@@ -209,6 +224,7 @@ impl Node {
         Ok(Self {
             address,
             stop,
+            drain: limits.drain(),
             server,
             assembled,
         })
@@ -234,7 +250,10 @@ impl Node {
     pub async fn shutdown(self) {
         self.assembled.app.hallway.admission().drain();
         self.stop.cancel();
-        if let Err(error) = self.server.await {
+        let app = &self.assembled.app;
+        let background = app.background.drain(self.drain, &app.cut);
+        let (served, ()) = tokio::join!(self.server, background);
+        if let Err(error) = served {
             tracing::error!(%error, "the server failed");
         }
         self.assembled.close().await;

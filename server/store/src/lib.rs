@@ -86,6 +86,8 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // What was erased on request is overwritten, not only given free.
+            .pragma("secure_delete", "ON")
             .busy_timeout(BUSY_MAX);
         let opened = |source| StoreError::Open {
             path: path.to_owned(),

@@ -49,6 +49,15 @@ impl ApiError {
         Self::new(status, INVALID, code, message)
     }
 
+    /// A 404 for something that is not the model; `param` says which field names it.
+    pub fn not_found(
+        param: impl Into<String>,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::new(StatusCode::NOT_FOUND, INVALID, Some(code), message).at(param)
+    }
+
     /// A fault of ours. The caller learns only that there was one.
     pub fn internal(log: impl Into<String>) -> Self {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
