@@ -11,7 +11,7 @@ use axum::response::Response;
 use http_body_util::BodyExt;
 use kwaainet::config::Config;
 use kwaainet::node::{Assembled, Node, Parts};
-use kwaainet_core::{Admission, AdmissionLoad, SystemClock};
+use kwaainet_core::{Admission, AdmissionLoad, ManualClock, SystemClock};
 use kwaainet_store::Store;
 use kwaainet_testkit::{Script, ScriptHandle, ScriptedBackend};
 use serde_json::Value;
@@ -29,7 +29,7 @@ pub(crate) struct TestNode {
     assembled: Option<Assembled>,
     pub(crate) script: ScriptHandle,
     pub(crate) store: Store,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// A whole answer.
@@ -81,13 +81,23 @@ impl TestNode {
     }
 
     pub(crate) async fn with(config: Config) -> Self {
-        let (parts, script, dir) = parts(config).await;
+        Self::of(parts(config).await).await
+    }
+
+    /// A node whose time the test moves.
+    pub(crate) async fn at(clock: Arc<ManualClock>) -> Self {
+        let (mut parts, script, dir) = parts(Config::default()).await;
+        parts.clock = clock;
+        Self::of((parts, script, dir)).await
+    }
+
+    async fn of((parts, script, dir): (Parts, ScriptHandle, tempfile::TempDir)) -> Self {
         let store = parts.store.clone();
         Self {
             assembled: Some(Assembled::new(parts).await),
             script,
             store,
-            _dir: dir,
+            dir,
         }
     }
 
@@ -118,6 +128,21 @@ impl TestNode {
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask(get(path)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.ask(delete(path)).await
+    }
+
+    /// Where the node's database lies.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    /// Cuts what is made without its client, as a stopping node does.
+    pub(crate) async fn stop_background(&self) {
+        let app = &self.assembled().app;
+        app.background.drain(Duration::ZERO, &app.cut).await;
     }
 
     /// Waits until nothing runs and every receipt is written, and gives their counts.
@@ -200,6 +225,11 @@ pub(crate) fn post(path: &str, body: impl Into<Body>) -> Request<Body> {
 
 pub(crate) fn get(path: &str) -> Request<Body> {
     let request = Request::get(path).header("host", "localhost");
+    request.body(Body::empty()).expect("it is a request")
+}
+
+pub(crate) fn delete(path: &str) -> Request<Body> {
+    let request = Request::delete(path).header("host", "localhost");
     request.body(Body::empty()).expect("it is a request")
 }
 

@@ -3,8 +3,12 @@
 mod auth;
 mod chat;
 mod completions;
+mod conversations;
 mod document;
 mod embeddings;
 mod errors;
 mod harness;
+mod responses;
+mod responses_background;
+mod responses_kept;
 mod sockets;
