@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use kwaainet::config::Config;
-use kwaainet_testkit::{Answer as Says, Fault, Script};
+use kwaainet_testkit::{Answer as Says, Fault, Script, ScriptHandle};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -36,6 +36,15 @@ async fn until(node: &TestNode, id: &str, holds: impl Fn(&Value) -> bool) -> Val
         }
     };
     tokio::time::timeout(SOON, waiting).await.expect("it comes")
+}
+
+async fn running(script: &ScriptHandle) {
+    let waiting = async {
+        while script.counts().tokens < 2 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(SOON, waiting).await.expect("it runs");
 }
 
 fn is(status: &'static str) -> impl Fn(&Value) -> bool {
@@ -186,12 +195,7 @@ async fn a_stopping_node_ends_it_and_says_so() {
     let client = tokio::net::TcpStream::connect(node.address()).await;
     let mut client = client.expect("it connects");
     client.write_all(request.as_bytes()).await.expect("it is sent");
-    let waiting = async {
-        while script.counts().tokens < 2 {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(SOON, waiting).await.expect("it runs");
+    running(&script).await;
     let mut answer = String::new();
     let (_, read) = tokio::join!(node.shutdown(), client.read_to_string(&mut answer));
     read.expect("it is text");
@@ -224,6 +228,7 @@ async fn a_stopping_node_lets_it_finish() {
     let answer = tower::ServiceExt::oneshot(router, request).await;
     let answer = crate::harness::read(answer.expect("the router never fails")).await;
     let id = id_of(&answer);
+    running(&script).await;
     node.shutdown().await;
     let store = kwaainet_store::Store::open(&dir.path().join("node.db")).await;
     let store = store.expect("it opens");

@@ -9,7 +9,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use kwaainet_core::{AdmissionError, Job, Principal, PrincipalId, plan};
+use kwaainet_core::{AdmissionError, Job, JobError, Principal, PrincipalId, plan};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -181,10 +181,11 @@ async fn make(
     outlet.tell(&mut run.writer).await;
     let stop = &running.stop;
     let events = tokio::select! {
-        events = app.hallway.generate(principal, job) => {
-            events.map_err(|error| Broken::Failed(refused(error)))
-        }
-        () = app.cut.cancelled() => Err(Broken::Failed(AdmissionError::Draining.into())),
+        events = app.hallway.generate(principal, job) => events.map_err(|error| match error {
+            JobError::Admission(AdmissionError::Draining) => Broken::Stopped,
+            error => Broken::Failed(refused(error)),
+        }),
+        () = app.cut.cancelled() => Err(Broken::Stopped),
         () = stop.cancelled() => Err(Broken::Cancelled),
     };
     run.writer.in_progress();

@@ -10,7 +10,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use kwaainet_core::{Event, MeteredStream, Principal};
+use kwaainet_core::{AdmissionError, Event, MeteredStream, Principal};
 use kwaainet_openapi::{ResponseEvent, ResponseItem, ResponseObject, ResponseStatus};
 use kwaainet_store::{NewResponse, ResponseState, Seeker};
 use tokio::sync::mpsc;
@@ -68,6 +68,8 @@ pub(super) fn framed(event: &ResponseEvent) -> Bytes {
 pub(super) enum Broken {
     Failed(ApiError),
     Cancelled,
+    /// The node ends.
+    Stopped,
 }
 
 impl Run {
@@ -104,7 +106,8 @@ impl Run {
         let ended = generate(app, &mut self.writer, events, &Outlet::Nowhere, &never).await;
         match ended {
             Err(Broken::Failed(error)) => return Err(error),
-            Ok(()) | Err(Broken::Cancelled) => {}
+            Err(Broken::Stopped | Broken::Cancelled) => return Err(AdmissionError::Draining.into()),
+            Ok(()) => {}
         }
         self.writer.settle(Ending::Done, app.clock.unix_ms());
         self.keep(app).await?;
@@ -151,7 +154,7 @@ impl Run {
         let ending = match &ended {
             Ok(()) => Ending::Done,
             Err(Broken::Cancelled) => Ending::Cancelled,
-            Err(Broken::Failed(_)) if app.cut.is_cancelled() => Ending::Stopped,
+            Err(Broken::Stopped) => Ending::Stopped,
             Err(Broken::Failed(error)) => {
                 error.record();
                 Ending::Failed(error)
@@ -201,7 +204,11 @@ pub(super) async fn generate(
             () = stop.cancelled() => return Err(Broken::Cancelled),
         };
         let silent = || Err(ApiError::internal("the stream ended without saying so"));
-        let event = event.unwrap_or_else(silent).map_err(Broken::Failed)?;
+        let event = event.unwrap_or_else(silent);
+        let event = event.map_err(|error| match app.cut.is_cancelled() {
+            true => Broken::Stopped,
+            false => Broken::Failed(error),
+        })?;
         let over = matches!(event, Event::Done(_));
         writer.event(event);
         outlet.tell(writer).await;
