@@ -6,8 +6,6 @@ CREATE TABLE kept (
     principal     TEXT    NOT NULL,
     created_at_ms INTEGER NOT NULL,
     expires_at_ms INTEGER NOT NULL,
-    -- The wire object without its output.
-    body          TEXT    NOT NULL,
     -- Of the body and all items; kept up to date by the triggers below.
     bytes         INTEGER NOT NULL DEFAULT 0,
     -- Of a response: what it follows on. That may be gone, so it is no reference.
@@ -16,10 +14,12 @@ CREATE TABLE kept (
     background    INTEGER NOT NULL DEFAULT 0,
     finished      INTEGER NOT NULL DEFAULT 1,
     -- The lengths in which its text was streamed, as JSON.
-    cuts          TEXT    NOT NULL DEFAULT '[]'
+    cuts          TEXT    NOT NULL DEFAULT '[]',
+    -- The wire object without its output. Last, since it may be long.
+    body          TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX kept_by_principal ON kept (principal, created_at_ms);
+CREATE INDEX kept_by_principal ON kept (principal, expires_at_ms, bytes);
 CREATE INDEX kept_by_expiry ON kept (expires_at_ms);
 CREATE INDEX kept_unfinished ON kept (id) WHERE finished = 0;
 

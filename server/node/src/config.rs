@@ -304,8 +304,16 @@ impl Config {
             ("engine.threads", self.engine.threads, 1_024),
             ("engine.sequences", self.engine.sequences, 1_024),
             ("engine.kv_mib", self.engine.kv_mib, 1 << 24),
-            ("responses.keep_days", self.responses.keep_days as usize, 36_500),
-            ("responses.keep_mib", self.responses.keep_mib as usize, 1 << 24),
+            (
+                "responses.keep_days",
+                self.responses.keep_days as usize,
+                36_500,
+            ),
+            (
+                "responses.keep_mib",
+                self.responses.keep_mib as usize,
+                1 << 24,
+            ),
         ];
         if let Some((key, _, max)) = most.iter().find(|(_, value, max)| value > max) {
             return Err(ConfigError::Value(format!("{key} must be at most {max}")));

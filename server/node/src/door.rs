@@ -104,9 +104,19 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(responses::cancel))
         .routes(routes!(responses::input_items))
         .routes(routes!(conversations::create))
-        .routes(routes!(conversations::retrieve, conversations::update, conversations::delete))
-        .routes(routes!(conversations::list_items, conversations::create_items))
-        .routes(routes!(conversations::retrieve_item, conversations::delete_item))
+        .routes(routes!(
+            conversations::retrieve,
+            conversations::update,
+            conversations::delete
+        ))
+        .routes(routes!(
+            conversations::list_items,
+            conversations::create_items
+        ))
+        .routes(routes!(
+            conversations::retrieve_item,
+            conversations::delete_item
+        ))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))

@@ -146,7 +146,7 @@ impl Assembled {
             body_bytes_max: limits.body_bytes,
             body_budget: Semaphore::new(BODIES_AT_ONCE * limits.body_bytes.div_ceil(1 << 10)),
             cut: CancellationToken::new(),
-            background: Background::default(),
+            background: Background::new(limits.slots / 2),
             keep: responses.keep(),
         });
         Self {

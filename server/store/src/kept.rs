@@ -51,6 +51,9 @@ pub struct KeepLimits {
     pub bytes_max: i64,
 }
 
+/// What a thing takes besides its words, so that many small ones count too.
+const BYTES_OF_ONE: i64 = 1 << 10;
+
 impl Store {
     /// Erases a response with all its items; `false` if there is none.
     ///
@@ -152,26 +155,40 @@ impl Store {
         row.as_ref().map(item).transpose()
     }
 
-    /// Erases what has expired, and of each principal's things the oldest beyond the bound. Gives
-    /// how many went.
+    /// Erases what has expired, and of each principal's things the oldest beyond the bound, but none
+    /// that is still being made. Gives how many went.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn sweep_kept(&self, limits: KeepLimits) -> Result<u64, StoreError> {
-        let done = sqlx::query(
-            "DELETE FROM kept WHERE expires_at_ms <= ? OR id IN (
-                 SELECT id FROM (
-                     SELECT id, finished, SUM(bytes) OVER (
-                         PARTITION BY principal ORDER BY expires_at_ms DESC, id
-                     ) AS up_to_here FROM kept
-                 ) WHERE up_to_here > ? AND finished = 1
-             )",
-        )
-        .bind(limits.now_ms)
-        .bind(limits.bytes_max)
-        .execute(&self.writer)
-        .await?;
-        Ok(done.rows_affected())
+        let expired = sqlx::query("DELETE FROM kept WHERE expires_at_ms <= ?")
+            .bind(limits.now_ms)
+            .execute(&self.writer)
+            .await?;
+        let mut erased = expired.rows_affected();
+        let too_much =
+            sqlx::query("SELECT principal FROM kept GROUP BY principal HAVING SUM(bytes + ?) > ?")
+                .bind(BYTES_OF_ONE)
+                .bind(limits.bytes_max)
+                .fetch_all(&self.readers)
+                .await?;
+        for row in too_much {
+            let oldest = sqlx::query(
+                "DELETE FROM kept WHERE finished = 1 AND id IN (
+                     SELECT id FROM (
+                         SELECT id, SUM(bytes + ?) OVER (ORDER BY expires_at_ms DESC, id) AS sum
+                         FROM kept WHERE principal = ?
+                     ) WHERE sum > ?
+                 )",
+            )
+            .bind(BYTES_OF_ONE)
+            .bind(row.try_get::<String, _>("principal")?)
+            .bind(limits.bytes_max)
+            .execute(&self.writer)
+            .await?;
+            erased += oldest.rows_affected();
+        }
+        Ok(erased)
     }
 }
 
@@ -208,3 +225,6 @@ fn item(row: &SqliteRow) -> Result<KeptItem, StoreError> {
         body: row.try_get("body")?,
     })
 }
+
+#[cfg(test)]
+mod tests;

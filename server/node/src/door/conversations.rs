@@ -45,7 +45,9 @@ pub(crate) async fn create(
     let items = kept(&app, &principal, request.items.unwrap_or_default()).await?;
     let (id, who) = (shared::new_id("conv"), shared::seeker(&app, &principal));
     let (until, body) = (app.keeps_until_ms(), body(&metadata));
-    let insert = app.store.insert_conversation(who, &id, &body, &items, until);
+    let insert = app
+        .store
+        .insert_conversation(who, &id, &body, &items, until);
     insert.await.map_err(store_failed)?;
     Ok(Json(Conversation {
         id,
@@ -150,7 +152,9 @@ pub(crate) async fn create_items(
     }
     let items = kept(&app, &principal, items).await?;
     let (who, until) = (shared::seeker(&app, &principal), app.keeps_until_ms());
-    let added = app.store.extend_conversation(who, &id, &items, LIMITS, until);
+    let added = app
+        .store
+        .extend_conversation(who, &id, &items, LIMITS, until);
     match added.await.map_err(store_failed)? {
         Added::Done => Ok(Json(shared::list(&items, false)?)),
         Added::Missing => Err(missing(&id)),

@@ -29,11 +29,11 @@ pub(super) use context::{item, kept, resolve, store_failed};
 pub(super) use fields::metadata;
 pub(super) use items::{new_id, read};
 pub(super) use page::{Parameters, list, page, parameters, wrong};
+pub(super) use stored::seeker;
 pub(crate) use stored::{
     __path_cancel, __path_delete, __path_input_items, __path_retrieve, cancel, delete, input_items,
     retrieve,
 };
-pub(super) use stored::seeker;
 
 use super::body::ApiJson;
 use super::{ApiError, App};
@@ -70,7 +70,7 @@ pub(crate) async fn create(
         },
     };
     let is_background = asked.object.background;
-    let run = Run::new(&app, principal.clone(), asked.object, &said.input);
+    let run = Run::new(&app, principal.clone(), asked.object, &said.input)?;
     if is_background {
         return background::start(app, principal, run, job, asked.stream).await;
     }
@@ -99,10 +99,9 @@ pub(crate) async fn input_tokens(
     let mut asked = Asked::parse(request, app.clock.unix_ms())?;
     let said = context::gather(&app, &principal, &mut asked).await?;
     let chat = context::prompt(&app, &principal, &asked, &said).await?;
-    let length = context::length(&app, &principal, &asked, chat).await?;
     Ok(Json(InputTokens {
         object: "response.input_tokens",
-        input_tokens: length.tokens,
+        input_tokens: context::length(&app, &principal, &asked, chat).await?,
     }))
 }
 

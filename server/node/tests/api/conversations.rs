@@ -34,7 +34,10 @@ async fn a_conversation_is_made_shown_changed_and_erased() {
     assert_eq!(made, expected);
     let path = format!("{PATH}/{id}");
     assert_eq!(node.get(&path).await.json(), expected);
-    let changed = node.post(&path, json!({"metadata": {"c": "d"}})).await.json();
+    let changed = node
+        .post(&path, json!({"metadata": {"c": "d"}}))
+        .await
+        .json();
     assert_eq!(changed["metadata"], json!({"c": "d"}));
     assert_eq!(node.get(&path).await.json(), changed);
     let erased = node.delete(&path).await.json();
@@ -45,13 +48,23 @@ async fn a_conversation_is_made_shown_changed_and_erased() {
         delete(&path),
         get(&format!("{path}/items")),
         post(&path, "{\"metadata\": {}}"),
-        post(&format!("{path}/items"), json!({"items": [user("x")]}).to_string()),
+        post(
+            &format!("{path}/items"),
+            json!({"items": [user("x")]}).to_string(),
+        ),
     ] {
         let (status, _, code, param) = node.ask(request).await.error();
-        assert_eq!((status, code.as_deref()), (404, Some("conversation_not_found")));
+        assert_eq!(
+            (status, code.as_deref()),
+            (404, Some("conversation_not_found"))
+        );
         assert_eq!(param.as_deref(), Some("conversation_id"));
     }
-    assert_eq!(node.post(PATH, json!({})).await.status, 200, "nothing is needed");
+    assert_eq!(
+        node.post(PATH, json!({})).await.status,
+        200,
+        "nothing is needed"
+    );
 }
 
 #[tokio::test]
@@ -59,7 +72,9 @@ async fn items_are_added_listed_shown_and_erased() {
     let node = TestNode::new().await;
     let id = id_of(&node.post(PATH, json!({"items": [user("one")]})).await);
     let path = format!("{PATH}/{id}/items");
-    let added = node.post(&path, json!({"items": [user("two"), user("three")]})).await;
+    let added = node
+        .post(&path, json!({"items": [user("two"), user("three")]}))
+        .await;
     let added = added.json();
     assert_eq!(added["object"], "list");
     assert_eq!(added["data"][0]["status"], "completed");
@@ -69,9 +84,15 @@ async fn items_are_added_listed_shown_and_erased() {
     let shown = node.get(&format!("{path}/{item}")).await.json();
     assert_eq!(shown, added["data"][0]);
     let left = node.delete(&format!("{path}/{item}")).await.json();
-    assert_eq!((&left["id"], &left["object"]), (&json!(id), &json!("conversation")));
+    assert_eq!(
+        (&left["id"], &left["object"]),
+        (&json!(id), &json!("conversation"))
+    );
     assert_eq!(texts(&node, &id).await, ["one", "three"]);
-    for request in [get(&format!("{path}/{item}")), delete(&format!("{path}/{item}"))] {
+    for request in [
+        get(&format!("{path}/{item}")),
+        delete(&format!("{path}/{item}")),
+    ] {
         let (status, _, code, param) = node.ask(request).await.error();
         assert_eq!((status, code.as_deref()), (404, Some("item_not_found")));
         assert_eq!(param.as_deref(), Some("item_id"));
@@ -85,16 +106,39 @@ async fn bad_items_are_refused_by_name() {
     let items = format!("{PATH}/{id}/items");
     let many: Vec<Value> = (0..21).map(|_| user("x")).collect();
     for (path, body, code, param) in [
-        (PATH, json!({"items": many}), "array_above_max_length", "items"),
-        (PATH, json!({"items": [{"role": "user"}]}), "missing_required_parameter",
-            "items[0].content"),
-        (PATH, json!({"metadata": {"k": 7}}), "invalid_type", "metadata.k"),
+        (
+            PATH,
+            json!({"items": many}),
+            "array_above_max_length",
+            "items",
+        ),
+        (
+            PATH,
+            json!({"items": [{"role": "user"}]}),
+            "missing_required_parameter",
+            "items[0].content",
+        ),
+        (
+            PATH,
+            json!({"metadata": {"k": 7}}),
+            "invalid_type",
+            "metadata.k",
+        ),
         (PATH, json!({"items": 7}), "invalid_type", "items"),
         (&items, json!({}), "missing_required_parameter", "items"),
         (&items, json!({"items": []}), "empty_array", "items"),
-        (&items, json!({"items": many}), "array_above_max_length", "items"),
-        (&items, json!({"items": [{"type": "item_reference", "id": "x"}]}), "item_not_found",
-            "items[0].id"),
+        (
+            &items,
+            json!({"items": many}),
+            "array_above_max_length",
+            "items",
+        ),
+        (
+            &items,
+            json!({"items": [{"type": "item_reference", "id": "x"}]}),
+            "item_not_found",
+            "items[0].id",
+        ),
     ] {
         let (_, _, got, named) = node.post(path, body.clone()).await.error();
         assert_eq!(got.as_deref(), Some(code), "{body}");
@@ -114,8 +158,14 @@ async fn a_response_follows_on_a_conversation_and_becomes_part_of_it() {
     // As an object, streamed, and with nothing new to say.
     let more = json!({"input": "three", "conversation": {"id": id}, "stream": true});
     events(&node.post(RESPONSES, ask(more)).await);
-    assert_eq!(texts(&node, &id).await, ["one", "two", answer, "three", answer]);
-    let said: Vec<_> = prompt(&node).into_iter().map(|m| (m.role, m.content)).collect();
+    assert_eq!(
+        texts(&node, &id).await,
+        ["one", "two", answer, "three", answer]
+    );
+    let said: Vec<_> = prompt(&node)
+        .into_iter()
+        .map(|m| (m.role, m.content))
+        .collect();
     let expected = [
         (Role::User, "one"),
         (Role::User, "two"),
@@ -131,18 +181,29 @@ async fn a_response_follows_on_a_conversation_and_becomes_part_of_it() {
             tokio::time::sleep(std::time::Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(crate::harness::SOON, waiting).await.expect("it comes");
+    tokio::time::timeout(crate::harness::SOON, waiting)
+        .await
+        .expect("it comes");
 
     // Its past is in the conversation, so that is where it goes on.
     let next = ask(json!({"previous_response_id": response}));
     let (status, _, _, param) = node.post(RESPONSES, next).await.error();
-    assert_eq!((status, param.as_deref()), (400, Some("previous_response_id")));
+    assert_eq!(
+        (status, param.as_deref()),
+        (400, Some("previous_response_id"))
+    );
     // The response stays when the conversation goes.
     node.delete(&format!("{PATH}/{id}")).await;
-    assert_eq!(node.get(&format!("{RESPONSES}/{response}")).await.status, 200);
+    assert_eq!(
+        node.get(&format!("{RESPONSES}/{response}")).await.status,
+        200
+    );
     let late = node.post(RESPONSES, ask(json!({"conversation": id}))).await;
     let (status, _, code, param) = late.error();
-    assert_eq!((status, code.as_deref()), (404, Some("conversation_not_found")));
+    assert_eq!(
+        (status, code.as_deref()),
+        (404, Some("conversation_not_found"))
+    );
     assert_eq!(param.as_deref(), Some("conversation"));
     node.settled().await;
 }
@@ -168,8 +229,13 @@ async fn to_another_key_no_conversation_is_there() {
     let body = json!({"items": [user("one")]}).to_string();
     let id = id_of(&as_(&node, &mine, post(PATH, body.clone())).await);
     let path = format!("{PATH}/{id}");
-    let items = as_(&node, &mine, get(&format!("{path}/items"))).await.json();
-    let item = format!("{path}/items/{}", items["first_id"].as_str().expect("an id"));
+    let items = as_(&node, &mine, get(&format!("{path}/items")))
+        .await
+        .json();
+    let item = format!(
+        "{path}/items/{}",
+        items["first_id"].as_str().expect("an id")
+    );
     for request in [
         get(&path),
         post(&path, "{\"metadata\": {}}"),

@@ -220,7 +220,10 @@ async fn n19_saying_nothing_is_a_message_too() {
 #[tokio::test]
 async fn n19_log_probabilities_come_with_the_deltas_and_again_at_the_end() {
     let node = TestNode::new().await;
-    let include = json!(["message.output_text.logprobs", "reasoning.encrypted_content"]);
+    let include = json!([
+        "message.output_text.logprobs",
+        "reasoning.encrypted_content"
+    ]);
     let more = json!({"stream": true, "include": include, "top_logprobs": 2});
     let told = events(&node.post(PATH, ask(more)).await);
     let of = |kind: &str| {
@@ -360,7 +363,10 @@ async fn a_format_becomes_a_grammar_and_is_echoed() {
     let format = json!({"type": "json_schema", "name": "thing", "strict": true, "schema": schema});
     for (format, kind) in [
         (json!({"type": "text"}), None),
-        (json!({"type": "json_object"}), Some(GrammarKind::JsonObject)),
+        (
+            json!({"type": "json_object"}),
+            Some(GrammarKind::JsonObject),
+        ),
         (format, Some(GrammarKind::JsonSchema(schema.clone()))),
     ] {
         let more = json!({"text": {"format": format, "verbosity": "medium"}});
@@ -369,7 +375,10 @@ async fn a_format_becomes_a_grammar_and_is_echoed() {
         assert_eq!(answer["text"]["format"].get("schema"), format.get("schema"));
         let asked = node.script.last_generate().expect("it was asked");
         let param = "text.format";
-        assert_eq!(asked.params.grammar, kind.map(|kind| Grammar { kind, param }));
+        assert_eq!(
+            asked.params.grammar,
+            kind.map(|kind| Grammar { kind, param })
+        );
     }
     node.settled().await;
 }
@@ -379,64 +388,203 @@ async fn bad_values_are_refused_by_name() {
     let node = TestNode::new().await;
     let unsupported = "unsupported_parameter";
     for (more, code, param) in [
-        (json!({"model": null}), "missing_required_parameter", "model"),
-        (json!({"input": null}), "missing_required_parameter", "input"),
+        (
+            json!({"model": null}),
+            "missing_required_parameter",
+            "model",
+        ),
+        (
+            json!({"input": null}),
+            "missing_required_parameter",
+            "input",
+        ),
         (json!({"input": []}), "missing_required_parameter", "input"),
         (json!({"input": 7}), "invalid_type", "input"),
-        (json!({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}),
-            "unsupported_value", "input[0].content[0]"),
-        (json!({"input": [{"type": "function_call_output", "call_id": "c", "output": ""}]}),
-            "invalid_value", "input"),
-        (json!({"max_output_tokens": 0}), "integer_below_min_value", "max_output_tokens"),
-        (json!({"max_output_tokens": "x"}), "invalid_type", "max_output_tokens"),
-        (json!({"temperature": 2.1}), "decimal_above_max_value", "temperature"),
+        (
+            json!({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}),
+            "unsupported_value",
+            "input[0].content[0]",
+        ),
+        (
+            json!({"input": [{"type": "function_call_output", "call_id": "c", "output": ""}]}),
+            "invalid_value",
+            "input",
+        ),
+        (
+            json!({"max_output_tokens": 0}),
+            "integer_below_min_value",
+            "max_output_tokens",
+        ),
+        (
+            json!({"max_output_tokens": "x"}),
+            "invalid_type",
+            "max_output_tokens",
+        ),
+        (
+            json!({"temperature": 2.1}),
+            "decimal_above_max_value",
+            "temperature",
+        ),
         (json!({"top_p": -1}), "decimal_below_min_value", "top_p"),
-        (json!({"top_logprobs": 21}), "integer_above_max_value", "top_logprobs"),
+        (
+            json!({"top_logprobs": 21}),
+            "integer_above_max_value",
+            "top_logprobs",
+        ),
         (json!({"top_logprobs": 1}), "invalid_value", "top_logprobs"),
-        (json!({"include": ["everything"]}), "invalid_value", "include[0]"),
-        (json!({"truncation": "middle"}), "invalid_value", "truncation"),
-        (json!({"stream_options": {}}), "invalid_value", "stream_options"),
-        (json!({"stream": true, "stream_options": {"include_obfuscation": true}}),
-            unsupported, "stream_options.include_obfuscation"),
-        (json!({"service_tier": "priority"}), "unsupported_value", "service_tier"),
-        (json!({"background": true, "store": false}), "invalid_value", "store"),
-        (json!({"conversation": "conv_x", "store": false}), "invalid_value", "store"),
-        (json!({"conversation": "conv_x", "previous_response_id": "resp_x"}),
-            "mutually_exclusive_parameters", "previous_response_id"),
+        (
+            json!({"include": ["everything"]}),
+            "invalid_value",
+            "include[0]",
+        ),
+        (
+            json!({"truncation": "middle"}),
+            "invalid_value",
+            "truncation",
+        ),
+        (
+            json!({"stream_options": {}}),
+            "invalid_value",
+            "stream_options",
+        ),
+        (
+            json!({"stream": true, "stream_options": {"include_obfuscation": true}}),
+            unsupported,
+            "stream_options.include_obfuscation",
+        ),
+        (
+            json!({"service_tier": "priority"}),
+            "unsupported_value",
+            "service_tier",
+        ),
+        (
+            json!({"background": true, "store": false}),
+            "invalid_value",
+            "store",
+        ),
+        (
+            json!({"conversation": "conv_x", "store": false}),
+            "invalid_value",
+            "store",
+        ),
+        (
+            json!({"conversation": "conv_x", "previous_response_id": "resp_x"}),
+            "mutually_exclusive_parameters",
+            "previous_response_id",
+        ),
         (json!({"conversation": 7}), "invalid_type", "conversation"),
-        (json!({"conversation": {}}), "missing_required_parameter", "conversation.id"),
-        (json!({"previous_response_id": ""}), "invalid_value", "previous_response_id"),
-        (json!({"metadata": {"k": "v".repeat(513)}}), "string_above_max_length", "metadata"),
+        (
+            json!({"conversation": {}}),
+            "missing_required_parameter",
+            "conversation.id",
+        ),
+        (
+            json!({"previous_response_id": ""}),
+            "invalid_value",
+            "previous_response_id",
+        ),
+        (
+            json!({"metadata": {"k": "v".repeat(513)}}),
+            "string_above_max_length",
+            "metadata",
+        ),
         (json!({"metadata": {"k": 7}}), "invalid_type", "metadata.k"),
-        (json!({"user": "u".repeat(513)}), "string_above_max_length", "user"),
-        (json!({"safety_identifier": "u".repeat(65)}), "string_above_max_length",
-            "safety_identifier"),
-        (json!({"text": {"verbosity": "high"}}), unsupported, "text.verbosity"),
-        (json!({"text": {"format": {"type": "xml"}}}), "invalid_value", "text.format.type"),
-        (json!({"text": {"format": {"type": "json_schema", "schema": {}}}}),
-            "missing_required_parameter", "text.format.name"),
-        (json!({"text": {"format": {"type": "json_schema", "name": "n"}}}),
-            "missing_required_parameter", "text.format.schema"),
-        (json!({"text": {"format": {"type": "json_schema", "name": "n", "schema": []}}}),
-            "invalid_type", "text.format.schema"),
-        (json!({"tools": [{"type": "web_search"}]}), "unsupported_value", "tools[0].type"),
-        (json!({"tools": [{"type": "function"}]}), "missing_required_parameter", "tools[0].name"),
-        (json!({"tools": [{"type": "function", "name": 7}]}), "invalid_type", "tools[0].name"),
-        (json!({"tool_choice": "required"}), "invalid_value", "tool_choice"),
-        (json!({"tool_choice": "sometimes"}), "invalid_value", "tool_choice"),
-        (json!({"tool_choice": {"type": "file_search"}}), "unsupported_value", "tool_choice.type"),
-        (json!({"tool_choice": {"type": "function"}}), "missing_required_parameter",
-            "tool_choice.name"),
-        (json!({"tool_choice": {"type": "function", "name": "f"}}), "invalid_value", "tool_choice"),
-        (json!({"reasoning": {"effort": "high"}}), unsupported, "reasoning.effort"),
+        (
+            json!({"user": "u".repeat(513)}),
+            "string_above_max_length",
+            "user",
+        ),
+        (
+            json!({"safety_identifier": "u".repeat(65)}),
+            "string_above_max_length",
+            "safety_identifier",
+        ),
+        (
+            json!({"text": {"verbosity": "high"}}),
+            unsupported,
+            "text.verbosity",
+        ),
+        (
+            json!({"text": {"format": {"type": "xml"}}}),
+            "invalid_value",
+            "text.format.type",
+        ),
+        (
+            json!({"text": {"format": {"type": "json_schema", "schema": {}}}}),
+            "missing_required_parameter",
+            "text.format.name",
+        ),
+        (
+            json!({"text": {"format": {"type": "json_schema", "name": "n"}}}),
+            "missing_required_parameter",
+            "text.format.schema",
+        ),
+        (
+            json!({"text": {"format": {"type": "json_schema", "name": "n", "schema": []}}}),
+            "invalid_type",
+            "text.format.schema",
+        ),
+        (
+            json!({"tools": [{"type": "web_search"}]}),
+            "unsupported_value",
+            "tools[0].type",
+        ),
+        (
+            json!({"tools": [{"type": "function"}]}),
+            "missing_required_parameter",
+            "tools[0].name",
+        ),
+        (
+            json!({"tools": [{"type": "function", "name": 7}]}),
+            "invalid_type",
+            "tools[0].name",
+        ),
+        (
+            json!({"tool_choice": "required"}),
+            "invalid_value",
+            "tool_choice",
+        ),
+        (
+            json!({"tool_choice": "sometimes"}),
+            "invalid_value",
+            "tool_choice",
+        ),
+        (
+            json!({"tool_choice": {"type": "file_search"}}),
+            "unsupported_value",
+            "tool_choice.type",
+        ),
+        (
+            json!({"tool_choice": {"type": "function"}}),
+            "missing_required_parameter",
+            "tool_choice.name",
+        ),
+        (
+            json!({"tool_choice": {"type": "function", "name": "f"}}),
+            "invalid_value",
+            "tool_choice",
+        ),
+        (
+            json!({"reasoning": {"effort": "high"}}),
+            unsupported,
+            "reasoning.effort",
+        ),
         (json!({"prompt": {"id": "p"}}), unsupported, "prompt"),
         (json!({"max_tokens": 7}), unsupported, "max_tokens"),
         (json!({"messages": []}), unsupported, "messages"),
-        (json!({"response_format": {"type": "text"}}), unsupported, "response_format"),
+        (
+            json!({"response_format": {"type": "text"}}),
+            unsupported,
+            "response_format",
+        ),
         (json!({"n": 2}), unsupported, "n"),
         (json!({"stop": ["x"]}), unsupported, "stop"),
         (json!({"guided_json": {}}), unsupported, "guided_json"),
-        (json!({"moderation": {"model": "m"}}), unsupported, "moderation"),
+        (
+            json!({"moderation": {"model": "m"}}),
+            unsupported,
+            "moderation",
+        ),
     ] {
         let expected = (400, Some(code.to_owned()), Some(param.to_owned()));
         assert_eq!(refused(&node, more.clone()).await, expected, "{more}");
@@ -475,7 +623,11 @@ async fn n10_a_prompt_that_is_too_long_is_refused_or_shortened_as_asked() {
     ]);
     for stream in [false, true] {
         let more = json!({"input": input, "stream": stream});
-        let expected = (400, Some("context_length_exceeded".into()), Some("input".into()));
+        let expected = (
+            400,
+            Some("context_length_exceeded".into()),
+            Some("input".into()),
+        );
         assert_eq!(refused(&node, more).await, expected);
     }
     assert_eq!(node.script.counts().tokens, 0);
@@ -506,7 +658,11 @@ async fn n10_a_prompt_that_is_too_long_is_refused_or_shortened_as_asked() {
     assert_eq!(first(&node), [Role::Assistant, Role::User]);
     // What cannot fit at all is still refused.
     let more = json!({"input": input, "truncation": "auto", "max_output_tokens": 99});
-    let expected = (400, Some("context_length_exceeded".into()), Some("max_output_tokens".into()));
+    let expected = (
+        400,
+        Some("context_length_exceeded".into()),
+        Some("max_output_tokens".into()),
+    );
     assert_eq!(refused(&node, more).await, expected);
     node.settled().await;
 }
@@ -514,7 +670,9 @@ async fn n10_a_prompt_that_is_too_long_is_refused_or_shortened_as_asked() {
 #[tokio::test]
 async fn tokens_of_a_prompt_are_counted() {
     let node = TestNode::new().await;
-    let counted = node.post("/v1/responses/input_tokens", ask(json!({}))).await;
+    let counted = node
+        .post("/v1/responses/input_tokens", ask(json!({})))
+        .await;
     let expected = json!({"object": "response.input_tokens", "input_tokens": 3});
     assert_eq!(counted.json(), expected);
     let more = json!({"instructions": "be brief"});

@@ -24,7 +24,9 @@ pub(crate) fn prompt(node: &TestNode) -> Vec<Message> {
 
 fn said(node: &TestNode) -> Vec<(Role, String)> {
     let messages = prompt(node).into_iter();
-    messages.map(|message| (message.role, message.content)).collect()
+    messages
+        .map(|message| (message.role, message.content))
+        .collect()
 }
 
 pub(crate) async fn key(node: &TestNode) -> ApiKey {
@@ -69,16 +71,23 @@ async fn a_response_is_kept_told_again_and_erased() {
 
     let again = node.get(&format!("{path}?stream=true")).await;
     assert_eq!(events(&again), told, "word for word");
-    let tail = node.get(&format!("{path}?stream=true&starting_after=4")).await;
+    let tail = node
+        .get(&format!("{path}?stream=true&starting_after=4"))
+        .await;
     assert_eq!(events(&tail), told[5..]);
-    let nothing = node.get(&format!("{path}?stream=true&starting_after=99")).await;
+    let nothing = node
+        .get(&format!("{path}?stream=true&starting_after=99"))
+        .await;
     assert_eq!((nothing.status.as_u16(), nothing.text.as_str()), (200, ""));
 
     for (query, param) in [
         ("starting_after=1", "starting_after"),
         ("stream=true&starting_after=-1", "starting_after"),
         ("stream=maybe", "stream"),
-        ("stream=true&include_obfuscation=true", "include_obfuscation"),
+        (
+            "stream=true&include_obfuscation=true",
+            "include_obfuscation",
+        ),
     ] {
         let (status, _, code, named) = node.get(&format!("{path}?{query}")).await.error();
         assert_eq!((status, code.as_deref()), (400, Some("invalid_value")));
@@ -92,10 +101,21 @@ async fn a_response_is_kept_told_again_and_erased() {
     assert_eq!(erased, expected);
     let missing = gone("response_id", "response_not_found");
     assert_eq!(node.get(&path).await.error(), missing);
-    assert_eq!(node.get(&format!("{path}?stream=true")).await.error(), missing);
+    assert_eq!(
+        node.get(&format!("{path}?stream=true")).await.error(),
+        missing
+    );
     assert_eq!(node.delete(&path).await.error(), missing);
-    assert_eq!(node.get(&format!("{path}/input_items")).await.error(), missing);
-    assert_eq!(node.post(&format!("{path}/cancel"), json!({})).await.error(), missing);
+    assert_eq!(
+        node.get(&format!("{path}/input_items")).await.error(),
+        missing
+    );
+    assert_eq!(
+        node.post(&format!("{path}/cancel"), json!({}))
+            .await
+            .error(),
+        missing
+    );
     node.settled().await;
 }
 
@@ -111,7 +131,10 @@ async fn a_call_is_told_again_in_the_same_pieces() {
     });
     let more = json!({"stream": true, "tools": [{"type": "function", "name": "f"}]});
     let told = events(&node.post(PATH, ask(more)).await);
-    let id = told[0]["response"]["id"].as_str().expect("an id").to_owned();
+    let id = told[0]["response"]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
     let again = node.get(&format!("{PATH}/{id}?stream=true")).await;
     assert_eq!(events(&again), told);
     node.settled().await;
@@ -120,7 +143,8 @@ async fn a_call_is_told_again_in_the_same_pieces() {
 #[tokio::test]
 async fn nothing_of_a_response_that_is_not_stored_is_left() {
     let node = TestNode::new().await;
-    let more = json!({"store": false, "input": "Kanarienvogel", "metadata": {"k": "Wellensittich"}});
+    let more =
+        json!({"store": false, "input": "Kanarienvogel", "metadata": {"k": "Wellensittich"}});
     let answer = node.post(PATH, ask(more)).await;
     let id = id_of(&answer);
     assert_eq!(answer.json()["store"], false);
@@ -171,7 +195,10 @@ async fn a_response_follows_on_another_but_not_on_its_instructions() {
     node.delete(&format!("{PATH}/{first}")).await;
     let late = ask(json!({"previous_response_id": third}));
     let (status, _, code, param) = node.post(PATH, late).await.error();
-    assert_eq!((status, param.as_deref()), (404, Some("previous_response_id")));
+    assert_eq!(
+        (status, param.as_deref()),
+        (404, Some("previous_response_id"))
+    );
     assert_eq!(code.as_deref(), Some("previous_response_not_found"));
     node.settled().await;
 }
@@ -233,15 +260,25 @@ async fn input_items_come_in_pages() {
         items.filter_map(text).collect::<Vec<_>>()
     };
     let all = node.get(&path).await.json();
-    assert_eq!(texts(&all), ["m4", "m3", "m2", "m1", "m0"], "the newest first");
-    assert_eq!((&all["object"], &all["has_more"]), (&json!("list"), &json!(false)));
+    assert_eq!(
+        texts(&all),
+        ["m4", "m3", "m2", "m1", "m0"],
+        "the newest first"
+    );
+    assert_eq!(
+        (&all["object"], &all["has_more"]),
+        (&json!("list"), &json!(false))
+    );
     assert_eq!(all["first_id"], all["data"][0]["id"]);
     assert_eq!(all["last_id"], all["data"][4]["id"]);
 
     let mut seen = Vec::new();
     let mut after = String::new();
     loop {
-        let page = node.get(&format!("{path}?order=asc&limit=2{after}")).await.json();
+        let page = node
+            .get(&format!("{path}?order=asc&limit=2{after}"))
+            .await
+            .json();
         seen.extend(texts(&page));
         if page["has_more"] == false {
             break;
@@ -252,7 +289,10 @@ async fn input_items_come_in_pages() {
     assert_eq!(seen, ["m0", "m1", "m2", "m3", "m4"]);
     let last = all["last_id"].as_str().expect("an id");
     let empty = node.get(&format!("{path}?after={last}")).await.json();
-    assert_eq!((&empty["data"], &empty["first_id"]), (&json!([]), &Value::Null));
+    assert_eq!(
+        (&empty["data"], &empty["first_id"]),
+        (&json!([]), &Value::Null)
+    );
     for (query, param) in [
         ("limit=0", "limit"),
         ("limit=101", "limit"),
@@ -339,7 +379,9 @@ async fn what_a_killed_node_left_unfinished_has_failed() {
     let id = id_of(&answer);
     // The second node finds what the first one, which is still at it, has not ended.
     let (mut second, ..) = parts(kwaainet::config::Config::default()).await;
-    second.store = kwaainet_store::Store::open(&database).await.expect("it opens");
+    second.store = kwaainet_store::Store::open(&database)
+        .await
+        .expect("it opens");
     second.config = config;
     let second = kwaainet::node::Assembled::new(second).await;
     let found = tower::ServiceExt::oneshot(second.router.clone(), get(&format!("{PATH}/{id}")));
@@ -357,6 +399,10 @@ async fn what_a_killed_node_left_unfinished_has_failed() {
     let expected = ["created", "queued", "in_progress", "failed"];
     assert_eq!(kinds, expected.map(|kind| format!("response.{kind}")));
     first.app.cut.cancel();
-    first.app.background.drain(Duration::ZERO, &first.app.cut).await;
+    first
+        .app
+        .background
+        .drain(Duration::ZERO, &first.app.cut)
+        .await;
     drop(dir);
 }

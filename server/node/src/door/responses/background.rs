@@ -9,8 +9,8 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use kwaainet_core::{AdmissionError, Job, JobError, Principal, PrincipalId, plan};
-use tokio::sync::watch;
+use kwaainet_core::{AdmissionError, Job, JobError, MeteredStream, Principal, PrincipalId, plan};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,7 +19,7 @@ use super::run::{Broken, Outlet, Run, generate};
 use crate::door::stream::{Framing, KEEP_ALIVE, keep_alive, streamed};
 use crate::door::{ApiError, App};
 
-/// On the whole node.
+/// Made or waiting for their turn, on the whole node.
 const RUNNING_MAX: usize = 128;
 /// Of one principal.
 const RUNNING_OF_ONE_MAX: usize = 64;
@@ -28,10 +28,12 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 const CANCEL_MAX: Duration = Duration::from_secs(10);
 
 /// All responses that are being made without their clients.
-#[derive(Default)]
 pub struct Background {
     running: Mutex<HashMap<String, Running>>,
     tasks: TaskTracker,
+    /// Those that may ask for a slot. The others wait here, for as long as it takes, and leave room
+    /// for clients who wait.
+    turns: Semaphore,
 }
 
 /// A response that is being made.
@@ -43,6 +45,15 @@ struct Running {
 }
 
 impl Background {
+    /// Nothing is being made yet; so many may be at once.
+    pub fn new(at_once: usize) -> Self {
+        Self {
+            running: Mutex::default(),
+            tasks: TaskTracker::new(),
+            turns: Semaphore::new(at_once.max(1)),
+        }
+    }
+
     /// Lets responses finish within this time, then has them cut.
     pub async fn drain(&self, time: Duration, cut: &CancellationToken) {
         self.tasks.close();
@@ -181,17 +192,14 @@ async fn make(
     outlet.tell(&mut run.writer).await;
     let stop = &running.stop;
     let events = tokio::select! {
-        events = app.hallway.generate(principal, job) => events.map_err(|error| match error {
-            JobError::Admission(AdmissionError::Draining) => Broken::Stopped,
-            error => Broken::Failed(refused(error)),
-        }),
+        events = begin(&app, principal, job) => events,
         () = app.cut.cancelled() => Err(Broken::Stopped),
         () = stop.cancelled() => Err(Broken::Cancelled),
     };
     run.writer.in_progress();
     outlet.tell(&mut run.writer).await;
     let ended = match events {
-        Ok(events) => {
+        Ok((events, _turn)) => {
             // Asked for meanwhile, it says that it is under way; if that cannot be written, so be it.
             drop(run.keep(&app).await);
             generate(&app, &mut run.writer, events, &outlet, stop).await
@@ -200,6 +208,21 @@ async fn make(
     };
     run.end(&app, ended, &outlet).await;
     drop(entry);
+}
+
+/// Waits for a turn and begins.
+async fn begin(
+    app: &App,
+    principal: Principal,
+    job: Job,
+) -> Result<(MeteredStream, SemaphorePermit<'_>), Broken> {
+    let turn = app.background.turns.acquire().await;
+    let turn = turn.map_err(|_| Broken::Stopped)?;
+    match app.hallway.generate(principal, job).await {
+        Ok(events) => Ok((events, turn)),
+        Err(JobError::Admission(AdmissionError::Draining)) => Err(Broken::Stopped),
+        Err(error) => Err(Broken::Failed(refused(error))),
+    }
 }
 
 /// The events from this number on, as long as they come.

@@ -2,7 +2,7 @@
 //! fits.
 
 use kwaainet_core::{
-    BackendError, Conversation, JobError, Message, Principal, Role, ToolCall, Tokenized,
+    BackendError, Conversation, JobError, Message, Principal, Role, Tokenized, ToolCall,
 };
 use kwaainet_openapi::{ItemStatus, MessagePart, MessageRole, ResponseItem, Truncation};
 use kwaainet_store::{History, HistoryLimits, KeptItem, Seeker};
@@ -42,7 +42,7 @@ pub(super) async fn gather(
     };
     let earlier = match (&asked.previous, &asked.conversation) {
         (Some(id), _) => history(app, who, id).await?,
-        (None, Some(id)) => conversation(app, who, id).await?,
+        (None, Some(id)) => conversation(app, who, id, asked.input.len()).await?,
         (None, None) => Vec::new(),
     };
     let input = resolve(app, principal, std::mem::take(&mut asked.input)).await?;
@@ -131,7 +131,13 @@ async fn history(app: &App, who: Seeker<'_>, id: &str) -> Result<Vec<ResponseIte
     }
 }
 
-async fn conversation(app: &App, who: Seeker<'_>, id: &str) -> Result<Vec<ResponseItem>, ApiError> {
+/// A conversation's items, if there is room for so many more and an answer.
+async fn conversation(
+    app: &App,
+    who: Seeker<'_>,
+    id: &str,
+    more: usize,
+) -> Result<Vec<ResponseItem>, ApiError> {
     let found = app.store.conversation(who, id).await;
     let Some(found) = found.map_err(store_failed)? else {
         let message = format!("Conversation with id '{id}' not found.");
@@ -139,7 +145,7 @@ async fn conversation(app: &App, who: Seeker<'_>, id: &str) -> Result<Vec<Respon
         return Err(ApiError::not_found("conversation", code, message));
     };
     let limits = crate::door::conversations::LIMITS;
-    if found.items >= limits.items_max || found.bytes >= limits.bytes_max {
+    if found.items + more as i64 >= limits.items_max || found.bytes >= limits.bytes_max {
         return Err(crate::door::conversations::full("conversation"));
     }
     let items = app.store.conversation_items(id).await;
@@ -184,9 +190,7 @@ pub(super) async fn prompt(
     if asked.truncation == Truncation::Disabled {
         return Ok(whole);
     }
-    let room = asked.params.max_tokens.unwrap_or(1);
-    let fits = |length: Length| length.tokens.saturating_add(room) <= length.context;
-    if fits(length(app, principal, asked, whole.clone()).await?) {
+    if fits(app, principal, asked, whole.clone()).await? {
         return Ok(whole);
     }
     // The fewest that have to go; the last item always stays.
@@ -197,7 +201,7 @@ pub(super) async fn prompt(
     };
     while low < high {
         let middle = low.midpoint(high);
-        if fits(length(app, principal, asked, without(middle)).await?) {
+        if fits(app, principal, asked, without(middle)).await? {
             high = middle;
         } else {
             low = middle + 1;
@@ -206,35 +210,53 @@ pub(super) async fn prompt(
     Ok(without(high))
 }
 
-/// A prompt's length.
-#[derive(Clone, Copy)]
-pub(super) struct Length {
-    pub(super) tokens: u32,
-    context: u32,
+/// Whether there is room for the prompt and the answer that is asked for, or some answer.
+async fn fits(
+    app: &App,
+    principal: &Principal,
+    asked: &Asked,
+    chat: Conversation,
+) -> Result<bool, ApiError> {
+    let room = asked.params.max_tokens.unwrap_or(1);
+    match count(app, principal, asked, chat).await? {
+        Ok(tokens) => {
+            let context = tokens.context as usize;
+            Ok(tokens.ids.len().saturating_add(room as usize) <= context)
+        }
+        Err(BackendError::InputTooLong { .. } | BackendError::ContextOverflow { .. }) => Ok(false),
+        Err(BackendError::Unsupported { .. }) => {
+            let message = "This model's tokens cannot be counted, so nothing can be left out.";
+            Err(ApiError::invalid(
+                "truncation",
+                "unsupported_value",
+                message,
+            ))
+        }
+        Err(error) => Err(refused(error.into())),
+    }
 }
 
-/// How long the prompt is, by the model's own tokenizer.
+/// How many tokens the prompt has, by the model's own tokenizer.
 pub(super) async fn length(
     app: &App,
     principal: &Principal,
     asked: &Asked,
     chat: Conversation,
-) -> Result<Length, ApiError> {
+) -> Result<u32, ApiError> {
+    let counted = count(app, principal, asked, chat).await?;
+    let tokens = counted.map_err(|error| refused(error.into()))?;
+    Ok(u32::try_from(tokens.ids.len()).unwrap_or(u32::MAX))
+}
+
+async fn count(
+    app: &App,
+    principal: &Principal,
+    asked: &Asked,
+    chat: Conversation,
+) -> Result<Result<TextTokens, BackendError>, ApiError> {
     let (backend, _permit) = app.hallway.question(principal, &asked.model)?;
-    let tokens = backend
-        .tokenize(asked.model.clone(), Tokenized::Chat(chat))
-        .await
-        .map_err(|error| match error {
-            BackendError::Unsupported { .. } => {
-                let message = "This model's tokens cannot be counted, so nothing can be left out.";
-                ApiError::invalid("truncation", "unsupported_value", message)
-            }
-            error => refused(error.into()),
-        })?;
-    Ok(Length {
-        tokens: u32::try_from(tokens.ids.len()).unwrap_or(u32::MAX),
-        context: tokens.context,
-    })
+    let text = Tokenized::Chat(chat);
+    Ok(backend.tokenize(asked.model.clone(), text).await)
 }
 
 /// What became of a job, with the field's name that this endpoint has for the prompt.
@@ -288,7 +310,10 @@ fn messages(instructions: Option<&str>, items: &[&ResponseItem]) -> Vec<Message>
                 if call.status == ItemStatus::Incomplete && !is_answered(&call.call_id, items) {
                     continue;
                 }
-                if messages.last().is_none_or(|last| last.role != Role::Assistant) {
+                if messages
+                    .last()
+                    .is_none_or(|last| last.role != Role::Assistant)
+                {
                     messages.push(Message::new(Role::Assistant, ""));
                 }
                 if let Some(last) = messages.last_mut() {

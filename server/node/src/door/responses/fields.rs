@@ -197,7 +197,10 @@ pub(super) fn service_tier(tier: Option<&str>) -> Result<(), ApiError> {
 /// What the text has to be, as it is echoed and as it is enforced.
 pub(super) fn text(text: Option<TextRequest>) -> Result<(TextConfig, Option<Grammar>), ApiError> {
     let text = text.unwrap_or_default();
-    if text.verbosity.is_some_and(|verbosity| verbosity != "medium") {
+    if text
+        .verbosity
+        .is_some_and(|verbosity| verbosity != "medium")
+    {
         return Err(unsupported("text.verbosity"));
     }
     let format = match text.format {

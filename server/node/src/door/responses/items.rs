@@ -264,8 +264,13 @@ fn one_part(part: &Value, role: MessageRole, at: &str) -> Result<MessagePart, Ap
         _ => None,
     };
     read.ok_or_else(|| {
-        let kind = if is_answer { "output_text" } else { "input_text" };
-        let message = format!("Invalid '{at}': expected {{\"type\": \"{kind}\", \"text\": \"…\"}}.");
+        let kind = if is_answer {
+            "output_text"
+        } else {
+            "input_text"
+        };
+        let message =
+            format!("Invalid '{at}': expected {{\"type\": \"{kind}\", \"text\": \"…\"}}.");
         ApiError::invalid(at, "invalid_value", message)
     })
 }
@@ -303,25 +308,31 @@ mod tests {
                 "content": [{"type": "input_text", "text": "be brief"}]})
         );
         assert_eq!(
-            kept(json!({"type": "message", "role": "assistant", "id": "msg_theirs", "content": [
-                {"type": "output_text", "text": "yes", "annotations": []},
-                {"type": "refusal", "refusal": "no"},
-            ]}))["content"],
+            kept(
+                json!({"type": "message", "role": "assistant", "id": "msg_theirs", "content": [
+                    {"type": "output_text", "text": "yes", "annotations": []},
+                    {"type": "refusal", "refusal": "no"},
+                ]})
+            )["content"],
             json!([
                 {"type": "output_text", "text": "yes", "annotations": [], "logprobs": []},
                 {"type": "refusal", "refusal": "no"},
             ])
         );
         assert_eq!(
-            kept(json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}",
-                "id": "fc_theirs", "status": "incomplete"})),
+            kept(
+                json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}",
+                "id": "fc_theirs", "status": "incomplete"})
+            ),
             json!({"id": null, "type": "function_call", "status": "incomplete", "call_id": "c",
                 "name": "f", "arguments": "{}"})
         );
         assert_eq!(
-            kept(json!({"type": "function_call_output", "call_id": "c", "output": [
-                {"type": "input_text", "text": "1"}, {"type": "input_text", "text": "2"},
-            ]}))["output"],
+            kept(
+                json!({"type": "function_call_output", "call_id": "c", "output": [
+                    {"type": "input_text", "text": "1"}, {"type": "input_text", "text": "2"},
+                ]})
+            )["output"],
             "12"
         );
         let thought = kept(json!({"type": "reasoning", "id": "rs_1", "summary": []}));
@@ -344,11 +355,27 @@ mod tests {
         for (item, param, code) in [
             (json!(7), "input[0]", "invalid_type"),
             (json!({}), "input[0].type", "missing_required_parameter"),
-            (json!({"type": "web_search_call"}), "input[0].type", "unsupported_value"),
+            (
+                json!({"type": "web_search_call"}),
+                "input[0].type",
+                "unsupported_value",
+            ),
             (json!({"type": 7}), "input[0].type", "invalid_type"),
-            (json!({"role": "tool", "content": ""}), "input[0].role", "invalid_value"),
-            (json!({"role": "user"}), "input[0].content", "missing_required_parameter"),
-            (json!({"role": "user", "content": 7}), "input[0].content", "invalid_type"),
+            (
+                json!({"role": "tool", "content": ""}),
+                "input[0].role",
+                "invalid_value",
+            ),
+            (
+                json!({"role": "user"}),
+                "input[0].content",
+                "missing_required_parameter",
+            ),
+            (
+                json!({"role": "user", "content": 7}),
+                "input[0].content",
+                "invalid_type",
+            ),
             (
                 json!({"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}),
                 "input[0].content[0]",

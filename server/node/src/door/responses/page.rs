@@ -23,7 +23,9 @@ pub(in crate::door) fn parameters(
         let message = "the query in the URL cannot be read";
         ApiError::bad_request(StatusCode::BAD_REQUEST, Some("invalid_value"), message)
     };
-    query.map(|Query(parameters)| parameters).map_err(unreadable)
+    query
+        .map(|Query(parameters)| parameters)
+        .map_err(unreadable)
 }
 
 /// The parameter's value; the last one counts.
@@ -37,7 +39,10 @@ pub(in crate::door) fn page(parameters: &Parameters) -> Result<ItemPage, ApiErro
     let limit = match find(parameters, "limit") {
         None => LIMIT_DEFAULT,
         Some(text) => {
-            let limit = text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+            let limit = text
+                .parse()
+                .ok()
+                .filter(|limit| (1..=LIMIT_MAX).contains(limit));
             limit.ok_or_else(|| wrong("limit", &format!("a number from 1 to {LIMIT_MAX}")))?
         }
     };

@@ -9,7 +9,11 @@ use super::writer::{Cut, Writer};
 
 /// All events of a response that is over, or those so far of one that nobody makes any more.
 pub(super) fn replay(object: ResponseObject, cuts: &[Cut]) -> Vec<ResponseEvent> {
-    let ids: Vec<String> = object.output.iter().map(|item| item.id().to_owned()).collect();
+    let ids: Vec<String> = object
+        .output
+        .iter()
+        .map(|item| item.id().to_owned())
+        .collect();
     let mut writer = Writer::new(beginning(&object)).with_ids(ids);
     writer.created();
     if object.status == ResponseStatus::Queued {
@@ -92,10 +96,7 @@ fn tell(
 }
 
 /// A text in the pieces in which it was told. What no cut speaks of is one last piece.
-fn pieces<'a>(
-    text: &'a str,
-    cuts: &mut impl Iterator<Item = Cut>,
-) -> Vec<(&'a str, Cut)> {
+fn pieces<'a>(text: &'a str, cuts: &mut impl Iterator<Item = Cut>) -> Vec<(&'a str, Cut)> {
     let mut rest = text;
     let mut pieces = Vec::new();
     while !rest.is_empty() {

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::fields;
 use super::items::{self, Given};
-use crate::door::params::{self, sampling_fields};
 use crate::door::ApiError;
+use crate::door::params::{self, sampling_fields};
 
 /// OpenAI's limits.
 const SAFETY_IDENTIFIER_MAX: usize = 64;
@@ -169,7 +169,11 @@ fn conversation_id(conversation: Option<Value>) -> Result<Option<String>, ApiErr
             _ => {
                 let param = "conversation.id";
                 let message = format!("Missing required parameter: '{param}'.");
-                Err(ApiError::invalid(param, "missing_required_parameter", message))
+                Err(ApiError::invalid(
+                    param,
+                    "missing_required_parameter",
+                    message,
+                ))
             }
         },
         Some(_) => {

@@ -24,6 +24,8 @@ use crate::door::{ApiError, App};
 
 /// Pieces that may wait for a slow client; then the engine waits too.
 const PIECES_MAX: usize = 16;
+/// Bytes of the items that one response is asked with.
+const KEPT_BYTES_MAX: usize = 8 << 20;
 
 /// A response on its way.
 pub(super) struct Run {
@@ -73,13 +75,13 @@ pub(super) enum Broken {
 }
 
 impl Run {
-    /// A response that answers to this input.
+    /// A response that answers to this input, which is not too long to be kept if it is to be.
     pub(super) fn new(
         app: &App,
         principal: Principal,
         object: ResponseObject,
         input: &[ResponseItem],
-    ) -> Self {
+    ) -> Result<Self, ApiError> {
         let new = object.store.then(|| NewResponse {
             id: object.id.clone(),
             previous: object.previous_response_id.clone(),
@@ -88,12 +90,21 @@ impl Run {
             expires_at_ms: app.keeps_until_ms(),
             input: input.iter().map(kept).collect(),
         });
-        Self {
+        let items = new.iter().flat_map(|new| &new.input);
+        let bytes: usize = items.map(|item| item.body.len()).sum();
+        if bytes > KEPT_BYTES_MAX {
+            let message = format!(
+                "Invalid 'input': at most {KEPT_BYTES_MAX} bytes are kept; give 'store' as false."
+            );
+            let code = "string_above_max_length";
+            return Err(ApiError::invalid("input", code, message));
+        }
+        Ok(Self {
             writer: Writer::new(object),
             principal,
             new,
             is_kept: false,
-        }
+        })
     }
 
     /// The whole response.
@@ -163,7 +174,8 @@ impl Run {
         self.writer.settle(ending, app.clock.unix_ms());
         if let Err(error) = self.keep(app).await {
             error.record();
-            self.writer.settle(Ending::Failed(&error), app.clock.unix_ms());
+            self.writer
+                .settle(Ending::Failed(&error), app.clock.unix_ms());
         }
         self.writer.last();
         outlet.tell(&mut self.writer).await;

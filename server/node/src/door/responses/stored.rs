@@ -76,7 +76,10 @@ pub(crate) async fn delete(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<ResponseDeleted>, ApiError> {
     let id = named(path)?;
-    let erased = app.store.erase_response(seeker(&app, &principal), &id).await;
+    let erased = app
+        .store
+        .erase_response(seeker(&app, &principal), &id)
+        .await;
     if !erased.map_err(store_failed)? {
         return Err(missing(&id));
     }

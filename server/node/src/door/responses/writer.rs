@@ -10,9 +10,9 @@ use kwaainet_core::{CallDelta, CallStart, Delta, Event, FinishReason, TokenLogpr
 use kwaainet_openapi::{
     ArgumentsDeltaStep, ArgumentsDoneStep, FunctionCallItem, IncompleteDetails, InputTokensDetails,
     ItemStatus, ItemStep, Lifecycle, MessageItem, MessagePart, MessageRole, OutputLogprob,
-    OutputText, OutputTokensDetails, OutputTopLogprob, PartStep, ResponseError,
-    ResponseEvent, ResponseItem, ResponseObject, ResponseStatus, ResponseStep, ResponseUsage,
-    TextDeltaStep, TextDoneStep,
+    OutputText, OutputTokensDetails, OutputTopLogprob, PartStep, ResponseError, ResponseEvent,
+    ResponseItem, ResponseObject, ResponseStatus, ResponseStep, ResponseUsage, TextDeltaStep,
+    TextDoneStep,
 };
 use serde::{Deserialize, Serialize};
 
@@ -170,7 +170,8 @@ impl Writer {
         let part = self.open_text().expect("a message was begun above");
         part.text.push_str(text);
         part.logprobs.extend(logprobs.iter().cloned());
-        self.cuts.push(Cut(text.len() as u32, logprobs.len() as u32));
+        self.cuts
+            .push(Cut(text.len() as u32, logprobs.len() as u32));
         self.say(ResponseStep::TextDelta(TextDeltaStep {
             item_id,
             output_index,
