@@ -22,7 +22,7 @@ use super::{ApiError, App, params};
 /// How much one conversation may be.
 pub(super) const LIMITS: ConversationLimits = ConversationLimits {
     items_max: 2_000,
-    bytes_max: 16 << 20,
+    bytes_max: 4 << 20,
 };
 /// OpenAI's limit for one request.
 const ITEMS_AT_ONCE_MAX: usize = 20;

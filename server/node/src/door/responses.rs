@@ -13,6 +13,8 @@ mod replay;
 mod request;
 mod run;
 mod stored;
+mod tools;
+mod wire;
 mod writer;
 
 use std::sync::Arc;

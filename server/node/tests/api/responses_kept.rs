@@ -165,6 +165,22 @@ async fn nothing_of_a_response_that_is_not_stored_is_left() {
 }
 
 #[tokio::test]
+async fn what_is_too_long_to_be_kept_is_refused_unless_it_is_not_kept() {
+    let node = TestNode::new().await;
+    let long = "x".repeat(4 << 20);
+    for field in ["input", "instructions"] {
+        let (status, _, code, param) = node.post(PATH, ask(json!({field: long}))).await.error();
+        assert_eq!((status, param.as_deref()), (400, Some("input")));
+        assert_eq!(code.as_deref(), Some("string_above_max_length"));
+        let answer = node
+            .post(PATH, ask(json!({field: long, "store": false})))
+            .await;
+        assert_eq!(answer.status, 200);
+    }
+    node.settled().await;
+}
+
+#[tokio::test]
 async fn a_response_follows_on_another_but_not_on_its_instructions() {
     let node = TestNode::new().await;
     let first = ask(json!({"input": "one", "instructions": "be brief"}));

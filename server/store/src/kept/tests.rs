@@ -5,7 +5,7 @@ struct Fixture {
     store: Store,
     ann: PrincipalId,
     bob: PrincipalId,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Fixture {
@@ -16,7 +16,7 @@ impl Fixture {
             store: store.expect("it opens"),
             ann: "ann".into(),
             bob: "bob".into(),
-            _dir: dir,
+            dir,
         }
     }
 
@@ -188,4 +188,36 @@ async fn a_conversation_takes_all_new_items_or_none() {
     };
     let full = add(kept.ann(15), &four, narrow).await;
     assert_eq!(full.expect("it answers"), Added::Full);
+}
+
+#[tokio::test]
+async fn what_was_erased_is_in_no_file_any_more() {
+    let kept = Fixture::new().await;
+    for id in ["stays", "goes"] {
+        let new = NewResponse {
+            id: id.into(),
+            previous: None,
+            conversation: None,
+            background: false,
+            expires_at_ms: 100,
+            input: vec![KeptItem {
+                id: format!("{id}-in"),
+                body: format!("the words of what {id}").repeat(500),
+            }],
+        };
+        let state = state(id, true);
+        let insert = kept.store.insert_response(kept.ann(0), &new, &state);
+        insert.await.expect("it is kept");
+    }
+    let erased = kept.store.erase_response(kept.ann(0), "goes").await;
+    assert!(erased.expect("it answers"));
+    kept.store.close().await;
+    let mut stays = false;
+    for file in std::fs::read_dir(kept.dir.path()).expect("it can be read") {
+        let bytes = std::fs::read(file.expect("a file").path()).expect("it can be read");
+        let has = |words: &[u8]| bytes.windows(words.len()).any(|window| window == words);
+        stays |= has(b"the words of what stays");
+        assert!(!has(b"the words of what goes"));
+    }
+    assert!(stays, "the search finds what is there");
 }

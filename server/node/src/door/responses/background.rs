@@ -20,9 +20,9 @@ use crate::door::stream::{Framing, KEEP_ALIVE, keep_alive, streamed};
 use crate::door::{ApiError, App};
 
 /// Made or waiting for their turn, on the whole node.
-const RUNNING_MAX: usize = 128;
+const RUNNING_MAX: usize = 64;
 /// Of one principal.
-const RUNNING_OF_ONE_MAX: usize = 64;
+const RUNNING_OF_ONE_MAX: usize = 32;
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// How long a cancelled response may take to say so.
 const CANCEL_MAX: Duration = Duration::from_secs(10);

@@ -2,7 +2,7 @@
 //! fits.
 
 use kwaainet_core::{
-    BackendError, Conversation, JobError, Message, Principal, Role, Tokenized, ToolCall,
+    BackendError, Conversation, JobError, Message, Principal, Role, TextTokens, Tokenized, ToolCall,
 };
 use kwaainet_openapi::{ItemStatus, MessagePart, MessageRole, ResponseItem, Truncation};
 use kwaainet_store::{History, HistoryLimits, KeptItem, Seeker};
@@ -14,7 +14,7 @@ use crate::door::{ApiError, App};
 /// Responses that follow on each other.
 const CHAIN_MAX: i64 = 1_000;
 /// Bytes of everything that was said before.
-const HISTORY_BYTES_MAX: i64 = 16 << 20;
+const HISTORY_BYTES_MAX: i64 = 4 << 20;
 
 /// What was said.
 pub(super) struct Said {

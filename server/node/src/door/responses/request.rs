@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::fields;
 use super::items::{self, Given};
+use super::tools;
 use crate::door::ApiError;
 use crate::door::params::{self, sampling_fields};
 
@@ -40,8 +41,8 @@ impl Asked {
         fields::check_other(&request.other)?;
         let model = params::model(request.model.take())?;
         let input = items::input(request.input.take())?;
-        let tools = fields::tools(request.tools.take())?;
-        let (choice_echo, tool_choice) = fields::tool_choice(request.tool_choice.take(), &tools)?;
+        let tools = tools::read(request.tools.take())?;
+        let (choice_echo, tool_choice) = tools::choice(request.tool_choice.take(), &tools)?;
         let (text, grammar) = fields::text(request.text.take())?;
         let logprobs = fields::logprobs(request.include.as_deref(), request.top_logprobs)?;
         let max_tokens_param = "max_output_tokens";
@@ -101,7 +102,7 @@ impl Asked {
             temperature: request.temperature.unwrap_or(1.0),
             text,
             tool_choice: choice_echo,
-            tools: tools.iter().map(fields::echo).collect(),
+            tools: tools.iter().map(tools::echo).collect(),
             top_logprobs: request.top_logprobs.unwrap_or(0),
             top_p: request.top_p.unwrap_or(1.0),
             truncation,

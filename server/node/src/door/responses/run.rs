@@ -24,8 +24,8 @@ use crate::door::{ApiError, App};
 
 /// Pieces that may wait for a slow client; then the engine waits too.
 const PIECES_MAX: usize = 16;
-/// Bytes of the items that one response is asked with.
-const KEPT_BYTES_MAX: usize = 8 << 20;
+/// Bytes of what one response is asked with: its items, instructions, tools and schema.
+const KEPT_BYTES_MAX: usize = 4 << 20;
 
 /// A response on its way.
 pub(super) struct Run {
@@ -90,9 +90,10 @@ impl Run {
             expires_at_ms: app.keeps_until_ms(),
             input: input.iter().map(kept).collect(),
         });
-        let items = new.iter().flat_map(|new| &new.input);
-        let bytes: usize = items.map(|item| item.body.len()).sum();
-        if bytes > KEPT_BYTES_MAX {
+        if new
+            .as_ref()
+            .is_some_and(|new| kept_bytes(&object, new) > KEPT_BYTES_MAX)
+        {
             let message = format!(
                 "Invalid 'input': at most {KEPT_BYTES_MAX} bytes are kept; give 'store' as false."
             );
@@ -228,6 +229,11 @@ pub(super) async fn generate(
             return Ok(());
         }
     }
+}
+
+fn kept_bytes(object: &ResponseObject, new: &NewResponse) -> usize {
+    let items: usize = new.input.iter().map(|item| item.body.len()).sum();
+    items + state(object, &[]).body.len()
 }
 
 /// A response in the form in which it is kept.

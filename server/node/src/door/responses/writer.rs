@@ -6,22 +6,21 @@
 
 use std::collections::VecDeque;
 
-use kwaainet_core::{CallDelta, CallStart, Delta, Event, FinishReason, TokenLogprob, Usage};
+use kwaainet_core::{CallDelta, CallStart, Delta, Event, FinishReason};
 use kwaainet_openapi::{
-    ArgumentsDeltaStep, ArgumentsDoneStep, FunctionCallItem, IncompleteDetails, InputTokensDetails,
-    ItemStatus, ItemStep, Lifecycle, MessageItem, MessagePart, MessageRole, OutputLogprob,
-    OutputText, OutputTokensDetails, OutputTopLogprob, PartStep, ResponseError, ResponseEvent,
-    ResponseItem, ResponseObject, ResponseStatus, ResponseStep, ResponseUsage, TextDeltaStep,
-    TextDoneStep,
+    ArgumentsDeltaStep, ArgumentsDoneStep, FunctionCallItem, IncompleteDetails, ItemStatus,
+    ItemStep, Lifecycle, MessageItem, MessagePart, MessageRole, OutputLogprob, OutputText,
+    PartStep, ResponseEvent, ResponseItem, ResponseObject, ResponseStatus, ResponseStep,
+    TextDeltaStep, TextDoneStep,
 };
 use serde::{Deserialize, Serialize};
 
 use super::items::new_id;
+use super::wire;
 use crate::door::ApiError;
 
 /// The one part of each message.
 const CONTENT_INDEX: u32 = 0;
-const SERVER_ERROR: &str = "server_error";
 
 /// A response that is being made.
 pub(super) struct Writer {
@@ -110,7 +109,9 @@ impl Writer {
             Event::Delta(delta) => self.delta(delta),
             Event::Call(call) => self.call(call),
             Event::Finished { reason, .. } => self.finished(reason),
-            Event::Done(usage) => self.usage(usage),
+            Event::Done(usage) => {
+                self.object.usage = Some(wire::usage(self.object.usage.as_ref(), usage));
+            }
         }
     }
 
@@ -130,15 +131,12 @@ impl Writer {
             Ending::Failed(error) => {
                 object.status = ResponseStatus::Failed;
                 object.incomplete_details = None;
-                object.error = Some(response_error(error));
+                object.error = Some(wire::error(error));
             }
             Ending::Stopped => {
                 object.status = ResponseStatus::Failed;
                 object.incomplete_details = None;
-                object.error = Some(ResponseError {
-                    code: SERVER_ERROR.to_owned(),
-                    message: "the node was stopped before the response was whole".to_owned(),
-                });
+                object.error = Some(wire::stopped());
             }
             Ending::Cancelled => {
                 object.status = ResponseStatus::Cancelled;
@@ -289,7 +287,7 @@ impl Writer {
     }
 
     fn delta(&mut self, delta: Delta) {
-        self.hold(delta.logprobs.into_iter().map(wire_logprob).collect());
+        self.hold(delta.logprobs.into_iter().map(wire::logprob).collect());
         if !delta.text.is_empty() {
             let logprobs = std::mem::take(&mut self.held);
             self.text(&delta.text, logprobs);
@@ -321,28 +319,6 @@ impl Writer {
         });
         self.object.incomplete_details = reason.map(|reason| IncompleteDetails {
             reason: reason.to_owned(),
-        });
-    }
-
-    fn usage(&mut self, usage: Usage) {
-        let before = self.object.usage.as_ref();
-        let add = |field: fn(&ResponseUsage) -> u32, more: u32| {
-            before.map_or(0, field).saturating_add(more)
-        };
-        let input_tokens = add(|usage| usage.input_tokens, usage.prompt_tokens);
-        let output_tokens = add(|usage| usage.output_tokens, usage.completion_tokens);
-        let cached = |usage: &ResponseUsage| usage.input_tokens_details.cached_tokens;
-        self.object.usage = Some(ResponseUsage {
-            input_tokens,
-            input_tokens_details: InputTokensDetails {
-                cached_tokens: add(cached, usage.cached_tokens),
-                cache_write_tokens: 0,
-            },
-            output_tokens,
-            output_tokens_details: OutputTokensDetails {
-                reasoning_tokens: 0,
-            },
-            total_tokens: input_tokens.saturating_add(output_tokens),
         });
     }
 
@@ -394,33 +370,5 @@ impl Writer {
             step,
             sequence_number,
         });
-    }
-}
-
-/// An error in the words that a response has for it.
-fn response_error(error: &ApiError) -> ResponseError {
-    let code = match error.status().as_u16() {
-        429 | 503 => "rate_limit_exceeded",
-        400..=499 => "invalid_prompt",
-        _ => SERVER_ERROR,
-    };
-    ResponseError {
-        code: code.to_owned(),
-        message: error.body().error.message,
-    }
-}
-
-fn wire_logprob(token: TokenLogprob) -> OutputLogprob {
-    let top = |token: kwaainet_core::TopLogprob| OutputTopLogprob {
-        token: String::from_utf8_lossy(&token.bytes).into_owned(),
-        logprob: token.logprob,
-        bytes: token.bytes,
-    };
-    let chosen = top(token.chosen);
-    OutputLogprob {
-        token: chosen.token,
-        logprob: chosen.logprob,
-        bytes: chosen.bytes,
-        top_logprobs: token.top.into_iter().map(top).collect(),
     }
 }
