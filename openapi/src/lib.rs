@@ -8,6 +8,7 @@ mod anthropic;
 mod batch;
 mod chat;
 mod completion;
+mod conversation;
 mod embedding;
 mod error;
 mod file;
@@ -16,6 +17,9 @@ mod health;
 mod model;
 mod ollama;
 mod rerank;
+mod response;
+mod response_event;
+mod response_item;
 mod tokenize;
 mod tool;
 mod usage;
@@ -41,6 +45,10 @@ pub use chat::{
 pub use completion::{
     Completion, CompletionChoice, CompletionLogprobs, CompletionPrompt, CompletionRequest,
 };
+pub use conversation::{
+    Conversation, ConversationDeleted, ConversationItemsRequest, ConversationRequest,
+    ConversationUpdate,
+};
 pub use embedding::{
     Embedding, EmbeddingInput, EmbeddingList, EmbeddingRequest, EmbeddingUsage, EmbeddingVector,
     EncodingFormat,
@@ -61,6 +69,20 @@ pub use ollama::{
 pub use rerank::{
     RerankApiVersion, RerankDocument, RerankMeta, RerankRequest, RerankResult, RerankText,
     RerankTokens, RerankUsage, Reranked,
+};
+pub use response::{
+    ConversationParam, ConversationRef, FunctionTool, IncompleteDetails, InputContent, InputItem,
+    InputTokens, InputTokensDetails, OutputTokensDetails, ReasoningConfig, ResponseDeleted,
+    ResponseError, ResponseInput, ResponseJsonSchema, ResponseObject, ResponseRequest,
+    ResponseStatus, ResponseUsage, TextConfig, TextFormat, TextRequest, Truncation,
+};
+pub use response_event::{
+    ArgumentsDeltaStep, ArgumentsDoneStep, ItemStep, Lifecycle, PartStep, ResponseEvent,
+    ResponseStep, TextDeltaStep, TextDoneStep,
+};
+pub use response_item::{
+    FunctionCallItem, FunctionCallOutputItem, ItemStatus, MessageItem, MessagePart, MessageRole,
+    OutputLogprob, OutputText, OutputTopLogprob, ReasoningItem, ResponseItem, ResponseItemList,
 };
 pub use tokenize::{DetokenizeRequest, Detokenized, TokenizeRequest, Tokens};
 pub use tool::{

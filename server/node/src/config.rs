@@ -72,6 +72,8 @@ pub struct Config {
     pub engine: Engine,
     /// Other OpenAI-compatible servers that this node may ask.
     pub upstream: Vec<Upstream>,
+    /// What is kept of the Responses API.
+    pub responses: Responses,
     /// The log.
     pub log: Log,
 }
@@ -178,6 +180,16 @@ pub struct Upstream {
     pub idle_timeout_s: u64,
 }
 
+/// What is kept of the Responses API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Responses {
+    /// Days that a response or a conversation is kept after it was last followed on.
+    pub keep_days: u64,
+    /// Mebibytes of all responses and conversations of one key; the oldest go first.
+    pub keep_mib: u64,
+}
+
 /// The log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -222,6 +234,7 @@ impl Default for Config {
             files: Files::default(),
             engine: Engine::default(),
             upstream: Vec::new(),
+            responses: Responses::default(),
             log: Log::default(),
         }
     }
@@ -265,6 +278,15 @@ impl Default for Engine {
     }
 }
 
+impl Default for Responses {
+    fn default() -> Self {
+        Self {
+            keep_days: 30,
+            keep_mib: 1_024,
+        }
+    }
+}
+
 impl Default for Log {
     fn default() -> Self {
         Self {
@@ -296,6 +318,18 @@ impl Files {
     }
 }
 
+impl Responses {
+    /// How long something is kept.
+    pub fn keep(&self) -> Duration {
+        Duration::from_secs(self.keep_days * 86_400)
+    }
+
+    /// Bytes of one key.
+    pub fn bytes_max(&self) -> i64 {
+        (self.keep_mib << 20) as i64
+    }
+}
+
 impl Config {
     /// The database's file.
     pub fn database(&self) -> PathBuf {
@@ -314,6 +348,8 @@ impl Config {
             ("engine.sequences", self.engine.sequences),
             ("engine.kv_mib", self.engine.kv_mib),
             ("engine.loaded_models", self.engine.loaded_models),
+            ("responses.keep_days", self.responses.keep_days as usize),
+            ("responses.keep_mib", self.responses.keep_mib as usize),
         ];
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(ConfigError::Value(format!("{key} must be at least 1")));
@@ -328,6 +364,16 @@ impl Config {
             ("engine.threads", self.engine.threads, 1_024),
             ("engine.sequences", self.engine.sequences, 1_024),
             ("engine.kv_mib", self.engine.kv_mib, 1 << 24),
+            (
+                "responses.keep_days",
+                self.responses.keep_days as usize,
+                36_500,
+            ),
+            (
+                "responses.keep_mib",
+                self.responses.keep_mib as usize,
+                1 << 24,
+            ),
         ];
         if let Some((key, _, max)) = most.iter().find(|(_, value, max)| value > max) {
             return Err(ConfigError::Value(format!("{key} must be at most {max}")));

@@ -10,6 +10,7 @@ mod batches;
 mod body;
 mod chat;
 mod completions;
+mod conversations;
 mod dialect;
 mod docs;
 mod embeddings;
@@ -25,6 +26,7 @@ mod params;
 mod path;
 mod request_id;
 mod rerank;
+mod responses;
 mod stream;
 mod tokenize;
 mod tooling;
@@ -33,6 +35,7 @@ mod unsupported;
 mod vector_stores;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::request::Parts;
@@ -51,6 +54,8 @@ pub(crate) use body::to_value;
 pub use docs::document;
 pub use error::ApiError;
 pub(crate) use params::CHOICES_MAX;
+pub use responses::Background;
+pub(crate) use responses::end_unfinished;
 
 use crate::bell::Bells;
 use crate::metrics::Metrics;
@@ -83,6 +88,17 @@ pub struct App {
     pub searches: Semaphore,
     /// Cancelled when running jobs have to end now; their clients are told.
     pub cut: CancellationToken,
+    /// Responses that are made without their clients.
+    pub background: Background,
+    /// How long responses and conversations are kept.
+    pub keep: Duration,
+}
+
+impl App {
+    /// Until when something that is used now is kept: milliseconds since 1970.
+    pub(crate) fn keeps_until_ms(&self) -> i64 {
+        self.clock.unix_ms() + self.keep.as_millis() as i64
+    }
 }
 
 /// All routes over this state.
@@ -140,6 +156,25 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(models::show_owned))
         .routes(routes!(tokenize::tokenize))
         .routes(routes!(tokenize::detokenize))
+        .routes(routes!(responses::create))
+        .routes(routes!(responses::input_tokens))
+        .routes(routes!(responses::retrieve, responses::delete))
+        .routes(routes!(responses::cancel))
+        .routes(routes!(responses::input_items))
+        .routes(routes!(conversations::create))
+        .routes(routes!(
+            conversations::retrieve,
+            conversations::update,
+            conversations::delete
+        ))
+        .routes(routes!(
+            conversations::list_items,
+            conversations::create_items
+        ))
+        .routes(routes!(
+            conversations::retrieve_item,
+            conversations::delete_item
+        ))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use kwaainet_candle::CandleBackend;
@@ -17,12 +18,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::bell::Bells;
 use crate::config::Config;
-use crate::door::{self, App};
+use crate::door::{self, App, Background};
 use crate::metrics::Metrics;
 use crate::shelf::Shelf;
 use crate::snapshot::Observer;
 use crate::vault::Vault;
-use crate::{batches, housekeeping, indexing, ledger, server};
+use crate::{batches, housekeeping, indexing, keeper, ledger, server};
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -131,6 +132,16 @@ impl Assembled {
         let upkeep = upkeep(metrics.clone());
         tasks.spawn(over.clone().run_until_cancelled_owned(upkeep));
 
+        match door::end_unfinished(&parts.store, parts.clock.unix_ms()).await {
+            Ok(0) => {}
+            Ok(count) => tracing::warn!(count, "responses were cut by the node's last end"),
+            Err(error) => tracing::error!(%error, "unfinished responses cannot be ended"),
+        }
+        let responses = &parts.config.responses;
+        let clock = Arc::clone(&parts.clock);
+        let sweep = keeper::sweep(parts.store.clone(), clock, responses.bytes_max());
+        tasks.spawn(over.clone().run_until_cancelled_owned(sweep));
+
         let app = Arc::new(App {
             hallway: Hallway::new(admission, parts.backends, observer.subscribe()),
             store: parts.store.clone(),
@@ -144,6 +155,8 @@ impl Assembled {
             bells: Bells::default(),
             searches: Semaphore::new(SEARCHES_AT_ONCE),
             cut: CancellationToken::new(),
+            background: Background::new(limits.slots / 2),
+            keep: responses.keep(),
         });
         Self {
             router: door::router(Arc::clone(&app)),
@@ -189,7 +202,7 @@ const BODIES_AT_ONCE: usize = 8;
 /// Each holds one of the few connections that read the database.
 const SEARCHES_AT_ONCE: usize = 2;
 /// How often recorded values are folded into the histograms.
-const UPKEEP_PERIOD: std::time::Duration = std::time::Duration::from_secs(5);
+const UPKEEP_PERIOD: Duration = Duration::from_secs(5);
 
 async fn upkeep(metrics: Metrics) {
     let mut ticks = tokio::time::interval(UPKEEP_PERIOD);
@@ -203,6 +216,8 @@ async fn upkeep(metrics: Metrics) {
 pub struct Node {
     address: SocketAddr,
     stop: CancellationToken,
+    /// How long what is under way may take when the node stops.
+    drain: Duration,
     server: tokio::task::JoinHandle<()>,
     assembled: Assembled,
 }
@@ -235,6 +250,7 @@ impl Node {
         Ok(Self {
             address,
             stop,
+            drain: limits.drain(),
             server,
             assembled,
         })
@@ -260,7 +276,10 @@ impl Node {
     pub async fn shutdown(self) {
         self.assembled.app.hallway.admission().drain();
         self.stop.cancel();
-        if let Err(error) = self.server.await {
+        let app = &self.assembled.app;
+        let background = app.background.drain(self.drain, &app.cut);
+        let (served, ()) = tokio::join!(self.server, background);
+        if let Err(error) = served {
             tracing::error!(%error, "the server failed");
         }
         self.assembled.close().await;

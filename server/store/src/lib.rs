@@ -5,11 +5,14 @@
 //! forward-only files in `migrations/`, which are part of the binary.
 
 mod batches;
+mod conversations;
 mod files;
+mod kept;
 mod keys;
 mod migrations;
 mod page;
 mod receipts;
+mod responses;
 mod vector_stores;
 
 pub use batches::{BatchCounts, BatchEnd, BatchLine, BatchRecord, BatchStatus};
@@ -27,6 +30,10 @@ use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+
+pub use conversations::{Added, ConversationLimits, KeptConversation};
+pub use kept::{ItemPage, KeepLimits, KeptItem, Seeker};
+pub use responses::{History, HistoryLimits, KeptResponse, NewResponse, ResponseState};
 
 /// A handle to the open database; cloning it is cheap.
 #[derive(Clone, Debug)]
@@ -91,6 +98,8 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // What was erased on request is overwritten, not only given free.
+            .pragma("secure_delete", "ON")
             .busy_timeout(BUSY_MAX);
         let opened = |source| StoreError::Open {
             path: path.to_owned(),

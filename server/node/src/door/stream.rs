@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, Stream, StreamExt};
 use kwaainet_core::{
     AdmissionError, CallDelta, Delta, Event, FinishReason, MeteredStream, ToolCall, Usage,
 };
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{ApiError, App};
 
 /// Silence after which a comment is sent, so that proxies do not give up.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// What an endpoint makes of a generation's events. One for each protocol.
 pub(crate) trait Shape: Send + 'static {
@@ -118,9 +118,16 @@ pub(crate) fn respond<S: Shape>(app: &App, events: MeteredStream, mut shape: S) 
             Some((frames(&pieces, S::FRAMING), rest))
         }
     });
-    let body = stream::iter([start]).chain(live);
+    streamed(S::FRAMING, stream::iter([start]).chain(live))
+}
+
+/// A streamed answer of these bytes.
+pub(crate) fn streamed(
+    framing: Framing,
+    body: impl Stream<Item = Bytes> + Send + 'static,
+) -> Response {
     let body = body.filter(|bytes| std::future::ready(!bytes.is_empty()));
-    let kind = match S::FRAMING {
+    let kind = match framing {
         Framing::Events => "text/event-stream",
         Framing::Lines => "application/x-ndjson",
     };
@@ -137,13 +144,14 @@ pub(crate) fn respond<S: Shape>(app: &App, events: MeteredStream, mut shape: S) 
     (headers, body).into_response()
 }
 
-fn frames(pieces: &[Piece], framing: Framing) -> Bytes {
+/// The pieces on the wire.
+pub(crate) fn frames(pieces: &[Piece], framing: Framing) -> Bytes {
     let frames: Vec<Bytes> = pieces.iter().map(|piece| piece.framed(framing)).collect();
     frames.concat().into()
 }
 
 /// Lines have no comments, so that silence stays silence there.
-fn keep_alive(framing: Framing) -> Bytes {
+pub(crate) fn keep_alive(framing: Framing) -> Bytes {
     match framing {
         Framing::Events => Bytes::from_static(b": keep-alive\n\n"),
         Framing::Lines => Bytes::new(),
@@ -194,7 +202,7 @@ impl Collected {
 }
 
 /// The next event, or the end that the node has to put to it.
-async fn next(
+pub(crate) async fn next(
     events: &mut MeteredStream,
     cut: &CancellationToken,
 ) -> Option<Result<Event, ApiError>> {

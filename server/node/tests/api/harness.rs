@@ -12,7 +12,7 @@ use axum::response::Response;
 use http_body_util::BodyExt;
 use kwaainet::config::Config;
 use kwaainet::node::{Assembled, Node, Parts};
-use kwaainet_core::{Admission, AdmissionLoad, SystemClock};
+use kwaainet_core::{Admission, AdmissionLoad, ManualClock, SystemClock};
 use kwaainet_store::Store;
 use kwaainet_testkit::{Script, ScriptHandle, ScriptedBackend};
 use serde_json::Value;
@@ -88,7 +88,24 @@ impl TestNode {
     }
 
     async fn on(config: Config, dir: tempfile::TempDir) -> Self {
-        let (parts, script) = parts_on(config.clone(), &dir).await;
+        let parts = parts_on(config.clone(), &dir).await;
+        Self::of(parts, config, dir).await
+    }
+
+    /// A node whose time the test moves.
+    pub(crate) async fn at(clock: Arc<ManualClock>) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let config = Config::default();
+        let (mut parts, script) = parts_on(config.clone(), &dir).await;
+        parts.clock = clock;
+        Self::of((parts, script), config, dir).await
+    }
+
+    async fn of(
+        (parts, script): (Parts, ScriptHandle),
+        config: Config,
+        dir: tempfile::TempDir,
+    ) -> Self {
         let store = parts.store.clone();
         let assembled = Assembled::new(parts).await;
         assembled.work_alone().await;
@@ -156,6 +173,21 @@ impl TestNode {
         tokio::time::timeout(SOON, rests)
             .await
             .expect("it comes to rest");
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.ask(delete(path)).await
+    }
+
+    /// Where the node's database lies.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.dir.as_ref().expect("it was not taken").path()
+    }
+
+    /// Cuts what is made without its client, as a stopping node does.
+    pub(crate) async fn stop_background(&self) {
+        let app = &self.assembled().app;
+        app.background.drain(Duration::ZERO, &app.cut).await;
     }
 
     /// Waits until nothing runs and every receipt is written, and gives their counts.
@@ -244,6 +276,11 @@ pub(crate) fn post(path: &str, body: impl Into<Body>) -> Request<Body> {
 
 pub(crate) fn get(path: &str) -> Request<Body> {
     let request = Request::get(path).header("host", "localhost");
+    request.body(Body::empty()).expect("it is a request")
+}
+
+pub(crate) fn delete(path: &str) -> Request<Body> {
+    let request = Request::delete(path).header("host", "localhost");
     request.body(Body::empty()).expect("it is a request")
 }
 

@@ -1,0 +1,61 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::InputItem;
+
+/// `POST /v1/conversations`.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+pub struct ConversationRequest {
+    /// What it begins with, at most 20.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<InputItem>>, max_items = 20)]
+    pub items: Option<Vec<Value>>,
+    /// Up to 16 pairs that are kept with it.
+    #[serde(default)]
+    pub metadata: Option<BTreeMap<String, String>>,
+}
+
+/// `POST /v1/conversations/{id}`.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+pub struct ConversationUpdate {
+    /// Takes the place of all pairs.
+    #[serde(default)]
+    #[schema(required)]
+    pub metadata: Option<BTreeMap<String, String>>,
+}
+
+/// `POST /v1/conversations/{id}/items`.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+pub struct ConversationItemsRequest {
+    /// What is added, at most 20.
+    #[serde(default)]
+    #[schema(required, nullable = false, value_type = Vec<InputItem>, min_items = 1, max_items = 20)]
+    pub items: Option<Vec<Value>>,
+}
+
+/// Items that responses follow on and are added to.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Conversation {
+    /// Starts with `conv_`.
+    pub id: String,
+    /// `conversation`.
+    pub object: &'static str,
+    /// Seconds since 1970.
+    pub created_at: i64,
+    /// As given.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// What is left of a conversation that was erased.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ConversationDeleted {
+    /// Which.
+    pub id: String,
+    /// `conversation.deleted`.
+    pub object: &'static str,
+    /// True.
+    pub deleted: bool,
+}

@@ -1,0 +1,187 @@
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// A turn of a conversation, as the node keeps it and gives it back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ResponseItem {
+    /// Something said.
+    Message(MessageItem),
+    /// A function that the model calls.
+    FunctionCall(FunctionCallItem),
+    /// What a function gave.
+    FunctionCallOutput(FunctionCallOutputItem),
+    /// Thoughts of another model. They are kept and never shown to this one.
+    Reasoning(ReasoningItem),
+}
+
+impl ResponseItem {
+    /// Told apart from all other items by this.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Message(item) => &item.id,
+            Self::FunctionCall(item) => &item.id,
+            Self::FunctionCallOutput(item) => &item.id,
+            Self::Reasoning(item) => &item.id,
+        }
+    }
+}
+
+/// Whether an item is whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ItemStatus {
+    /// It is being made.
+    InProgress,
+    /// It is whole.
+    Completed,
+    /// It was cut.
+    Incomplete,
+}
+
+/// Something said.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MessageItem {
+    /// Starts with `msg_`.
+    pub id: String,
+    /// Whether it is whole.
+    pub status: ItemStatus,
+    /// Who speaks.
+    pub role: MessageRole,
+    /// What is said, in parts.
+    pub content: Vec<MessagePart>,
+}
+
+/// Who speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageRole {
+    /// The person.
+    User,
+    /// Instructions.
+    System,
+    /// Instructions, under their newer name.
+    Developer,
+    /// The model.
+    Assistant,
+}
+
+/// A part of what is said.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum MessagePart {
+    /// Text for the model.
+    InputText {
+        /// The text.
+        text: String,
+    },
+    /// Text of the model.
+    OutputText(OutputText),
+    /// The model's refusal, as other servers tell it apart.
+    Refusal {
+        /// Its text.
+        refusal: String,
+    },
+}
+
+impl MessagePart {
+    /// Its text.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::InputText { text } => text,
+            Self::OutputText(part) => &part.text,
+            Self::Refusal { refusal } => refusal,
+        }
+    }
+}
+
+/// Text of the model.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct OutputText {
+    /// The text.
+    pub text: String,
+    /// Always empty: nothing is cited.
+    #[schema(value_type = Vec<Object>)]
+    pub annotations: Vec<Value>,
+    /// One for each token, if asked for.
+    pub logprobs: Vec<OutputLogprob>,
+}
+
+/// One token that was chosen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct OutputLogprob {
+    /// Its text; bytes that are no whole character are replaced.
+    pub token: String,
+    /// Natural logarithm of its probability under the model.
+    pub logprob: f32,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// The most probable tokens there, best first.
+    pub top_logprobs: Vec<OutputTopLogprob>,
+}
+
+/// One token that could have been chosen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct OutputTopLogprob {
+    /// Its text; bytes that are no whole character are replaced.
+    pub token: String,
+    /// Natural logarithm of its probability under the model.
+    pub logprob: f32,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// A function that the model calls.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FunctionCallItem {
+    /// Starts with `fc_`.
+    pub id: String,
+    /// Whether it is whole.
+    pub status: ItemStatus,
+    /// What its output refers to.
+    pub call_id: String,
+    /// Which function.
+    pub name: String,
+    /// JSON, an object, unless it was cut.
+    pub arguments: String,
+}
+
+/// What a function gave.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FunctionCallOutputItem {
+    /// Starts with `fco_`.
+    pub id: String,
+    /// Whether it is whole.
+    pub status: ItemStatus,
+    /// Which call.
+    pub call_id: String,
+    /// The text.
+    pub output: String,
+}
+
+/// Thoughts of another model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ReasoningItem {
+    /// Starts with `rs_`.
+    pub id: String,
+    /// As it was given.
+    #[serde(default)]
+    #[schema(value_type = Vec<Object>)]
+    pub summary: Vec<Value>,
+}
+
+/// A page of items.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ResponseItemList {
+    /// `list`.
+    pub object: &'static str,
+    /// The items.
+    pub data: Vec<ResponseItem>,
+    /// The first one's id; null on an empty page.
+    pub first_id: Option<String>,
+    /// The last one's id, which asks for the next page as `after`.
+    pub last_id: Option<String>,
+    /// Whether there is a next page.
+    pub has_more: bool,
+}

@@ -1,0 +1,308 @@
+//! `/v1/conversations` and their items. What they hold is the user's: it belongs to the principal that
+//! made it, expires when it was not used for long, and is erased on request.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::{Extension, Json};
+use kwaainet_core::Principal;
+use kwaainet_openapi::{
+    Conversation, ConversationDeleted, ConversationItemsRequest, ConversationRequest,
+    ConversationUpdate, ResponseItem, ResponseItemList,
+};
+use kwaainet_store::{Added, ConversationLimits, KeptItem};
+use serde_json::Value;
+
+use super::body::ApiJson;
+use super::responses::{self as shared, Parameters, store_failed};
+use super::{ApiError, App, params};
+
+/// How much one conversation may be.
+pub(super) const LIMITS: ConversationLimits = ConversationLimits {
+    items_max: 2_000,
+    bytes_max: 4 << 20,
+};
+/// OpenAI's limit for one request.
+const ITEMS_AT_ONCE_MAX: usize = 20;
+
+/// Makes a conversation.
+#[utoipa::path(
+    post,
+    path = "/v1/conversations",
+    tag = "conversations",
+    operation_id = "createConversation",
+    request_body = ConversationRequest,
+    responses((status = 200, description = "The conversation.", body = Conversation))
+)]
+pub(crate) async fn create(
+    State(app): State<Arc<App>>,
+    Extension(principal): Extension<Principal>,
+    ApiJson(request): ApiJson<ConversationRequest>,
+) -> Result<Json<Conversation>, ApiError> {
+    let metadata = shared::metadata(request.metadata)?;
+    let items = kept(&app, &principal, request.items.unwrap_or_default()).await?;
+    let (id, who) = (shared::new_id("conv"), shared::seeker(&app, &principal));
+    let (until, body) = (app.keeps_until_ms(), body(&metadata));
+    let insert = app
+        .store
+        .insert_conversation(who, &id, &body, &items, until);
+    insert.await.map_err(store_failed)?;
+    Ok(Json(Conversation {
+        id,
+        object: "conversation",
+        created_at: who.now_ms / 1_000,
+        metadata,
+    }))
+}
+
+/// Shows a conversation.
+#[utoipa::path(
+    get,
+    path = "/v1/conversations/{conversation_id}",
+    tag = "conversations",
+    operation_id = "retrieveConversation",
+    params(("conversation_id" = String, Path, description = "The conversation's id.")),
+    responses((status = 200, description = "The conversation.", body = Conversation))
+)]
+pub(crate) async fn retrieve(
+    State(app): State<Arc<App>>,
+    Extension(principal): Extension<Principal>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Json<Conversation>, ApiError> {
+    find(&app, &principal, named(path)?).await.map(Json)
+}
+
+/// Changes a conversation's metadata.
+#[utoipa::path(
+    post,
+    path = "/v1/conversations/{conversation_id}",
+    tag = "conversations",
+    operation_id = "updateConversation",
+    params(("conversation_id" = String, Path, description = "The conversation's id.")),
+    request_body = ConversationUpdate,
+    responses((status = 200, description = "The conversation.", body = Conversation))
+)]
+pub(crate) async fn update(
+    State(app): State<Arc<App>>,
+    Extension(principal): Extension<Principal>,
+    path: Result<Path<String>, PathRejection>,
+    ApiJson(request): ApiJson<ConversationUpdate>,
+) -> Result<Json<Conversation>, ApiError> {
+    let id = named(path)?;
+    let metadata = shared::metadata(request.metadata)?;
+    let (who, until) = (shared::seeker(&app, &principal), app.keeps_until_ms());
+    let body = body(&metadata);
+    let update = app.store.update_conversation(who, &id, &body, until);
+    if !update.await.map_err(store_failed)? {
+        return Err(missing(&id));
+    }
+    find(&app, &principal, id).await.map(Json)
+}
+
+/// Erases a conversation and its items. Responses that belong to it stay.
+#[utoipa::path(
+    delete,
+    path = "/v1/conversations/{conversation_id}",
+    tag = "conversations",
+    operation_id = "deleteConversation",
+    params(("conversation_id" = String, Path, description = "The conversation's id.")),
+    responses((status = 200, description = "It is gone.", body = ConversationDeleted))
+)]
+pub(crate) async fn delete(
+    State(app): State<Arc<App>>,
+    Extension(principal): Extension<Principal>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Json<ConversationDeleted>, ApiError> {
+    let id = named(path)?;
+    let who = shared::seeker(&app, &principal);
+    let erased = app.store.erase_conversation(who, &id).await;
+    if !erased.map_err(store_failed)? {
+        return Err(missing(&id));
+    }
+    Ok(Json(ConversationDeleted {
+        id,
+        object: "conversation.deleted",
+        deleted: true,
+    }))
+}
+
+/// Adds items to a conversation.
+#[utoipa::path(
+    post,
+    path = "/v1/conversations/{conversation_id}/items",
+    tag = "conversations",
+    operation_id = "createConversationItems",
+    params(("conversation_id" = String, Path, description = "The conversation's id.")),
+    request_body = ConversationItemsRequest,
+    responses((status = 200, description = "What was added.", body = ResponseItemList))
+)]
+pub(crate) async fn create_items(
+    State(app): State<Arc<App>>,
+    Extension(principal): Extension<Principal>,
+    path: Result<Path<String>, PathRejection>,
+    ApiJson(request): ApiJson<ConversationItemsRequest>,
+) -> Result<Json<ResponseItemList>, ApiError> {
+    let id = named(path)?;
+    let items = params::required(request.items, "items")?;
+    if items.is_empty() {
+        let message = "Invalid 'items': empty array. Expected at least one item.";
+        return Err(ApiError::invalid("items", "empty_array", message));
+    }
+    let items = kept(&app, &principal, items).await?;
+    let (who, until) = (shared::seeker(&app, &principal), app.keeps_until_ms());
+    let added = app
+        .store
+        .extend_conversation(who, &id, &items, LIMITS, until);
+    match added.await.map_err(store_failed)? {
+        Added::Done => Ok(Json(shared::list(&items, false)?)),
+        Added::Missing => Err(missing(&id)),
+        Added::Full => Err(full("items")),
+    }
+}
+
+/// Lists a conversation's items.
+#[utoipa::path(
+    get,
+    path = "/v1/conversations/{conversation_id}/items",
+    tag = "conversations",
+    operation_id = "listConversationItems",
+    params(
+        ("conversation_id" = String, Path, description = "The conversation's id."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100,
+            description = "Items of a page; 20 if not given."),
+        ("order" = Option<String>, Query, description = "`asc`, or `desc` if not given."),
+        ("after" = Option<String>, Query, description = "The item before the page."),
+    ),
+    responses((status = 200, description = "The items.", body = ResponseItemList))
+)]
+pub(crate) async fn list_items(
+    State(app): State<Arc<App>>,
+    Extension(principal): Extension<Principal>,
+    path: Result<Path<String>, PathRejection>,
+    query: Result<Query<Parameters>, QueryRejection>,
+) -> Result<Json<ResponseItemList>, ApiError> {
+    let page = shared::page(&shared::parameters(query)?)?;
+    let Conversation { id, .. } = find(&app, &principal, named(path)?).await?;
+    let who = shared::seeker(&app, &principal);
+    let items = app.store.kept_items(who, &id, &page).await;
+    let Some((items, has_more)) = items.map_err(store_failed)? else {
+        return Err(shared::wrong("after", "the id of an item of this list"));
+    };
+    Ok(Json(shared::list(&items, has_more)?))
+}
+
+/// Shows one item.
+#[utoipa::path(
+    get,
+    path = "/v1/conversations/{conversation_id}/items/{item_id}",
+    tag = "conversations",
+    operation_id = "retrieveConversationItem",
+    params(
+        ("conversation_id" = String, Path, description = "The conversation's id."),
+        ("item_id" = String, Path, description = "The item's id."),
+    ),
+    responses((status = 200, description = "The item.", body = ResponseItem))
+)]
+pub(crate) async fn retrieve_item(
+    State(app): State<Arc<App>>,
+    Extension(principal): Extension<Principal>,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<Json<ResponseItem>, ApiError> {
+    let (id, item) = named_item(path)?;
+    let who = shared::seeker(&app, &principal);
+    let found = app.store.conversation_item(who, &id, &item).await;
+    let found = found.map_err(store_failed)?;
+    let found = found.ok_or_else(|| missing_item(&id, &item))?;
+    Ok(Json(shared::item(&found)?))
+}
+
+/// Erases one item.
+#[utoipa::path(
+    delete,
+    path = "/v1/conversations/{conversation_id}/items/{item_id}",
+    tag = "conversations",
+    operation_id = "deleteConversationItem",
+    params(
+        ("conversation_id" = String, Path, description = "The conversation's id."),
+        ("item_id" = String, Path, description = "The item's id."),
+    ),
+    responses((status = 200, description = "The conversation.", body = Conversation))
+)]
+pub(crate) async fn delete_item(
+    State(app): State<Arc<App>>,
+    Extension(principal): Extension<Principal>,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<Json<Conversation>, ApiError> {
+    let (id, item) = named_item(path)?;
+    let who = shared::seeker(&app, &principal);
+    let erased = app.store.erase_conversation_item(who, &id, &item).await;
+    if !erased.map_err(store_failed)? {
+        return Err(missing_item(&id, &item));
+    }
+    find(&app, &principal, id).await.map(Json)
+}
+
+/// A conversation that can take no more.
+pub(super) fn full(param: &'static str) -> ApiError {
+    let (items, bytes) = (LIMITS.items_max, LIMITS.bytes_max);
+    let message = format!("A conversation holds at most {items} items and {bytes} bytes.");
+    ApiError::invalid(param, "conversation_too_long", message)
+}
+
+/// Items of a request, checked, in the form in which they are kept.
+async fn kept(
+    app: &App,
+    principal: &Principal,
+    items: Vec<Value>,
+) -> Result<Vec<KeptItem>, ApiError> {
+    if items.len() > ITEMS_AT_ONCE_MAX {
+        let message = format!("Invalid 'items': at most {ITEMS_AT_ONCE_MAX} at a time.");
+        let code = "array_above_max_length";
+        return Err(ApiError::invalid("items", code, message));
+    }
+    let given = shared::read(items, "items")?;
+    let items = shared::resolve(app, principal, given).await?;
+    Ok(items.iter().map(shared::kept).collect())
+}
+
+fn body(metadata: &BTreeMap<String, String>) -> String {
+    serde_json::to_string(metadata).expect("its keys are strings")
+}
+
+async fn find(app: &App, principal: &Principal, id: String) -> Result<Conversation, ApiError> {
+    let who = shared::seeker(app, principal);
+    let found = app.store.conversation(who, &id).await;
+    let found = found.map_err(store_failed)?;
+    let found = found.ok_or_else(|| missing(&id))?;
+    let malformed = |_| ApiError::internal("kept metadata are malformed");
+    Ok(Conversation {
+        id,
+        object: "conversation",
+        created_at: found.created_at_ms / 1_000,
+        metadata: serde_json::from_str(&found.body).map_err(malformed)?,
+    })
+}
+
+fn named(path: Result<Path<String>, PathRejection>) -> Result<String, ApiError> {
+    let Path(id) = path.map_err(|_| missing("?"))?;
+    Ok(id)
+}
+
+fn named_item(
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<(String, String), ApiError> {
+    let Path(ids) = path.map_err(|_| missing("?"))?;
+    Ok(ids)
+}
+
+fn missing(id: &str) -> ApiError {
+    let message = format!("Conversation with id '{id}' not found.");
+    ApiError::not_found("conversation_id", "conversation_not_found", message)
+}
+
+fn missing_item(conversation: &str, item: &str) -> ApiError {
+    let message = format!("Item with id '{item}' not found in conversation '{conversation}'.");
+    ApiError::not_found("item_id", "item_not_found", message)
+}

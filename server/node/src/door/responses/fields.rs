@@ -1,0 +1,269 @@
+//! The smaller fields of a request: formats, metadata, names, and what is refused by name.
+
+use std::collections::BTreeMap;
+
+use kwaainet_core::{Grammar, GrammarKind};
+use kwaainet_openapi::{
+    Other, ResponseJsonSchema, StreamOptions, TextConfig, TextFormat, TextRequest,
+};
+use serde_json::{Map, Value};
+
+use crate::door::{ApiError, params, tooling};
+
+/// Fields that this endpoint cannot honour, with the value that asks for nothing, as JSON.
+const REFUSED: &[(&str, &str)] = &[
+    ("access_programs", "{}"),
+    ("audio", ""),
+    ("background_options", "{}"),
+    ("chat_template", ""),
+    ("chat_template_kwargs", "{}"),
+    ("context_management", "[]"),
+    ("guided_choice", ""),
+    ("guided_grammar", ""),
+    ("guided_json", ""),
+    ("guided_regex", ""),
+    ("ignore_eos", "false"),
+    ("image", "{}"),
+    ("min_tokens", "0"),
+    ("modalities", "[\"text\"]"),
+    ("moderation", ""),
+    ("n", "1"),
+    ("personality", ""),
+    ("prediction", ""),
+    ("prompt", ""),
+    ("prompt_cache_options", "{}"),
+    ("prompt_cache_retention", "\"in_memory\""),
+    ("stop", "[]"),
+    ("structured_outputs", ""),
+    ("verbosity", "\"medium\""),
+    ("web_search_options", ""),
+];
+
+/// Fields of chat completions that have another name here.
+const MOVED: &[(&str, &str)] = &[
+    ("function_call", "tool_choice"),
+    ("functions", "tools"),
+    ("logprobs", "include"),
+    ("max_completion_tokens", "max_output_tokens"),
+    ("max_tokens", "max_output_tokens"),
+    ("messages", "input"),
+    ("reasoning_effort", "reasoning.effort"),
+    ("response_format", "text.format"),
+];
+
+const LOGPROBS: &str = "message.output_text.logprobs";
+/// What clients ask to see more of; there is none of it here, so that nothing is left out.
+const INCLUDE_NOTHING: [&str; 7] = [
+    "code_interpreter_call.outputs",
+    "computer_call_output.output.image_url",
+    "file_search_call.results",
+    "message.input_image.image_url",
+    "reasoning.encrypted_content",
+    "web_search_call.action.sources",
+    "web_search_call.results",
+];
+
+const METADATA_MAX: usize = 16;
+const METADATA_KEY_MAX: usize = 64;
+const METADATA_VALUE_MAX: usize = 512;
+
+/// Refuses what cannot be honoured.
+pub(super) fn check_other(other: &Other) -> Result<(), ApiError> {
+    for (name, new_name) in MOVED {
+        if other.get(*name).is_some_and(|value| !value.is_null()) {
+            let message = format!(
+                "Unsupported parameter: '{name}'. In the Responses API, this parameter has moved \
+                 to '{new_name}'."
+            );
+            return Err(ApiError::invalid(*name, "unsupported_parameter", message));
+        }
+    }
+    for (name, neutral) in REFUSED {
+        let neutral = serde_json::from_str(neutral).unwrap_or(Value::Null);
+        let asks = |value: &Value| !value.is_null() && *value != neutral;
+        if other.get(*name).is_some_and(asks) {
+            return Err(unsupported(name));
+        }
+    }
+    match other.get("reasoning") {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::Object(reasoning)) => check_reasoning(reasoning),
+        Some(_) => {
+            let message = "Invalid type for 'reasoning': expected an object.";
+            Err(ApiError::invalid("reasoning", "invalid_type", message))
+        }
+    }
+}
+
+fn check_reasoning(reasoning: &Map<String, Value>) -> Result<(), ApiError> {
+    for (name, value) in reasoning {
+        let is_none = name == "effort" && value == "none";
+        if !value.is_null() && !is_none {
+            return Err(unsupported(&format!("reasoning.{name}")));
+        }
+    }
+    Ok(())
+}
+
+fn unsupported(param: &str) -> ApiError {
+    let message = format!("Unsupported parameter: '{param}' is not supported by this node.");
+    ApiError::invalid(param, "unsupported_parameter", message)
+}
+
+/// Whether to stream. Nothing is obfuscated.
+pub(super) fn streaming(
+    stream: Option<bool>,
+    options: Option<StreamOptions>,
+) -> Result<bool, ApiError> {
+    Ok(params::streaming(stream, options)?.is_some())
+}
+
+/// The number of alternatives for each token, if log-probabilities are asked for.
+pub(super) fn logprobs(
+    include: Option<&[String]>,
+    top: Option<i64>,
+) -> Result<Option<u8>, ApiError> {
+    let top = params::integer(top, "top_logprobs", (0, 20))?.unwrap_or(0);
+    let include = include.unwrap_or_default();
+    for (i, name) in include.iter().enumerate() {
+        if name != LOGPROBS && !INCLUDE_NOTHING.contains(&name.as_str()) {
+            let param = format!("include[{i}]");
+            let message = format!("Invalid '{param}': there is nothing of this name to include.");
+            return Err(ApiError::invalid(param, "invalid_value", message));
+        }
+    }
+    let wanted = include.iter().any(|name| name == LOGPROBS);
+    if !wanted && top > 0 {
+        let message = format!("'top_logprobs' needs '{LOGPROBS}' in 'include'.");
+        return Err(ApiError::invalid("top_logprobs", "invalid_value", message));
+    }
+    Ok(wanted.then_some(top as u8))
+}
+
+/// Pairs that are kept with a thing.
+pub(in crate::door) fn metadata(
+    metadata: Option<BTreeMap<String, String>>,
+) -> Result<BTreeMap<String, String>, ApiError> {
+    let metadata = metadata.unwrap_or_default();
+    if metadata.len() > METADATA_MAX {
+        let (len, max) = (metadata.len(), METADATA_MAX);
+        let message = format!("Invalid 'metadata': at most {max} pairs, but got {len}.");
+        let code = "object_above_max_properties";
+        return Err(ApiError::invalid("metadata", code, message));
+    }
+    let is_long = |text: &str, max| text.chars().count() > max;
+    for (key, value) in &metadata {
+        if is_long(key, METADATA_KEY_MAX) || is_long(value, METADATA_VALUE_MAX) {
+            let message = format!(
+                "Invalid 'metadata': keys have at most {METADATA_KEY_MAX} characters, values \
+                 {METADATA_VALUE_MAX}."
+            );
+            let code = "string_above_max_length";
+            return Err(ApiError::invalid("metadata", code, message));
+        }
+    }
+    Ok(metadata)
+}
+
+/// A short name that is echoed and nothing else.
+pub(super) fn label(
+    label: Option<String>,
+    param: &'static str,
+    max: usize,
+) -> Result<Option<String>, ApiError> {
+    match label {
+        Some(label) if label.len() > max => {
+            let message = format!("Invalid '{param}': at most {max} bytes.");
+            let code = "string_above_max_length";
+            Err(ApiError::invalid(param, code, message))
+        }
+        label => Ok(label),
+    }
+}
+
+/// There is one tier.
+pub(super) fn service_tier(tier: Option<&str>) -> Result<(), ApiError> {
+    match tier {
+        None | Some("auto" | "default") => Ok(()),
+        Some(_) => {
+            let message = "Invalid 'service_tier': this node has 'auto' and 'default'.";
+            let param = "service_tier";
+            Err(ApiError::invalid(param, "unsupported_value", message))
+        }
+    }
+}
+
+/// What the text has to be, as it is echoed and as it is enforced.
+pub(super) fn text(text: Option<TextRequest>) -> Result<(TextConfig, Option<Grammar>), ApiError> {
+    let text = text.unwrap_or_default();
+    if text
+        .verbosity
+        .is_some_and(|verbosity| verbosity != "medium")
+    {
+        return Err(unsupported("text.verbosity"));
+    }
+    let format = match text.format {
+        None | Some(Value::Null) => TextFormat::Text,
+        Some(format) => read_format(&format)?,
+    };
+    let grammar = match &format {
+        TextFormat::Text => None,
+        TextFormat::JsonObject => Some(GrammarKind::JsonObject),
+        TextFormat::JsonSchema(format) => Some(GrammarKind::JsonSchema(format.schema.clone())),
+    };
+    let config = TextConfig {
+        format,
+        verbosity: "medium".into(),
+    };
+    let param = "text.format";
+    Ok((config, grammar.map(|kind| Grammar { kind, param })))
+}
+
+fn read_format(format: &Value) -> Result<TextFormat, ApiError> {
+    match format.get("type").and_then(Value::as_str) {
+        Some("text") => Ok(TextFormat::Text),
+        Some("json_object") => Ok(TextFormat::JsonObject),
+        Some("json_schema") => read_schema(format).map(TextFormat::JsonSchema),
+        _ => {
+            let param = "text.format.type";
+            let message =
+                format!("Invalid '{param}': expected 'text', 'json_object' or 'json_schema'.");
+            Err(ApiError::invalid(param, "invalid_value", message))
+        }
+    }
+}
+
+fn read_schema(format: &Value) -> Result<ResponseJsonSchema, ApiError> {
+    let field = |name: &str| format.get(name).filter(|value| !value.is_null());
+    let wrong = |name: &str, expected: &str| {
+        let param = format!("text.format.{name}");
+        let message = format!("Invalid type for '{param}': expected {expected}.");
+        ApiError::invalid(param, "invalid_type", message)
+    };
+    let missing = |name: &str| {
+        let param = format!("text.format.{name}");
+        let message = format!("Missing required parameter: '{param}'.");
+        ApiError::invalid(param, "missing_required_parameter", message)
+    };
+    let name = field("name").ok_or_else(|| missing("name"))?;
+    let name = name.as_str().ok_or_else(|| wrong("name", "a string"))?;
+    tooling::check_name(name, "text.format.name")?;
+    let schema = field("schema").ok_or_else(|| missing("schema"))?;
+    if !schema.is_object() {
+        return Err(wrong("schema", "a JSON schema, an object"));
+    }
+    let description = field("description").map(|value| value.as_str().map(str::to_owned));
+    let strict = field("strict").map(Value::as_bool);
+    Ok(ResponseJsonSchema {
+        name: name.to_owned(),
+        description: match description {
+            Some(None) => return Err(wrong("description", "a string")),
+            description => description.flatten(),
+        },
+        schema: schema.clone(),
+        strict: match strict {
+            Some(None) => return Err(wrong("strict", "a boolean")),
+            strict => strict.flatten(),
+        },
+    })
+}

@@ -1,0 +1,374 @@
+//! Makes a response and its events out of a generation's events. Pure: what it says depends only on
+//! what it is told, so that a kept response can be told again word for word (see `replay`).
+//!
+//! One response may take several generations (when the node runs a tool between two of them): items
+//! and sequence numbers go on, usage is added up.
+
+use std::collections::VecDeque;
+
+use kwaainet_core::{CallDelta, CallStart, Delta, Event, FinishReason};
+use kwaainet_openapi::{
+    ArgumentsDeltaStep, ArgumentsDoneStep, FunctionCallItem, IncompleteDetails, ItemStatus,
+    ItemStep, Lifecycle, MessageItem, MessagePart, MessageRole, OutputLogprob, OutputText,
+    PartStep, ResponseEvent, ResponseItem, ResponseObject, ResponseStatus, ResponseStep,
+    TextDeltaStep, TextDoneStep,
+};
+use serde::{Deserialize, Serialize};
+
+use super::items::new_id;
+use super::wire;
+use crate::door::ApiError;
+
+/// The one part of each message.
+const CONTENT_INDEX: u32 = 0;
+
+/// A response that is being made.
+pub(super) struct Writer {
+    object: ResponseObject,
+    sequence: u64,
+    /// Whether the last item of the output goes on.
+    open: bool,
+    /// Said and not yet taken.
+    said: Vec<ResponseEvent>,
+    cuts: Vec<Cut>,
+    /// Log-probabilities of tokens whose text did not come yet.
+    held: Vec<OutputLogprob>,
+    /// Ids for the next items; random ones once these are used up.
+    ids: VecDeque<String>,
+}
+
+/// How much of an item one delta carried: bytes of text and log-probabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Cut(pub(super) u32, pub(super) u32);
+
+/// How a response ends.
+#[derive(Clone, Copy)]
+pub(super) enum Ending<'a> {
+    /// By itself, or at a limit.
+    Done,
+    /// With an error.
+    Failed(&'a ApiError),
+    /// By its owner's wish.
+    Cancelled,
+    /// With the node's own end.
+    Stopped,
+}
+
+impl Writer {
+    /// Nothing is said yet; the object has no output.
+    pub(super) fn new(object: ResponseObject) -> Self {
+        Self {
+            object,
+            sequence: 0,
+            open: false,
+            said: Vec::new(),
+            cuts: Vec::new(),
+            held: Vec::new(),
+            ids: VecDeque::new(),
+        }
+    }
+
+    /// With these ids for its items.
+    pub(super) fn with_ids(mut self, ids: impl IntoIterator<Item = String>) -> Self {
+        self.ids.extend(ids);
+        self
+    }
+
+    /// The response as it stands.
+    pub(super) fn object(&self) -> &ResponseObject {
+        &self.object
+    }
+
+    pub(super) fn cuts(&self) -> &[Cut] {
+        &self.cuts
+    }
+
+    /// What was said since it was last asked.
+    pub(super) fn take(&mut self) -> Vec<ResponseEvent> {
+        std::mem::take(&mut self.said)
+    }
+
+    /// The response exists.
+    pub(super) fn created(&mut self) {
+        self.say(ResponseStep::Created(self.lifecycle()));
+        if self.object.status == ResponseStatus::Queued {
+            self.say(ResponseStep::Queued(self.lifecycle()));
+        }
+    }
+
+    /// Work begins.
+    pub(super) fn in_progress(&mut self) {
+        self.object.status = ResponseStatus::InProgress;
+        self.say(ResponseStep::InProgress(self.lifecycle()));
+    }
+
+    /// The generation goes on.
+    pub(super) fn event(&mut self, event: Event) {
+        match event {
+            Event::Started { .. } => {}
+            Event::Delta(delta) => self.delta(delta),
+            Event::Call(call) => self.call(call),
+            Event::Finished { reason, .. } => self.finished(reason),
+            Event::Done(usage) => {
+                self.object.usage = Some(wire::usage(self.object.usage.as_ref(), usage));
+            }
+        }
+    }
+
+    /// Gives the response its last state, which [`Writer::last`] then says. A later call takes the
+    /// place of an earlier one.
+    pub(super) fn settle(&mut self, ending: Ending<'_>, now_ms: i64) {
+        let object = &mut self.object;
+        object.completed_at = None;
+        match ending {
+            Ending::Done if object.incomplete_details.is_some() => {
+                object.status = ResponseStatus::Incomplete;
+            }
+            Ending::Done => {
+                object.status = ResponseStatus::Completed;
+                object.completed_at = Some(now_ms / 1_000);
+            }
+            Ending::Failed(error) => {
+                object.status = ResponseStatus::Failed;
+                object.incomplete_details = None;
+                object.error = Some(wire::error(error));
+            }
+            Ending::Stopped => {
+                object.status = ResponseStatus::Failed;
+                object.incomplete_details = None;
+                object.error = Some(wire::stopped());
+            }
+            Ending::Cancelled => {
+                object.status = ResponseStatus::Cancelled;
+                object.incomplete_details = None;
+            }
+        }
+        if self.open {
+            self.set_status(ItemStatus::Incomplete);
+        }
+    }
+
+    /// Says the end. Nothing follows.
+    pub(super) fn last(&mut self) {
+        let lifecycle = self.lifecycle();
+        self.say(match self.object.status {
+            ResponseStatus::Completed => ResponseStep::Completed(lifecycle),
+            ResponseStatus::Incomplete => ResponseStep::Incomplete(lifecycle),
+            // Clients know no event for a cancelled response; its status says what it is.
+            _ => ResponseStep::Failed(lifecycle),
+        });
+    }
+
+    /// More text, in a message that is begun if there is none.
+    pub(super) fn text(&mut self, text: &str, logprobs: Vec<OutputLogprob>) {
+        if self.open_text().is_none() {
+            self.begin_message();
+        }
+        let (item_id, output_index) = self.place();
+        let part = self.open_text().expect("a message was begun above");
+        part.text.push_str(text);
+        part.logprobs.extend(logprobs.iter().cloned());
+        self.cuts
+            .push(Cut(text.len() as u32, logprobs.len() as u32));
+        self.say(ResponseStep::TextDelta(TextDeltaStep {
+            item_id,
+            output_index,
+            content_index: CONTENT_INDEX,
+            delta: text.to_owned(),
+            logprobs,
+        }));
+    }
+
+    /// A message without any text yet.
+    pub(super) fn begin_message(&mut self) {
+        self.close(ItemStatus::Completed);
+        let id = self.next_id("msg");
+        self.add(ResponseItem::Message(MessageItem {
+            id: id.clone(),
+            status: ItemStatus::InProgress,
+            role: MessageRole::Assistant,
+            content: Vec::new(),
+        }));
+        let part = MessagePart::OutputText(OutputText::default());
+        if let Some(ResponseItem::Message(message)) = self.object.output.last_mut() {
+            message.content.push(part.clone());
+        }
+        let (_, output_index) = self.place();
+        self.say(ResponseStep::PartAdded(PartStep {
+            item_id: id,
+            output_index,
+            content_index: CONTENT_INDEX,
+            part,
+        }));
+    }
+
+    /// A call begins.
+    pub(super) fn begin_call(&mut self, start: CallStart) {
+        self.close(ItemStatus::Completed);
+        let id = self.next_id("fc");
+        self.add(ResponseItem::FunctionCall(FunctionCallItem {
+            id,
+            status: ItemStatus::InProgress,
+            call_id: start.id,
+            name: start.name,
+            arguments: String::new(),
+        }));
+    }
+
+    /// More of the open call's arguments.
+    pub(super) fn arguments(&mut self, more: &str) {
+        let (item_id, output_index) = self.place();
+        let Some(ResponseItem::FunctionCall(call)) = self.object.output.last_mut() else {
+            return;
+        };
+        call.arguments.push_str(more);
+        self.cuts.push(Cut(more.len() as u32, 0));
+        self.say(ResponseStep::ArgumentsDelta(ArgumentsDeltaStep {
+            item_id,
+            output_index,
+            delta: more.to_owned(),
+        }));
+    }
+
+    /// Log-probabilities that come with no text of their own.
+    pub(super) fn hold(&mut self, logprobs: Vec<OutputLogprob>) {
+        self.held.extend(logprobs);
+    }
+
+    /// Ends the open item, if there is one.
+    pub(super) fn close(&mut self, status: ItemStatus) {
+        if !self.open {
+            return;
+        }
+        let held = std::mem::take(&mut self.held);
+        if let Some(part) = self.open_text() {
+            part.logprobs.extend(held);
+        }
+        let (item_id, output_index) = self.place();
+        self.set_status(status);
+        self.open = false;
+        let item = self.object.output.last().cloned();
+        let item = item.expect("an item is open");
+        match &item {
+            ResponseItem::Message(message) => {
+                for part in message.content.clone() {
+                    self.part_done(&item_id, output_index, part);
+                }
+            }
+            ResponseItem::FunctionCall(call) => {
+                let arguments = call.arguments.clone();
+                self.say(ResponseStep::ArgumentsDone(ArgumentsDoneStep {
+                    item_id,
+                    output_index,
+                    arguments,
+                }));
+            }
+            ResponseItem::FunctionCallOutput(_) | ResponseItem::Reasoning(_) => {}
+        }
+        self.say(ResponseStep::ItemDone(ItemStep { output_index, item }));
+    }
+
+    fn part_done(&mut self, item_id: &str, output_index: u32, part: MessagePart) {
+        if let MessagePart::OutputText(text) = &part {
+            self.say(ResponseStep::TextDone(TextDoneStep {
+                item_id: item_id.to_owned(),
+                output_index,
+                content_index: CONTENT_INDEX,
+                text: text.text.clone(),
+                logprobs: text.logprobs.clone(),
+            }));
+        }
+        self.say(ResponseStep::PartDone(PartStep {
+            item_id: item_id.to_owned(),
+            output_index,
+            content_index: CONTENT_INDEX,
+            part,
+        }));
+    }
+
+    fn delta(&mut self, delta: Delta) {
+        self.hold(delta.logprobs.into_iter().map(wire::logprob).collect());
+        if !delta.text.is_empty() {
+            let logprobs = std::mem::take(&mut self.held);
+            self.text(&delta.text, logprobs);
+        }
+    }
+
+    fn call(&mut self, call: CallDelta) {
+        if let Some(start) = call.start {
+            self.begin_call(start);
+        }
+        if !call.arguments.is_empty() {
+            self.arguments(&call.arguments);
+        }
+    }
+
+    fn finished(&mut self, reason: FinishReason) {
+        let reason = match reason {
+            FinishReason::Stop | FinishReason::ToolCalls => None,
+            FinishReason::Length => Some("max_output_tokens"),
+            FinishReason::ContentFilter => Some("content_filter"),
+        };
+        if self.object.output.is_empty() {
+            // The model said nothing; that is a message too.
+            self.begin_message();
+        }
+        self.close(match reason {
+            None => ItemStatus::Completed,
+            Some(_) => ItemStatus::Incomplete,
+        });
+        self.object.incomplete_details = reason.map(|reason| IncompleteDetails {
+            reason: reason.to_owned(),
+        });
+    }
+
+    fn add(&mut self, item: ResponseItem) {
+        self.object.output.push(item.clone());
+        self.open = true;
+        let (_, output_index) = self.place();
+        self.say(ResponseStep::ItemAdded(ItemStep { output_index, item }));
+    }
+
+    /// The id and the place of the last item.
+    fn place(&self) -> (String, u32) {
+        let id = self.object.output.last().map_or("", ResponseItem::id);
+        let index = self.object.output.len().saturating_sub(1);
+        (id.to_owned(), index as u32)
+    }
+
+    fn open_text(&mut self) -> Option<&mut OutputText> {
+        match self.object.output.last_mut().filter(|_| self.open)? {
+            ResponseItem::Message(message) => match message.content.last_mut()? {
+                MessagePart::OutputText(part) => Some(part),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn set_status(&mut self, status: ItemStatus) {
+        match self.object.output.last_mut() {
+            Some(ResponseItem::Message(item)) => item.status = status,
+            Some(ResponseItem::FunctionCall(item)) => item.status = status,
+            _ => {}
+        }
+    }
+
+    fn next_id(&mut self, prefix: &str) -> String {
+        self.ids.pop_front().unwrap_or_else(|| new_id(prefix))
+    }
+
+    fn lifecycle(&self) -> Lifecycle {
+        let response = self.object.clone();
+        Lifecycle { response }
+    }
+
+    fn say(&mut self, step: ResponseStep) {
+        let sequence_number = self.sequence;
+        self.sequence += 1;
+        self.said.push(ResponseEvent {
+            step,
+            sequence_number,
+        });
+    }
+}
