@@ -39,7 +39,7 @@ pub use response::{
     ConversationParam, ConversationRef, FunctionTool, IncompleteDetails, InputContent, InputItem,
     InputTokens, InputTokensDetails, JsonSchemaFormat, OutputTokensDetails, ReasoningConfig,
     ResponseDeleted, ResponseError, ResponseInput, ResponseObject, ResponseRequest, ResponseStatus,
-    ResponseUsage, TextConfig, TextFormat, TextRequest, Truncation,
+    ResponseToolChoice, ResponseUsage, TextConfig, TextFormat, TextRequest, Truncation,
 };
 pub use response_event::{
     ArgumentsDeltaStep, ArgumentsDoneStep, ItemStep, Lifecycle, PartStep, ResponseEvent,
