@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -21,10 +21,15 @@ pub struct ConversationRequest {
 /// `POST /v1/conversations/{id}`.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 pub struct ConversationUpdate {
-    /// Takes the place of all pairs.
-    #[serde(default)]
-    #[schema(required)]
-    pub metadata: Option<BTreeMap<String, String>>,
+    /// Takes the place of all pairs; null for none.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(required, value_type = Option<BTreeMap<String, String>>)]
+    pub metadata: Option<Option<BTreeMap<String, String>>>,
+}
+
+/// Tells a null from nothing.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(json: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(json).map(Some)
 }
 
 /// `POST /v1/conversations/{id}/items`.

@@ -74,7 +74,8 @@ pub use response::{
     ConversationParam, ConversationRef, FunctionTool, IncompleteDetails, InputContent, InputItem,
     InputTokens, InputTokensDetails, OutputTokensDetails, ReasoningConfig, ResponseDeleted,
     ResponseError, ResponseInput, ResponseJsonSchema, ResponseObject, ResponseRequest,
-    ResponseStatus, ResponseUsage, TextConfig, TextFormat, TextRequest, Truncation,
+    ResponseStatus, ResponseToolChoice, ResponseUsage, TextConfig, TextFormat, TextRequest,
+    Truncation,
 };
 pub use response_event::{
     ArgumentsDeltaStep, ArgumentsDoneStep, ItemStep, Lifecycle, PartStep, ResponseEvent,

@@ -25,6 +25,7 @@ pub struct ResponseRequest {
     pub tools: Option<Vec<Value>>,
     /// `auto`, `none`, `required`, one function, or `allowed_tools`.
     #[serde(default)]
+    #[schema(value_type = Option<ResponseToolChoice>)]
     pub tool_choice: Option<Value>,
     /// Whether one answer may hold several calls; true if not given.
     #[serde(default)]
@@ -199,6 +200,17 @@ pub enum ConversationParam {
 pub struct ConversationRef {
     /// Starts with `conv_`.
     pub id: String,
+}
+
+/// Which functions may be called.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum ResponseToolChoice {
+    /// `auto`, `none` or `required`.
+    Mode(String),
+    /// `{"type": "function", "name": …}` or `{"type": "allowed_tools", "mode": …, "tools": […]}`.
+    #[schema(value_type = Object)]
+    Which(Other),
 }
 
 /// What is done with a prompt that is too long.
@@ -378,7 +390,7 @@ pub struct ResponseObject {
     /// What holds.
     pub text: TextConfig,
     /// What holds.
-    #[schema(value_type = Object)]
+    #[schema(value_type = ResponseToolChoice)]
     pub tool_choice: Value,
     /// As asked for.
     pub tools: Vec<FunctionTool>,

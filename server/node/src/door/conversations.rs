@@ -91,7 +91,8 @@ pub(crate) async fn update(
     ApiJson(request): ApiJson<ConversationUpdate>,
 ) -> Result<Json<Conversation>, ApiError> {
     let id = named(path)?;
-    let metadata = shared::metadata(request.metadata)?;
+    let metadata = params::required(request.metadata, "metadata")?;
+    let metadata = shared::metadata(metadata)?;
     let (who, until) = (shared::seeker(&app, &principal), app.keeps_until_ms());
     let body = body(&metadata);
     let update = app.store.update_conversation(who, &id, &body, until);

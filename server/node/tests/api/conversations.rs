@@ -40,6 +40,10 @@ async fn a_conversation_is_made_shown_changed_and_erased() {
         .json();
     assert_eq!(changed["metadata"], json!({"c": "d"}));
     assert_eq!(node.get(&path).await.json(), changed);
+    let nothing = node.post(&path, json!({})).await.error();
+    assert_eq!(nothing.2.as_deref(), Some("missing_required_parameter"));
+    let none = node.post(&path, json!({"metadata": null})).await.json();
+    assert_eq!(none["metadata"], json!({}));
     let erased = node.delete(&path).await.json();
     let expected = json!({"id": id, "object": "conversation.deleted", "deleted": true});
     assert_eq!(erased, expected);

@@ -9,6 +9,8 @@ use kwaainet_openapi::{
 use crate::door::ApiError;
 
 const SERVER_ERROR: &str = "server_error";
+/// What OpenAI says of a token that is as good as impossible.
+const LOGPROB_MIN: f32 = -9_999.0;
 
 /// An error in the words that a response has for it.
 pub(super) fn error(error: &ApiError) -> ResponseError {
@@ -27,7 +29,8 @@ pub(super) fn error(error: &ApiError) -> ResponseError {
 pub(super) fn logprob(token: TokenLogprob) -> OutputLogprob {
     let top = |token: kwaainet_core::TopLogprob| OutputTopLogprob {
         token: String::from_utf8_lossy(&token.bytes).into_owned(),
-        logprob: token.logprob,
+        // JSON knows no infinity.
+        logprob: token.logprob.max(LOGPROB_MIN),
         bytes: token.bytes,
     };
     let chosen = top(token.chosen);
