@@ -26,6 +26,10 @@ pub struct Hallway {
 /// Questions that are answered at once. Few, since jobs need the same threads to be read.
 const QUESTIONS_MAX: usize = 8;
 
+/// Inputs of batch work that a backend embeds at a time. A backend may do one request after the other, so
+/// that whoever waits for a vector would else wait for a whole batch.
+const BATCH_INPUTS_AT_ONCE: usize = 8;
+
 /// Why a job did not run to its end.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum JobError {
@@ -148,7 +152,7 @@ impl Hallway {
         priority: Priority,
     ) -> Result<Embeddings, JobError> {
         let mut admitted = self.admit(principal, job, priority).await?;
-        let result = self.start_embed(&mut admitted).await;
+        let result = self.start_embed(&mut admitted, priority).await;
         match &result {
             Ok(embeddings) => {
                 admitted.meter.count(Usage {
@@ -198,7 +202,11 @@ impl Hallway {
         Err(exhausted(last))
     }
 
-    async fn start_embed(&self, admitted: &mut Admitted) -> Result<Embeddings, JobError> {
+    async fn start_embed(
+        &self,
+        admitted: &mut Admitted,
+        priority: Priority,
+    ) -> Result<Embeddings, JobError> {
         let Work::Embed { inputs, dimensions } = &admitted.job.work else {
             unreachable!("the door sends embeddings here");
         };
@@ -210,7 +218,11 @@ impl Hallway {
                 inputs: inputs.clone(),
                 dimensions: *dimensions,
             };
-            match backend.embed(request).await {
+            let embedded = match priority {
+                Priority::Interactive => backend.embed(request).await,
+                Priority::Batch => embed_in_groups(backend.as_ref(), request).await,
+            };
+            match embedded {
                 Ok(embeddings) => return Ok(embeddings),
                 Err(error) => last = Some(next_or_fail(error)?),
             }
@@ -226,6 +238,28 @@ impl Hallway {
             .filter_map(|id| self.backends.get(id).map(Arc::clone))
             .collect())
     }
+}
+
+/// The same vectors as at once, since each is what it would be alone.
+async fn embed_in_groups(
+    backend: &dyn Backend,
+    request: EmbedRequest,
+) -> Result<Embeddings, BackendError> {
+    let mut all = Embeddings {
+        vectors: Vec::with_capacity(request.inputs.len()),
+        prompt_tokens: 0,
+    };
+    for inputs in request.inputs.chunks(BATCH_INPUTS_AT_ONCE) {
+        let group = EmbedRequest {
+            model: request.model.clone(),
+            inputs: inputs.to_vec(),
+            dimensions: request.dimensions,
+        };
+        let group = backend.embed(group).await?;
+        all.vectors.extend(group.vectors);
+        all.prompt_tokens = all.prompt_tokens.saturating_add(group.prompt_tokens);
+    }
+    Ok(all)
 }
 
 /// An error that another backend may not have, or the end of the search.

@@ -227,3 +227,44 @@ where
     }
     Err(server("the node was too busy for too long"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kwaainet_store::{VectorFileRecord, VectorFileStatus};
+
+    fn waiting(names: &str) -> Vec<VectorWork> {
+        let work = |name: char| VectorWork {
+            part: 1,
+            file: VectorFileRecord {
+                store: "vs".to_owned(),
+                file: "file".to_owned(),
+                file_batch: None,
+                key: None,
+                status: VectorFileStatus::InProgress,
+                error: None,
+                attributes: None,
+                chunking: None,
+                bytes: 0,
+                created_at_ms: 0,
+            },
+            filename: "a.txt".to_owned(),
+            principal: PrincipalId::new(name.to_string()),
+            model: "m".to_owned(),
+        };
+        names.chars().map(work).collect()
+    }
+
+    #[test]
+    fn principals_take_turns_whoever_came_first() {
+        let mut turns = Turns::default();
+        let mut order = String::new();
+        for names in ["abc", "abc", "abc", "abc", "ab", "abc", "a", "abc"] {
+            let chosen = turns.choose(waiting(names)).expect("somebody waits");
+            order.push_str(chosen.principal.as_str());
+        }
+        assert_eq!(order, "abcabcab");
+        assert!(turns.choose(Vec::new()).is_none());
+        assert!(turns.last.is_empty(), "nobody is remembered for ever");
+    }
+}

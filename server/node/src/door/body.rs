@@ -167,9 +167,11 @@ pub(crate) fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, ApiErro
     })
 }
 
-/// An answer as JSON that is not sent yet.
+/// An answer as JSON that is not sent yet. It goes through text, since a 32-bit number would else be
+/// widened and come out with digits that it does not have.
 pub(crate) fn to_value<T: Serialize>(answer: &T) -> Value {
-    serde_json::to_value(answer).expect("wire types have string keys only")
+    let text = serde_json::to_string(answer).expect("wire types have string keys only");
+    serde_json::from_str(&text).expect("what was written as JSON is JSON")
 }
 
 fn not_json(error: &serde_json::Error) -> ApiError {

@@ -3,7 +3,7 @@
 mod attributes;
 pub(crate) mod batches;
 pub(crate) mod files;
-mod filters;
+pub(crate) mod filters;
 pub(crate) mod search;
 
 use std::sync::Arc;

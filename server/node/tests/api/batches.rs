@@ -163,6 +163,15 @@ async fn embeddings_and_completions_run_too() {
     assert_eq!(data[1]["embedding"].as_array().map(Vec::len), Some(8));
     assert_eq!(batch["error_file_id"], Value::Null);
 
+    // So many that they are embedded in parts.
+    let inputs: Vec<_> = (0..21).map(|i| format!("w{i} x")).collect();
+    let body = json!({"model": EMBEDDER, "input": inputs});
+    let made = create(&node, url, &line("many", url, body.clone())).await;
+    let batch = until(&node, &made["id"], &["completed"]).await;
+    let found = lines(&node, &batch["output_file_id"]).await;
+    let live = node.post(url, body).await.json();
+    assert_eq!(found[0].1["response"]["body"], live);
+
     let url = "/v1/completions";
     let input = line(
         "c",
