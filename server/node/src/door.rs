@@ -92,6 +92,8 @@ pub struct App {
     pub background: Background,
     /// How long responses and conversations are kept.
     pub keep: Duration,
+    /// How many bytes of them for each principal; the oldest go first.
+    pub keep_bytes_max: i64,
 }
 
 impl App {

@@ -1,20 +1,25 @@
-//! Throws away what nobody may have any more: files and vector stores whose time is over, batches that
-//! were over long ago, and whatever a crash left of files.
+//! Throws away what nobody may have any more: files, vector stores, responses and conversations whose time
+//! is over, batches that were over long ago, and whatever a crash left.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use kwaainet_store::StoreError;
+use kwaainet_store::{KeepLimits, StoreError};
 
-use crate::door::App;
+use crate::door::{self, App};
 
-/// How late something may be thrown away.
+/// How late something may be thrown away; nobody is shown it meanwhile.
 const PERIOD: Duration = Duration::from_secs(60);
 /// How long a batch that is over is still shown.
 const BATCH_KEPT_MS: i64 = 30 * 24 * 3_600 * 1_000;
 
-/// Removes what a crash left. Called before anybody can upload anything.
+/// Removes and ends what a crash left. Called before anybody can ask for anything.
 pub(crate) async fn after_a_crash(app: &App) {
+    match door::end_unfinished(&app.store, app.clock.unix_ms()).await {
+        Ok(0) => {}
+        Ok(count) => tracing::warn!(count, "responses were cut by the node's last end"),
+        Err(error) => tracing::error!(%error, "unfinished responses cannot be ended"),
+    }
     let swept = match app.store.file_ids().await {
         Ok(known) => app
             .vault
@@ -46,5 +51,14 @@ async fn once(app: &App) -> Result<(), StoreError> {
         app.vault.remove(&id).await;
     }
     app.store.empty_expired_vector_stores(now).await?;
-    app.store.delete_old_batches(now - BATCH_KEPT_MS).await
+    app.store.delete_old_batches(now - BATCH_KEPT_MS).await?;
+    let limits = KeepLimits {
+        now_ms: now,
+        bytes_max: app.keep_bytes_max,
+    };
+    let erased = app.store.sweep_kept(limits).await?;
+    if erased > 0 {
+        tracing::info!(erased, "responses and conversations expired");
+    }
+    Ok(())
 }

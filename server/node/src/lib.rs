@@ -10,7 +10,6 @@ pub mod config;
 pub mod door;
 mod housekeeping;
 mod indexing;
-mod keeper;
 mod ledger;
 mod library;
 pub mod metrics;

@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 use crate::shelf::Shelf;
 use crate::snapshot::Observer;
 use crate::vault::Vault;
-use crate::{batches, housekeeping, indexing, keeper, ledger, server};
+use crate::{batches, housekeeping, indexing, ledger, server};
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -132,16 +132,7 @@ impl Assembled {
         let upkeep = upkeep(metrics.clone());
         tasks.spawn(over.clone().run_until_cancelled_owned(upkeep));
 
-        match door::end_unfinished(&parts.store, parts.clock.unix_ms()).await {
-            Ok(0) => {}
-            Ok(count) => tracing::warn!(count, "responses were cut by the node's last end"),
-            Err(error) => tracing::error!(%error, "unfinished responses cannot be ended"),
-        }
         let responses = &parts.config.responses;
-        let clock = Arc::clone(&parts.clock);
-        let sweep = keeper::sweep(parts.store.clone(), clock, responses.bytes_max());
-        tasks.spawn(over.clone().run_until_cancelled_owned(sweep));
-
         let app = Arc::new(App {
             hallway: Hallway::new(admission, parts.backends, observer.subscribe()),
             store: parts.store.clone(),
@@ -157,6 +148,7 @@ impl Assembled {
             cut: CancellationToken::new(),
             background: Background::new(limits.slots / 2),
             keep: responses.keep(),
+            keep_bytes_max: responses.bytes_max(),
         });
         Self {
             router: door::router(Arc::clone(&app)),

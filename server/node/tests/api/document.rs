@@ -10,10 +10,9 @@ async fn the_document_is_the_one_that_is_checked_in() {
     let served = node.get("/openapi.json").await.json();
     let checked_in = std::fs::read_to_string(CHECKED_IN).expect("openapi/openapi.json is there");
     let checked_in: Value = serde_json::from_str(&checked_in).expect("it is JSON");
-    assert_eq!(
-        served, checked_in,
-        "run `make openapi` and look at the difference"
-    );
+    // Both are far too long to be shown.
+    let same = served == checked_in;
+    assert!(same, "run `make openapi` and look at the difference");
 }
 
 #[tokio::test]
