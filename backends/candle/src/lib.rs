@@ -11,6 +11,7 @@ mod embedder;
 mod engine;
 mod error;
 mod generator;
+mod grammar;
 mod library;
 mod rank;
 mod sampler;

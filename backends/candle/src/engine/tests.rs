@@ -64,6 +64,7 @@ async fn read(mut events: EventStream, n: usize) -> Said {
                 said.texts[delta.choice as usize] += &delta.text;
                 said.tokens[delta.choice as usize] += delta.tokens;
             }
+            Event::Call(_) => panic!("there are no tools"),
             Event::Finished { choice, reason } => {
                 said.reasons[choice as usize] = Some(reason);
             }

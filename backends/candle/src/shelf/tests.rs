@@ -227,7 +227,7 @@ async fn a_model_is_asked_only_what_it_can_do() {
 #[tokio::test]
 async fn a_conversation_needs_a_template() {
     let bench = bench(1);
-    let message = || Message::new(Role::User, "hello".into());
+    let message = || Message::new(Role::User, "hello");
     let chat = || Prompt::Chat(vec![message()].into());
     let tokens = bench
         .backend
