@@ -31,7 +31,7 @@ pub(crate) use matching::{Mask, Matching};
 /// The longest grammar that is read, in bytes.
 const SOURCE_BYTES_MAX: usize = 256 << 10;
 /// Grammars that are compiled at the same time, those that nobody waits for any more included.
-const COMPILING_MAX: usize = 2;
+const COMPILING_MAX: usize = 4;
 /// How long a caller waits for his.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Its parts are followed into each other; takes memory only as far as they go.
@@ -121,9 +121,10 @@ impl Grammars {
         let factory = Arc::clone(factory.as_ref().map_err(|e| internal(e.clone()))?);
         let (sender, receiver) = sync_channel(1);
         let work = move || {
-            let _permit = permit;
+            let compiled = compile(&factory, &kind);
+            drop(permit);
             // Nobody may be waiting any more.
-            let _ = sender.send(compile(&factory, &kind));
+            let _ = sender.send(compiled);
         };
         thread::Builder::new()
             .name("grammar".into())
@@ -175,10 +176,6 @@ fn source(kind: &GrammarKind) -> String {
 
 /// Compiles a grammar and sees that it begins with something.
 fn compile(factory: &ParserFactory, kind: &GrammarKind) -> Result<Arc<Matcher>, String> {
-    let unusable = |what: &str, error: &dyn ToString| {
-        let error = error.to_string();
-        format!("{what} cannot be enforced: {}", first_sentence(&error))
-    };
     let (grammar, what) = match kind {
         GrammarKind::JsonObject => (json_schema(&json!({"type": "object"}))?, "the schema"),
         GrammarKind::JsonSchema(schema) => (json_schema(schema)?, "the schema"),
@@ -192,7 +189,7 @@ fn compile(factory: &ParserFactory, kind: &GrammarKind) -> Result<Arc<Matcher>, 
     // The first mask is the slowest; all requests begin with it.
     matcher
         .compute_mask_or_eos()
-        .map_err(|error| unusable(what, &error))?;
+        .map_err(|error| explain(what, &error.to_string()))?;
     Ok(Arc::new(matcher))
 }
 
@@ -223,6 +220,43 @@ fn choice(texts: &[String]) -> Result<String, String> {
     }
     let may_be_empty = if escaped.len() < texts.len() { "?" } else { "" };
     Ok(format!("(?:{}){may_be_empty}", escaped.join("|")))
+}
+
+/// What llguidance says, for callers, who know their keywords.
+fn explain(what: &str, error: &str) -> String {
+    let said = [
+        ("Unsatisfiable", "no JSON satisfies the schema"),
+        ("unsatisfiable", "no JSON satisfies the schema"),
+        ("NoExtensionBias", "nothing matches the grammar"),
+        (
+            "min/maxProperties",
+            "the keywords 'minProperties' and 'maxProperties' of the schema can be enforced only \
+             where all named properties are required",
+        ),
+        (
+            "patternProperty",
+            "the keyword 'patternProperties' of the schema cannot be enforced where two patterns \
+             may match one name",
+        ),
+        (
+            "circular references",
+            "the keyword '$ref' of the schema cannot be enforced where it leads back to itself and \
+             other keywords stand beside it",
+        ),
+        (
+            "multipleOf",
+            "the keyword 'multipleOf' of the schema cannot be enforced with this number",
+        ),
+        (
+            "regex is empty",
+            "the keyword 'pattern' of the schema is too complex to be enforced",
+        ),
+    ];
+    let known = said.iter().find(|(words, _)| error.contains(words));
+    match known {
+        Some((_, sentence)) => (*sentence).to_owned(),
+        None => format!("{what} cannot be enforced: {}", first_sentence(error)),
+    }
 }
 
 /// Of an error that says more than a caller needs.

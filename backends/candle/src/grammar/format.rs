@@ -74,4 +74,4 @@ const REFERENCE: &[&str] = &[
 ];
 /// RFC 6901.
 const POINTER: &[&str] = &[r"^(?:/(?:[^/~]|~[01])*)*$"];
-const RELATIVE_POINTER: &[&str] = &[r"^(?:0|[1-9][0-9]{0,8})(?:#|(?:/(?:[^/~]|~[01])*)*)$"];
+const RELATIVE_POINTER: &[&str] = &[r"^[0-9](?:#|(?:/(?:[^/~]|~[01])*)*)$"];
