@@ -1,21 +1,22 @@
 //! The engine as a [`Backend`]: finds the model, does the work of the CPU away from the async
 //! threads, and puts errors into the seam's words.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kwaainet_core::{
     Backend, BackendError, BackendId, BackendReport, BoxFuture, Clock, EmbedRequest, Embeddings,
-    EventStream, GenerateRequest, ModelFacts, ModelId, Numerics, TextTokens, Tokenized,
+    EventStream, GenerateRequest, ModelFacts, ModelId, TextTokens, Tokenized,
 };
-use kwaainet_kernels::{Compute, Kernel, Pool};
+use kwaainet_kernels::{Compute, Kernel, KvFormat, Pool};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use crate::embedder::Embedder;
 use crate::generator::Generator;
 use crate::shelf::{Loaded, Shelf};
-use crate::{Files, Library, ModelCosts, ModelError};
+use crate::{Device, Library, ModelCosts, ModelError};
 
 /// Texts that are tokenized at once.
 const TEXTS_AT_ONCE: usize = 2;
@@ -32,6 +33,9 @@ pub struct CandleConfig {
     pub max_loaded: usize,
     /// Bounds of each loaded generator.
     pub limits: EngineLimits,
+    /// Models, and for each the one that guesses for it: a smaller one with the same vocabulary, which
+    /// is loaded with it and counts as part of it. Changes nothing but the speed.
+    pub drafts: HashMap<ModelId, ModelId>,
 }
 
 /// The bounds of one model's engine.
@@ -42,14 +46,20 @@ pub struct EngineLimits {
     /// Requests that may be inside beyond that many; more are turned away as busy.
     pub queued: usize,
     /// Memory for keys and values of all sequences together, in bytes; what they leave over keeps
-    /// those of earlier ones. A model's context is cut down to what fits in it.
+    /// those of earlier ones. A draft model's are among them. A model's context is cut down to what fits
+    /// in it.
     pub kv_bytes: u64,
+    /// How keys and values are kept. Another format is another numerics class.
+    pub kv: KvFormat,
     /// Threads of the arithmetic; 0 for one on each physical core.
     pub threads: usize,
-    /// Whether tokens are guessed from what was said before. Changes nothing but the speed.
+    /// Whether tokens are guessed, from what was said before or by a draft model. Changes nothing but the
+    /// speed.
     pub speculate: bool,
     /// The instructions of the arithmetic; the fastest that there are if none are named.
     pub kernel: Option<Kernel>,
+    /// What computes generators. On a GPU all of them are candle's.
+    pub device: Device,
 }
 
 impl Default for EngineLimits {
@@ -58,9 +68,11 @@ impl Default for EngineLimits {
             running: 16,
             queued: 64,
             kv_bytes: 2 << 30,
+            kv: KvFormat::F16,
             threads: 0,
             speculate: true,
             kernel: None,
+            device: Device::Cpu,
         }
     }
 }
@@ -74,10 +86,15 @@ impl EngineLimits {
         }
     }
 
+    /// The instructions that that comes to.
+    pub(crate) fn kernel(&self) -> Kernel {
+        self.kernel.unwrap_or_else(Kernel::best)
+    }
+
     /// The kernel and the threads of one model.
     pub(crate) fn compute(&self) -> Result<Compute, ModelError> {
         Ok(Compute {
-            kernel: self.kernel.unwrap_or_else(Kernel::best),
+            kernel: self.kernel(),
             pool: Pool::new(self.threads()).map_err(|e| ModelError::Fault(e.to_string()))?,
         })
     }
@@ -137,10 +154,9 @@ pub struct CandleBackend {
 impl CandleBackend {
     /// An engine for the models of `library`. Nothing is loaded yet.
     pub fn new(config: CandleConfig, library: Arc<dyn Library>, clock: Arc<dyn Clock>) -> Self {
-        let shelf = Shelf::new(library, config.max_loaded, config.limits, clock);
         Self {
-            id: config.id,
-            shelf: Arc::new(shelf),
+            id: config.id.clone(),
+            shelf: Arc::new(Shelf::new(library, config, clock)),
             texts: Arc::new(Semaphore::new(TEXTS_AT_ONCE)),
             embeddings: Arc::new(Semaphore::new(1)),
         }
@@ -167,10 +183,14 @@ impl CandleBackend {
     /// What a generator costs, for measurements; loads it if need be.
     ///
     /// # Errors
-    /// Why it cannot be used, or that it generates nothing.
+    /// Why it cannot be used, that it generates nothing, or that nothing is known of its costs.
     pub async fn costs(&self, model: &ModelId) -> Result<ModelCosts, BackendError> {
         let loaded = self.model(model).await?;
-        Ok(generator(&loaded, model)?.costs().clone())
+        let costs = generator(&loaded, model)?.costs();
+        costs.cloned().ok_or_else(|| BackendError::Unsupported {
+            param: "model",
+            reason: format!("the model '{model}' runs through candle, whose costs are unknown"),
+        })
     }
 
     /// Unloads every model. Streams under way end with an error, so drain first.
@@ -287,11 +307,8 @@ impl Backend for CandleBackend {
                 context: loaded.as_ref().map(|model| model.context()),
                 created: entry.created,
                 loaded: loaded.is_some(),
-                // Embedders are candle's, which rounds differently on different machines.
-                numerics: match entry.files {
-                    Files::Gguf(_) => Some(Numerics(kwaainet_kernels::NUMERICS)),
-                    Files::Embedder(_) => None,
-                },
+                // Who computes a model is decided when it is loaded.
+                numerics: loaded.and_then(|model| model.numerics()),
                 id: entry.id,
             }
         });

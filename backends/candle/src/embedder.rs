@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::ModelError;
+use crate::error::first_line;
 use crate::tokenizer::from_tokenizer_json;
 
 /// Of one text. No context is as long, and the tokenizer takes many times a text's memory.
@@ -287,12 +288,6 @@ fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, FileError> 
 
 fn read(dir: &Path, name: &str) -> Result<Vec<u8>, FileError> {
     std::fs::read(dir.join(name)).map_err(|e| FileError::unreadable(name, &e))
-}
-
-/// candle's errors may carry a backtrace.
-fn first_line(error: &candle_core::Error) -> String {
-    let text = error.to_string();
-    text.lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! timers: it computes while anything can be computed and sleeps otherwise, woken by a new request,
 //! by a reader that catches up or leaves, and by its end.
 
+mod draft;
 mod draw;
 mod gauges;
 mod job;
@@ -15,12 +16,16 @@ mod queue;
 mod scheduler;
 mod sequence;
 mod shares;
+mod solo;
 mod stream;
+mod trust;
+mod voice;
+mod worth;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -32,10 +37,13 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::ModelError;
 use crate::backend::{EngineLimits, EngineStats};
 use crate::tokenizer::TextModel;
+pub(crate) use draft::Draft;
 use gauges::Gauges;
 use job::Ticket;
 use memory::Memory;
 use scheduler::{Scheduler, Settings};
+use solo::Solo;
+pub(crate) use solo::SoloModel;
 use stream::{Reader, broken_down};
 
 /// When a caller who was turned away may find room.
@@ -57,12 +65,25 @@ pub(crate) struct Engine {
 /// What the thread is given.
 pub(crate) struct Model {
     pub(crate) decoder: Decoder,
+    /// What guesses for it.
+    pub(crate) draft: Option<Draft>,
     pub(crate) compute: Compute,
     pub(crate) text: Arc<TextModel>,
 }
 
+impl Model {
+    /// Pages that fit in so many bytes: each with its counterpart of the draft model, at least one.
+    fn pages(&self, bytes: u64) -> usize {
+        let draft = self.draft.as_ref();
+        let draft_bytes = draft.map_or(0, |draft| draft.decoder.page_shape().page_bytes());
+        let each = self.decoder.page_shape().page_bytes() + draft_bytes;
+        (bytes / each).clamp(1, 1 << 32) as usize
+    }
+}
+
 /// A prompt that was checked: its tokens are in the vocabulary, at least one, and there is room in
 /// the context for what it asks.
+#[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) prompt: Vec<u32>,
     /// Choices, at least 1.
@@ -90,23 +111,51 @@ impl Engine {
         context: usize,
         limits: &EngineLimits,
     ) -> Result<Self, ModelError> {
-        let memory = Memory::new(model.decoder.page_shape(), limits.kv_bytes);
+        let pages = model.pages(limits.kv_bytes);
+        let memory = Memory::new(model.decoder.page_shape(), pages, |s| Some(&s.kv));
         let context = context.min(memory.positions());
+        let settings = Settings {
+            running_max: limits.running,
+            speculate: limits.speculate,
+        };
+        Self::spawn(name, context, limits, move |inbox, gauges| {
+            let mut scheduler = Scheduler::new(model, memory, settings, inbox, gauges);
+            move || scheduler.step()
+        })
+    }
+
+    /// Starts the thread for a model of candle's, which computes one sequence at a time.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn start_solo(
+        name: &str,
+        model: SoloModel,
+        context: usize,
+        limits: &EngineLimits,
+    ) -> Result<Self, ModelError> {
+        Self::spawn(name, context, limits, move |inbox, gauges| {
+            let mut solo = Solo::new(model, inbox, gauges);
+            move || solo.step()
+        })
+    }
+
+    /// Starts a thread that takes the steps that `make` makes there. A step says whether there was
+    /// anything to compute.
+    fn spawn<Step: FnMut() -> bool>(
+        name: &str,
+        context: usize,
+        limits: &EngineLimits,
+        make: impl FnOnce(Receiver<Ticket>, Arc<Gauges>) -> Step + Send + 'static,
+    ) -> Result<Self, ModelError> {
         let requests_max = limits.running + limits.queued;
         let (queue, inbox) = sync_channel(requests_max);
         let gauges = Arc::new(Gauges::default());
         let stop = Arc::new(AtomicBool::new(false));
         let thread = {
             let (gauges, stop) = (Arc::clone(&gauges), Arc::clone(&stop));
-            let settings = Settings {
-                running_max: limits.running,
-                speculate: limits.speculate,
-            };
             let name = name.to_owned();
-            let life = move || {
-                let scheduler = Scheduler::new(model, memory, settings, inbox, gauges);
-                run(scheduler, &stop, &name);
-            };
+            let life = move || run(make(inbox, gauges), &stop, &name);
             thread::Builder::new()
                 .name("engine".into())
                 .spawn(life)
@@ -181,12 +230,19 @@ impl Drop for Engine {
     }
 }
 
-/// The thread's whole life.
-fn run(mut scheduler: Scheduler, stop: &AtomicBool, model: &str) {
+/// The thread's whole life: steps until told to stop.
+fn run(mut step: impl FnMut() -> bool, stop: &AtomicBool, model: &str) {
     // A panic must not leave readers waiting: unwinding drops their channels, and a channel that
     // ends early reads as an error.
-    let outcome = catch_unwind(AssertUnwindSafe(|| scheduler.run(stop)));
-    // Before the scheduler's end is seen by anybody.
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        while !stop.load(Ordering::Acquire) {
+            if !step() {
+                // Whatever happened since the last look has left a token that ends this at once.
+                thread::park();
+            }
+        }
+    }));
+    // Before its end is seen by anybody.
     stop.store(true, Ordering::Release);
     match outcome {
         Ok(()) => {}

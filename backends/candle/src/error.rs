@@ -21,10 +21,27 @@ pub enum ModelError {
     /// The tokenizer in the file cannot be used.
     #[error("{0}")]
     Tokenizer(String),
+    /// candle, which is to compute it, cannot.
+    #[error("candle cannot compute the model: {0}")]
+    Candle(String),
+    /// The model that is to guess for it cannot.
+    #[error("its draft model '{draft}' cannot be used: {reason}")]
+    Draft {
+        /// Which.
+        draft: ModelId,
+        /// Why.
+        reason: String,
+    },
     /// Its engine met a fault of ours while it computed.
     #[error("the engine of the model broke down")]
     BrokeDown,
     /// The machine refused a thread, or the loading broke down.
     #[error("loading the model failed: {0}")]
     Fault(String),
+}
+
+/// What candle says; its errors may carry a backtrace.
+pub(crate) fn first_line(error: &candle_core::Error) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().to_owned()
 }

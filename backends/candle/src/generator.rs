@@ -5,13 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kwaainet_core::{
-    BackendError, Event, EventStream, FinishReason, GenerateParams, ModelId, PrincipalId, Prompt,
-    TextTokens, Tokenized, Usage,
+    BackendError, Event, EventStream, FinishReason, GenerateParams, ModelId, Numerics, PrincipalId,
+    Prompt, TextTokens, Tokenized, Usage,
 };
 use kwaainet_decoder::{Decoder, FileError, Gguf, ModelConfig};
 
 use crate::backend::{EngineLimits, EngineStats};
-use crate::engine::{Engine, Model, Request};
+use crate::drafts::DraftFile;
+use crate::engine::{Engine, Model, Request, SoloModel};
+use crate::foreign::{self, Architecture, Foreign};
 use crate::tokenizer::{TEXT_BYTES_MAX, TextError, TextModel};
 use crate::{ModelCosts, ModelError};
 
@@ -22,38 +24,44 @@ const CHOICES_MAX: u16 = 128;
 pub(crate) struct Generator {
     text: Arc<TextModel>,
     engine: Engine,
-    costs: ModelCosts,
+    /// Unknown of candle's models.
+    costs: Option<ModelCosts>,
+    numerics: Option<Numerics>,
+    /// Tokens that a prompt has to have.
+    prompt_min: usize,
 }
 
 impl Generator {
-    /// Reads a GGUF file. Takes as long as the file takes to read.
+    /// Reads a GGUF file, and that of the model that guesses for it. Takes as long as the files take
+    /// to read.
     ///
     /// # Errors
-    /// When the file or the machine does not allow it.
+    /// When a file or the machine does not allow it.
     pub(crate) fn load(
         id: &ModelId,
         path: &Path,
+        draft: Option<&DraftFile>,
         limits: &EngineLimits,
     ) -> Result<Self, ModelError> {
         let file = Gguf::open(path)?;
-        let config = ModelConfig::read(&file)?;
-        let text = TextModel::from_gguf(file.metadata())
-            .map_err(|e| ModelError::Tokenizer(e.to_string()))?;
-        if text.vocab_len() != config.vocab {
-            let reason = format!(
-                "it has {} tokens but {} embeddings",
-                text.vocab_len(),
-                config.vocab
-            );
-            return Err(FileError::Malformed(reason).into());
+        if let Some(architecture) = foreign::find(&file, limits.device)? {
+            if let Some(draft) = draft {
+                return Err(draft.unfit("candle computes the model, and takes no guesses"));
+            }
+            return Self::load_foreign(id, path, &file, architecture, limits);
         }
-        let text = Arc::new(text);
+        let config = ModelConfig::read(&file)?;
+        let text = text_model(&file, config.vocab)?;
         let context = config.context;
         let compute = limits.compute()?;
-        let decoder = Decoder::load(&file, config, &compute)?;
+        let decoder = Decoder::load(&file, config, &compute)?.with_kv(limits.kv);
+        let draft = draft
+            .map(|draft| draft.load(&text, &compute, limits.kv))
+            .transpose()?;
         let costs = ModelCosts::of(&decoder, &text, compute.kernel);
         let model = Model {
             decoder,
+            draft,
             compute,
             text: Arc::clone(&text),
         };
@@ -69,7 +77,41 @@ impl Generator {
         Ok(Self {
             text,
             engine,
-            costs,
+            costs: Some(costs),
+            numerics: Some(Numerics(limits.kv.numerics())),
+            prompt_min: 1,
+        })
+    }
+
+    /// The same for a model that candle computes.
+    fn load_foreign(
+        id: &ModelId,
+        path: &Path,
+        file: &Gguf,
+        architecture: &'static Architecture,
+        limits: &EngineLimits,
+    ) -> Result<Self, ModelError> {
+        let network = Foreign::load(file, path, architecture, limits.device, limits.kv_bytes)?;
+        let text = text_model(file, network.vocab())?;
+        let (context, prompt_min) = (network.context(), network.prompt_min());
+        tracing::warn!(
+            model = %id,
+            architecture = architecture.name,
+            device = limits.device.name(),
+            context,
+            "the model runs through candle: one sequence at a time, and not exact"
+        );
+        let model = SoloModel {
+            network,
+            kernel: limits.kernel(),
+            text: Arc::clone(&text),
+        };
+        Ok(Self {
+            text,
+            engine: Engine::start_solo(id.as_str(), model, context, limits)?,
+            costs: None,
+            numerics: None,
+            prompt_min,
         })
     }
 
@@ -78,8 +120,14 @@ impl Generator {
         self.engine.context() as u32
     }
 
-    pub(crate) fn costs(&self) -> &ModelCosts {
-        &self.costs
+    /// What it costs, where that is known.
+    pub(crate) fn costs(&self) -> Option<&ModelCosts> {
+        self.costs.as_ref()
+    }
+
+    /// Which bits it computes; candle's depend on the machine.
+    pub(crate) fn numerics(&self) -> Option<Numerics> {
+        self.numerics
     }
 
     pub(crate) fn stats(&self) -> EngineStats {
@@ -123,6 +171,13 @@ impl Generator {
         )?;
         if tokens.is_empty() {
             return Err(invalid(field, "the prompt has no tokens".into()));
+        }
+        if tokens.len() < self.prompt_min {
+            let reason = format!("this model needs prompts of {} tokens", self.prompt_min);
+            return Err(BackendError::Unsupported {
+                param: field,
+                reason,
+            });
         }
         if params.n == 0 || params.n > CHOICES_MAX {
             return Err(invalid(
@@ -265,6 +320,18 @@ impl Generator {
             None => Ok(left),
         }
     }
+}
+
+/// The tokenizer and the template of a file with embeddings of so many tokens.
+pub(crate) fn text_model(file: &Gguf, vocab: usize) -> Result<Arc<TextModel>, ModelError> {
+    let text =
+        TextModel::from_gguf(file.metadata()).map_err(|e| ModelError::Tokenizer(e.to_string()))?;
+    if text.vocab_len() == vocab {
+        return Ok(Arc::new(text));
+    }
+    let tokens = text.vocab_len();
+    let reason = format!("it has {tokens} tokens but {vocab} embeddings");
+    Err(FileError::Malformed(reason).into())
 }
 
 /// A request that the engine can take as it is.

@@ -9,11 +9,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use kwaainet_core::{Clock, ModelId};
+use kwaainet_core::{Clock, ModelId, Numerics};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::spawn_blocking;
 
-use crate::backend::{EngineLimits, EngineStats};
+use crate::backend::{CandleConfig, EngineLimits, EngineStats};
+use crate::drafts::DraftFile;
 use crate::embedder::Embedder;
 use crate::generator::Generator;
 use crate::{Files, Library, LibraryEntry, ModelError};
@@ -28,10 +29,19 @@ pub(crate) enum Loaded {
 }
 
 impl Loaded {
-    fn read(entry: &LibraryEntry, limits: &EngineLimits) -> Result<Self, ModelError> {
-        match &entry.files {
-            Files::Gguf(path) => Generator::load(&entry.id, path, limits).map(Self::Generator),
-            Files::Embedder(dir) => Embedder::load(dir).map(Box::new).map(Self::Embedder),
+    fn read(
+        entry: &LibraryEntry,
+        draft: Option<&DraftFile>,
+        limits: &EngineLimits,
+    ) -> Result<Self, ModelError> {
+        match (&entry.files, draft) {
+            (Files::Gguf(path), draft) => {
+                Generator::load(&entry.id, path, draft, limits).map(Self::Generator)
+            }
+            (Files::Embedder(dir), None) => Embedder::load(dir).map(Box::new).map(Self::Embedder),
+            (Files::Embedder(_), Some(draft)) => {
+                Err(draft.unfit("the model generates nothing that could be guessed"))
+            }
         }
     }
 
@@ -39,6 +49,14 @@ impl Loaded {
         match self {
             Self::Generator(generator) => generator.context(),
             Self::Embedder(embedder) => embedder.context(),
+        }
+    }
+
+    /// Which bits it computes. Embedders are candle's, which rounds differently on different machines.
+    pub(crate) fn numerics(&self) -> Option<Numerics> {
+        match self {
+            Self::Generator(generator) => generator.numerics(),
+            Self::Embedder(_) => None,
         }
     }
 
@@ -68,6 +86,8 @@ impl Loaded {
 pub(crate) struct Shelf {
     library: Arc<dyn Library>,
     limits: EngineLimits,
+    /// Model to draft model.
+    drafts: HashMap<ModelId, ModelId>,
     loaded_max: usize,
     clock: Arc<dyn Clock>,
     books: Mutex<Books>,
@@ -97,14 +117,14 @@ struct Failure {
 impl Shelf {
     pub(crate) fn new(
         library: Arc<dyn Library>,
-        loaded_max: usize,
-        limits: EngineLimits,
+        config: CandleConfig,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             library,
-            limits,
-            loaded_max: loaded_max.max(1),
+            limits: config.limits,
+            drafts: config.drafts,
+            loaded_max: config.max_loaded.max(1),
             clock,
             books: Mutex::default(),
             loading: Arc::default(),
@@ -137,7 +157,9 @@ impl Shelf {
         let shelf = Arc::clone(self);
         // A task of its own: it goes on when this request is dropped.
         let load = spawn_blocking(move || {
-            let answer = shelf.load(&entry, Loaded::read);
+            let answer = shelf.load(&entry, |entry, limits| {
+                Loaded::read(entry, shelf.draft_of(&entry.id)?.as_ref(), limits)
+            });
             drop(guard);
             answer
         });
@@ -199,6 +221,13 @@ impl Shelf {
             spawn_blocking(move || drop(dead));
         }
         known
+    }
+
+    /// What guesses for a model, where anything is guessed.
+    fn draft_of(&self, id: &ModelId) -> Result<Option<DraftFile>, ModelError> {
+        let draft = self.drafts.get(id).filter(|_| self.limits.speculate);
+        let file = |id| DraftFile::new(id, self.library.find(id), Arc::clone(&self.clock));
+        draft.map(file).transpose()
     }
 
     fn load(

@@ -10,13 +10,16 @@ use kwaainet_decoder::{Decoder, Gguf, ModelConfig};
 use tempfile::TempDir;
 
 use crate::EngineLimits;
-use crate::engine::Model;
+use crate::engine::{Model, SoloModel};
+use crate::foreign::{self, Foreign};
 use crate::tokenizer::TextModel;
 
 /// A decoder of two layers whose weights are noise.
 pub(crate) struct Tiny {
     architecture: &'static str,
     context: u32,
+    /// Of the noise.
+    seed: u64,
 }
 
 /// Its file, which is gone when this is dropped.
@@ -53,11 +56,18 @@ impl Tiny {
         Self {
             architecture,
             context: 256,
+            seed: 1,
         }
     }
 
     pub(crate) fn context(mut self, tokens: u32) -> Self {
         self.context = tokens;
+        self
+    }
+
+    /// Other weights.
+    pub(crate) fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
         self
     }
 
@@ -90,7 +100,30 @@ impl Tiny {
             .expect("there are threads");
         Model {
             decoder: Decoder::load(&gguf, config, &compute).expect("the tensors are there"),
+            draft: None,
             compute,
+            text: Arc::new(text),
+        }
+    }
+
+    /// Writes it and loads it through candle.
+    pub(crate) fn load_solo(&self) -> SoloModel {
+        let file = self.file();
+        let gguf = Gguf::open(&file.path).expect("the file is sound");
+        let architecture = foreign::find(&gguf, foreign::Device::Cpu).expect("somebody knows it");
+        let architecture = architecture.expect("candle is to compute it");
+        let limits = EngineLimits::default();
+        let network = Foreign::load(
+            &gguf,
+            &file.path,
+            architecture,
+            limits.device,
+            limits.kv_bytes,
+        );
+        let text = TextModel::from_gguf(gguf.metadata()).expect("the vocabulary is sound");
+        SoloModel {
+            network: network.expect("candle can compute it"),
+            kernel: limits.kernel(),
             text: Arc::new(text),
         }
     }
@@ -115,12 +148,13 @@ impl Tiny {
             (arch("block_count"), count(LAYERS)),
             (arch("embedding_length"), count(WIDTH)),
             (arch("attention.head_count"), count(HEADS)),
-            (arch("attention.head_count_kv"), count(KV_HEADS)),
+            (arch("attention.head_count_kv"), count(self.kv_heads())),
             (arch("attention.key_length"), count(HEAD)),
             (arch("feed_forward_length"), count(FFN)),
             (arch("context_length"), Value::U32(self.context)),
             (arch("attention.layer_norm_rms_epsilon"), Value::F32(1e-6)),
-            (arch("attention.sliding_window"), count(8)),
+            (arch("attention.layer_norm_epsilon"), Value::F32(1e-6)),
+            (arch("attention.sliding_window"), count(self.window())),
             (arch("attention.sliding_window_pattern"), Value::U32(2)),
             ("tokenizer.ggml.model".into(), text("llama")),
             (
@@ -138,8 +172,26 @@ impl Tiny {
         ]
     }
 
+    fn kv_heads(&self) -> usize {
+        match self.architecture {
+            "phi2" => HEADS,
+            _ => KV_HEADS,
+        }
+    }
+
+    /// Zero is none.
+    fn window(&self) -> usize {
+        match self.architecture {
+            "phi2" => 0,
+            _ => 8,
+        }
+    }
+
     fn tensors(&self) -> Vec<(String, QTensor)> {
-        let mut noise = Noise(1);
+        if self.architecture == "phi2" {
+            return self.phi2_tensors();
+        }
+        let mut noise = Noise(self.seed);
         let vocab = 3 + 256 + WORDS.len();
         let (q, kv) = (HEADS * HEAD, KV_HEADS * HEAD);
         let has = |architectures: &[&str]| architectures.contains(&self.architecture);
@@ -173,6 +225,40 @@ impl Tiny {
             for (part, len) in norms {
                 tensors.push(noise.vector(&name(&format!("{part}.weight")), len, 1.0));
             }
+        }
+        tensors
+    }
+
+    /// Phi 2 has biases everywhere, and one norm for both parts of a layer. Those of the logits are so
+    /// that it says words only, and never ends.
+    fn phi2_tensors(&self) -> Vec<(String, QTensor)> {
+        let mut noise = Noise(self.seed);
+        let vocab = 3 + 256 + WORDS.len();
+        let words = (0..vocab).map(|id| if id < vocab - WORDS.len() { -99.0 } else { 0.0 });
+        let mut tensors = vec![
+            noise.matrix("token_embd.weight", vocab, WIDTH),
+            noise.matrix("output.weight", vocab, WIDTH),
+            vector("output.bias", words.collect()),
+        ];
+        let mut norms = vec!["output_norm".to_owned()];
+        let mut matrices = Vec::new();
+        for layer in 0..LAYERS {
+            let name = |part: &str| format!("blk.{layer}.{part}");
+            norms.push(name("attn_norm"));
+            matrices.extend([
+                (name("attn_qkv"), 3 * HEADS * HEAD, WIDTH),
+                (name("attn_output"), WIDTH, HEADS * HEAD),
+                (name("ffn_up"), FFN, WIDTH),
+                (name("ffn_down"), WIDTH, FFN),
+            ]);
+        }
+        for (name, rows, cols) in matrices {
+            tensors.push(noise.matrix(&format!("{name}.weight"), rows, cols));
+            tensors.push(noise.vector(&format!("{name}.bias"), rows, 0.0));
+        }
+        for name in norms {
+            tensors.push(noise.vector(&format!("{name}.weight"), WIDTH, 1.0));
+            tensors.push(noise.vector(&format!("{name}.bias"), WIDTH, 0.0));
         }
         tensors
     }
@@ -211,9 +297,14 @@ impl Noise {
     }
 
     fn vector(&mut self, name: &str, len: usize, around: f32) -> (String, QTensor) {
-        let values: Vec<f32> = (0..len).map(|_| around + 0.3 * self.float()).collect();
-        let tensor = Tensor::from_vec(values, len, &Device::Cpu);
-        let tensor = tensor.and_then(|tensor| QTensor::quantize(&tensor, GgmlDType::F32));
-        (name.into(), tensor.expect("any shape suits f32"))
+        let values = (0..len).map(|_| around + 0.3 * self.float()).collect();
+        vector(name, values)
     }
+}
+
+fn vector(name: &str, values: Vec<f32>) -> (String, QTensor) {
+    let len = values.len();
+    let tensor = Tensor::from_vec(values, len, &Device::Cpu);
+    let tensor = tensor.and_then(|tensor| QTensor::quantize(&tensor, GgmlDType::F32));
+    (name.into(), tensor.expect("any shape suits f32"))
 }

@@ -228,6 +228,24 @@ impl TextModel {
         &self.ends
     }
 
+    /// How this vocabulary differs from another one, so that token ids of one mean something else in
+    /// the other.
+    pub(crate) fn difference(&self, other: &Self) -> Option<String> {
+        let (own, others) = (self.vocab_len(), other.vocab_len());
+        if own != others {
+            return Some(format!("it has {own} tokens and not {others}"));
+        }
+        let differs = |id: &u32| self.piece(*id) != other.piece(*id);
+        if let Some(id) = (0..own as u32).find(differs) {
+            return Some(format!("token {id} is spelled otherwise"));
+        }
+        let around = |text: &Self| (text.prefix, text.suffix);
+        if around(self) != around(other) || self.ends != other.ends {
+            return Some("other tokens begin or end a text".into());
+        }
+        None
+    }
+
     /// Tokens in the vocabulary.
     pub(crate) fn vocab_len(&self) -> usize {
         self.vocab.len()

@@ -1,16 +1,17 @@
 //! The perplexity of a text: `cargo run --release -p kwaainet-decoder --example perplexity --
-//! MODEL.gguf IDS.json`.
+//! MODEL.gguf IDS.json [f16|q8 [TOKENS]]`.
 //!
 //! IDS.json is `{"bos": ID or null, "ids": [...]}`: the text's tokens, and the token that each window
 //! begins with if the model wants one. Windows are of 512 tokens, and the second half of each counts,
-//! as in llama.cpp's `llama-perplexity -c 512`.
+//! as in llama.cpp's `llama-perplexity -c 512`. f16 or q8 is how keys and values are kept; of the text, the
+//! first TOKENS tokens are taken, or all.
 
 #![expect(clippy::print_stdout, reason = "a tool that prints its result")]
 
 use std::path::Path;
 
 use kwaainet_decoder::{Decoder, Gguf, KvCache, ModelConfig, Part, Work};
-use kwaainet_kernels::{Compute, Kernel, Pages, Pool};
+use kwaainet_kernels::{Compute, Kernel, KvFormat, PageShape, Pages, Pool};
 
 const WINDOW: usize = 512;
 
@@ -22,6 +23,14 @@ fn main() {
     let ids = text["ids"].as_array().expect("a list of ids").iter();
     let mut ids: Vec<u32> = ids.map(|id| id.as_u64().expect("an id") as u32).collect();
     let bos = text["bos"].as_u64();
+    let kv = match arguments.next().as_deref() {
+        None | Some("f16") => KvFormat::F16,
+        Some("q8") => KvFormat::Q8,
+        Some(other) => panic!("f16 or q8, not {other}"),
+    };
+    if let Some(tokens) = arguments.next() {
+        ids.truncate(tokens.parse().expect("a number of tokens"));
+    }
 
     let compute = Compute {
         kernel: Kernel::best(),
@@ -36,17 +45,23 @@ fn main() {
         if let Some(bos) = bos {
             window[0] = bos as u32;
         }
-        let (loss, tokens) = losses(&decoder, &compute, window);
+        let (loss, tokens) = losses(&decoder, &compute, kv, window);
         sum += loss;
         count += tokens;
     }
     let perplexity = f64::exp(sum / f64::from(count));
-    println!("{perplexity:.4} over {count} of {} tokens", ids.len());
+    println!(
+        "{perplexity:.4} over {count} of {} tokens, {kv:?}",
+        ids.len()
+    );
 }
 
 /// The sum of the negative logarithms of the second half's probabilities, and how many they are.
-fn losses(decoder: &Decoder, compute: &Compute, window: &[u32]) -> (f64, u32) {
-    let maker = Pages::new(decoder.page_shape());
+fn losses(decoder: &Decoder, compute: &Compute, kv: KvFormat, window: &[u32]) -> (f64, u32) {
+    let maker = Pages::new(PageShape {
+        format: kv,
+        ..decoder.page_shape()
+    });
     let (mut kv, mut work) = (KvCache::new(&maker), Work::default());
     let (mut sum, mut count) = (0.0, 0);
     // In pieces, so that the logits of a large vocabulary stay small.

@@ -10,7 +10,7 @@ mod rope;
 
 use crate::{FileError, Gguf};
 use architecture::Architecture;
-use keys::Keys;
+pub use keys::Keys;
 pub use rope::{Rope, RopeStyle};
 
 /// A decoder's shape and habits.
@@ -141,6 +141,11 @@ impl ModelConfig {
             rope,
             window: architecture.window(&keys, &rope, context)?,
         })
+    }
+
+    /// The names of all architectures that can be read.
+    pub fn architectures() -> Vec<&'static str> {
+        architecture::names()
     }
 
     /// The window and the rotation of a layer.

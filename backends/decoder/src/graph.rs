@@ -12,7 +12,9 @@ mod rotation;
 mod tests;
 mod weights;
 
-use kwaainet_kernels::{Compute, Input, Kernel, Matrix, PageShape, Product, multiply, ops};
+use kwaainet_kernels::{
+    Compute, Input, Kernel, KvFormat, Matrix, PageShape, Product, multiply, ops,
+};
 
 use crate::{Activation, FileError, Gguf, ModelConfig};
 use attention::{View, attend_all};
@@ -34,6 +36,7 @@ pub struct Decoder {
     rotation: Rotation,
     /// Of layers with a window, where there are any.
     window_rotation: Option<Rotation>,
+    kv: KvFormat,
 }
 
 /// One sequence's share of a step.
@@ -106,6 +109,7 @@ impl Decoder {
             output,
             rotation,
             window_rotation,
+            kv: KvFormat::default(),
             config,
         })
     }
@@ -115,12 +119,18 @@ impl Decoder {
         &self.config
     }
 
+    /// The same decoder, whose sequences keep their keys and values in `kv`; half floats are usual.
+    pub fn with_kv(self, kv: KvFormat) -> Self {
+        Self { kv, ..self }
+    }
+
     /// What one position of a sequence needs.
     pub fn page_shape(&self) -> PageShape {
         PageShape {
             layers: self.config.layers,
             kv_heads: self.config.kv_heads,
             head_dim: self.config.head_dim,
+            format: self.kv,
         }
     }
 

@@ -9,7 +9,7 @@ mod error;
 mod gguf;
 mod graph;
 
-pub use config::{Activation, ModelConfig, Rope, RopeStyle, Window};
+pub use config::{Activation, Keys, ModelConfig, Rope, RopeStyle, Window};
 pub use error::FileError;
 pub use gguf::{Gguf, RawTensor, Tensor, Value};
 pub use graph::{Decoder, KvCache, Part, Work};

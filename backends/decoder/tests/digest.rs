@@ -1,13 +1,13 @@
 //! The bits of real models, on every machine.
 //!
-//! The digests below were computed once, by the scalar kernel. Whoever computes `kwaai-canonical/1` gets
-//! them: with any kernel, any number of threads, any cut of the prompt. They change with the class and
+//! The digests below were computed once, by the scalar kernel. Whoever computes `kwaai-canonical/1`, or
+//! `kwaai-canonical/1+kv-q8`, gets them: with any kernel, any number of threads, any cut of the prompt. They change with the class and
 //! never without it.
 
 use std::path::PathBuf;
 
 use kwaainet_decoder::{Decoder, Gguf, KvCache, ModelConfig, Part, Work};
-use kwaainet_kernels::{Compute, Kernel, Pages, Pool};
+use kwaainet_kernels::{Compute, Kernel, KvFormat, PageShape, Pages, Pool};
 use sha2::{Digest, Sha256};
 
 /// Tokens of the prompt, which are followed by as many greedy ones as [`DRAWN`].
@@ -15,6 +15,7 @@ const PROMPT: usize = 24;
 const DRAWN: usize = 4;
 
 const SMOLLM2: &str = "d41e2e1ebd1457f6d9fa80a396aef539638ebabe9d1ede2b01831f3cef756c9a";
+const SMOLLM2_Q8: &str = "06d51b5ec0c83273ea0b469a34fdd238c04cddcee97585cf802c4f883a3cec17";
 const GEMMA3: &str = "b40fb2fc0ff6cb4cdabd7ccd3800ec654b2d1f5feaac5be3ab9f4ebacd3af2e0";
 
 /// `KWAAINET_TEST_MODELS`, else the cache that `kwaainet pull` fills.
@@ -43,9 +44,12 @@ fn model(name: &str) -> PathBuf {
 }
 
 /// All logits, after every token, as one digest.
-fn digest(decoder: &Decoder, compute: &Compute, chunk: usize) -> String {
+fn digest(decoder: &Decoder, compute: &Compute, kv: KvFormat, chunk: usize) -> String {
     let vocab = decoder.vocab();
-    let maker = Pages::new(decoder.page_shape());
+    let maker = Pages::new(PageShape {
+        format: kv,
+        ..decoder.page_shape()
+    });
     let (mut kv, mut work) = (KvCache::new(&maker), Work::default());
     let mut hash = Sha256::new();
     let mut step = |tokens: &[u32]| {
@@ -96,7 +100,7 @@ fn kernels() -> Vec<Kernel> {
     }
 }
 
-fn check(name: &str, expected: &str) {
+fn check(name: &str, kv: KvFormat, expected: &str) {
     let file = Gguf::open(&model(name)).expect("the file is sound");
     for kernel in kernels() {
         for (threads, chunk) in [(2, PROMPT), (1, 7), (3, 16), (4, 1)] {
@@ -104,10 +108,10 @@ fn check(name: &str, expected: &str) {
             let compute = Compute { kernel, pool };
             let config = ModelConfig::read(&file).expect("the model is known");
             let decoder = Decoder::load(&file, config, &compute).expect("the weights are sound");
-            let digest = digest(&decoder, &compute, chunk);
+            let digest = digest(&decoder, &compute, kv, chunk);
             assert_eq!(
                 digest, expected,
-                "{name}, {kernel:?}, {threads} threads, pieces of {chunk}"
+                "{name}, {kv:?}, {kernel:?}, {threads} threads, pieces of {chunk}"
             );
             if kernel == Kernel::scalar() || cfg!(not(target_arch = "x86_64")) {
                 // Slow, and its independence of threads and pieces is shown by the tiny models.
@@ -119,10 +123,15 @@ fn check(name: &str, expected: &str) {
 
 #[test]
 fn the_bits_of_smollm2_are_those_of_every_machine() {
-    check("smollm2-135m-instruct", SMOLLM2);
+    check("smollm2-135m-instruct", KvFormat::F16, SMOLLM2);
+}
+
+#[test]
+fn the_bits_of_smollm2_with_keys_and_values_in_eight_bits_are_too() {
+    check("smollm2-135m-instruct", KvFormat::Q8, SMOLLM2_Q8);
 }
 
 #[test]
 fn the_bits_of_gemma3_are_those_of_every_machine() {
-    check("gemma3-270m", GEMMA3);
+    check("gemma3-270m", KvFormat::F16, GEMMA3);
 }

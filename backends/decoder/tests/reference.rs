@@ -7,12 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kwaainet_decoder::{Decoder, Gguf, KvCache, ModelConfig, Part, Work};
-use kwaainet_kernels::{Compute, Kernel, Pages, Pool};
+use kwaainet_kernels::{Compute, Kernel, KvFormat, PageShape, Pages, Pool};
 use serde_json::Value;
 
-/// Of the largest logit: how far ours may be away. Keys and values in half floats move these sharp
-/// little models by up to half of it.
-const BOUND: f64 = 4e-3;
+/// Of the largest logit: how far ours may be away. Keys and values in half floats, or in eight bits, move
+/// these sharp little models by up to half of it.
+const BOUNDS: [(KvFormat, f64); 2] = [(KvFormat::F16, 4e-3), (KvFormat::Q8, 0.06)];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference")
@@ -30,8 +30,17 @@ fn load(model: &str, context: usize, compute: &Compute) -> Decoder {
 }
 
 /// The logits after every token, one row each, with the tokens taken `chunk` at a time.
-fn logits(decoder: &Decoder, compute: &Compute, tokens: &[u32], chunk: usize) -> Vec<Vec<f32>> {
-    let maker = Pages::new(decoder.page_shape());
+fn logits(
+    decoder: &Decoder,
+    compute: &Compute,
+    kv: KvFormat,
+    tokens: &[u32],
+    chunk: usize,
+) -> Vec<Vec<f32>> {
+    let maker = Pages::new(PageShape {
+        format: kv,
+        ..decoder.page_shape()
+    });
     let (mut kv, mut work) = (KvCache::new(&maker), Work::default());
     let mut all = Vec::new();
     for tokens in tokens.chunks(chunk) {
@@ -88,22 +97,24 @@ fn logits_are_those_of_transformers() {
     for (name, case) in cases() {
         let compute = compute(Kernel::best(), 2);
         let decoder = open(&case, &compute);
-        let ours = logits(&decoder, &compute, &tokens(&case), 64);
-        let (mut largest, mut apart) = (0.0_f64, 0.0_f64);
-        for kept in case["logits"].as_array().expect("there are logits") {
-            let position = kept["position"].as_u64().expect("a position") as usize;
-            let theirs = kept["values"].as_array().expect("values");
-            assert_eq!(theirs.len(), decoder.vocab());
-            for (ours, theirs) in ours[position].iter().zip(theirs) {
-                let theirs = theirs.as_f64().expect("a number");
-                largest = largest.max(theirs.abs());
-                apart = apart.max((f64::from(*ours) - theirs).abs());
+        for (kv, bound) in BOUNDS {
+            let ours = logits(&decoder, &compute, kv, &tokens(&case), 64);
+            let (mut largest, mut apart) = (0.0_f64, 0.0_f64);
+            for kept in case["logits"].as_array().expect("there are logits") {
+                let position = kept["position"].as_u64().expect("a position") as usize;
+                let theirs = kept["values"].as_array().expect("values");
+                assert_eq!(theirs.len(), decoder.vocab());
+                for (ours, theirs) in ours[position].iter().zip(theirs) {
+                    let theirs = theirs.as_f64().expect("a number");
+                    largest = largest.max(theirs.abs());
+                    apart = apart.max((f64::from(*ours) - theirs).abs());
+                }
             }
+            assert!(
+                apart <= bound * largest,
+                "{name}, {kv:?}: {apart:.2e} apart, the largest logit is {largest:.1}"
+            );
         }
-        assert!(
-            apart <= BOUND * largest,
-            "{name}: {apart:.2e} apart, the largest logit is {largest:.1}"
-        );
     }
 }
 
@@ -112,15 +123,20 @@ fn bits_do_not_depend_on_kernel_threads_or_chunks() {
     for (name, case) in cases() {
         let tokens = tokens(&case);
         let reference = compute(Kernel::scalar(), 1);
-        let expected = logits(&open(&case, &reference), &reference, &tokens, tokens.len());
+        let decoder = open(&case, &reference);
+        let expected =
+            BOUNDS.map(|(kv, _)| logits(&decoder, &reference, kv, &tokens, tokens.len()));
         for kernel in Kernel::all() {
             for (threads, chunk) in [(1, 1), (2, 7), (3, 32), (4, 33)] {
                 let compute = compute(kernel, threads);
-                let got = logits(&open(&case, &compute), &compute, &tokens, chunk);
-                assert!(
-                    got == expected,
-                    "{name}: {kernel:?}, {threads} threads, pieces of {chunk}"
-                );
+                let decoder = open(&case, &compute);
+                for ((kv, _), expected) in BOUNDS.iter().zip(&expected) {
+                    let got = logits(&decoder, &compute, *kv, &tokens, chunk);
+                    assert!(
+                        got == *expected,
+                        "{name}, {kv:?}: {kernel:?}, {threads} threads, pieces of {chunk}"
+                    );
+                }
             }
         }
     }

@@ -49,9 +49,29 @@ pub(crate) struct WireDelta {
     #[serde(default)]
     pub(crate) reasoning: Option<String>,
     #[serde(default)]
-    pub(crate) tool_calls: Option<Vec<IgnoredAny>>,
+    pub(crate) tool_calls: Option<Vec<WireCall>>,
+    /// The older form, which nobody asks for.
     #[serde(default)]
     pub(crate) function_call: Option<IgnoredAny>,
+}
+
+/// A piece of a tool call.
+#[derive(Deserialize)]
+pub(crate) struct WireCall {
+    #[serde(default)]
+    pub(crate) index: Option<u32>,
+    #[serde(default)]
+    pub(crate) id: Option<String>,
+    #[serde(default)]
+    pub(crate) function: Option<WireFunction>,
+}
+
+#[derive(Default, Deserialize)]
+pub(crate) struct WireFunction {
+    #[serde(default)]
+    pub(crate) name: Option<String>,
+    #[serde(default)]
+    pub(crate) arguments: Option<String>,
 }
 
 #[derive(Clone, Deserialize)]

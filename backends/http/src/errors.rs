@@ -31,7 +31,7 @@ const RETRY_AFTER_MAX: u64 = 3_600;
 const SENTENCE_MAX: usize = 300;
 
 /// The fields that an upstream may complain of.
-const PARAMS: [&str; 19] = [
+const PARAMS: [&str; 24] = [
     "dimensions",
     "frequency_penalty",
     "input",
@@ -43,12 +43,17 @@ const PARAMS: [&str; 19] = [
     "min_p",
     "model",
     "n",
+    "parallel_tool_calls",
     "presence_penalty",
     "prompt",
     "repetition_penalty",
+    "response_format",
     "seed",
     "stop",
+    "suffix",
     "temperature",
+    "tool_choice",
+    "tools",
     "top_k",
     "top_p",
 ];

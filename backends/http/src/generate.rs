@@ -39,7 +39,8 @@ pub(crate) async fn generate(
         max_tokens: request.params.max_tokens_param,
         hidden: upstream.hidden(),
     };
-    let (path, body) = GenerateBody::new(model, request);
+    let (path, body) = GenerateBody::new(model, request)?;
+    let tools = matches!(&request.prompt, Prompt::Chat(chat) if !chat.tools.is_empty());
     let begin = async {
         let response = upstream.post(path, &body, &asked).await?;
         if is_json(&response) {
@@ -49,7 +50,7 @@ pub(crate) async fn generate(
             upstream: Arc::clone(upstream),
             response,
             parser: SseParser::default(),
-            translator: Translator::new(request.params.n, request.params.logprobs, asked),
+            translator: Translator::new(request.params.n, request.params.logprobs, tools, asked),
             ready: VecDeque::new(),
         };
         // The wait as a whole is bounded below.

@@ -7,6 +7,8 @@
 //! calls [`HttpBackend::refresh`] from time to time.
 
 mod backend;
+mod calls;
+mod chat;
 mod chunk;
 mod config;
 mod embed;

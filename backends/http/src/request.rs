@@ -2,17 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use kwaainet_core::{GenerateParams, GenerateRequest, Message, Prompt, Sampling};
+use kwaainet_core::{BackendError, GenerateParams, GenerateRequest, Prompt, Sampling};
 use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::chat;
 
 /// The body for `chat/completions` or `completions`.
 #[derive(Serialize)]
 pub(crate) struct GenerateBody<'a> {
     model: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    messages: Option<Vec<WireMessage<'a>>>,
+    /// The conversation and its tools; empty for a completion.
+    #[serde(flatten)]
+    chat: Map<String, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt: Option<WirePrompt<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suffix: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<Value>,
     stream: bool,
     stream_options: StreamOptions,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,14 +42,6 @@ pub(crate) struct GenerateBody<'a> {
 #[derive(Serialize)]
 struct StreamOptions {
     include_usage: bool,
-}
-
-#[derive(Serialize)]
-struct WireMessage<'a> {
-    role: &'a str,
-    content: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -84,22 +84,43 @@ struct WireSampling {
 
 impl<'a> GenerateBody<'a> {
     /// The path under the base URL, and the body. `model` is the upstream's name.
-    pub(crate) fn new(model: &'a str, request: &'a GenerateRequest) -> (&'static str, Self) {
+    ///
+    /// # Errors
+    /// For what no other server can be asked for.
+    pub(crate) fn new(
+        model: &'a str,
+        request: &'a GenerateRequest,
+    ) -> Result<(&'static str, Self), BackendError> {
         let params = &request.params;
         let is_chat = matches!(request.prompt, Prompt::Chat(_));
         // The newer name is sent where the client used it: an old server knows only the other.
         let newer = is_chat && params.max_tokens_param == "max_completion_tokens";
-        let (messages, prompt) = match &request.prompt {
-            Prompt::Chat(chat) => (Some(chat.messages.iter().map(message).collect()), None),
-            Prompt::Infill { prefix, .. } => (None, Some(WirePrompt::Text(prefix))),
-            Prompt::Text(text) => (None, Some(WirePrompt::Text(text))),
-            Prompt::Tokens(ids) => (None, Some(WirePrompt::Tokens(ids))),
-        };
+        if params.echo {
+            return Err(BackendError::Unsupported {
+                param: "echo",
+                reason: "the upstream server is not asked to say the prompt".into(),
+            });
+        }
+        let mut fields = Map::new();
+        let (mut prompt, mut suffix) = (None, None);
+        match &request.prompt {
+            Prompt::Chat(chat) => fields = chat::fields(chat),
+            Prompt::Infill {
+                prefix,
+                suffix: after,
+            } => (prompt, suffix) = (Some(WirePrompt::Text(prefix)), Some(after.as_str())),
+            Prompt::Text(text) => prompt = Some(WirePrompt::Text(text)),
+            Prompt::Tokens(ids) => prompt = Some(WirePrompt::Tokens(ids)),
+        }
+        let grammar = params.grammar.as_ref();
+        let response_format = grammar.map(chat::response_format).transpose()?;
         let (logprobs, top_logprobs) = logprobs(is_chat, params);
         let body = Self {
             model,
-            messages,
+            chat: fields,
             prompt,
+            suffix,
+            response_format,
             stream: true,
             stream_options: StreamOptions {
                 include_usage: true,
@@ -117,15 +138,7 @@ impl<'a> GenerateBody<'a> {
         } else {
             "completions"
         };
-        (path, body)
-    }
-}
-
-fn message(message: &Message) -> WireMessage<'_> {
-    WireMessage {
-        role: message.role.as_str(),
-        content: &message.content,
-        name: message.name.as_deref(),
+        Ok((path, body))
     }
 }
 
@@ -160,7 +173,7 @@ fn unless<T: PartialEq>(value: T, default: T) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kwaainet_core::{PrincipalId, Role};
+    use kwaainet_core::{Message, PrincipalId, Role};
     use serde_json::json;
 
     fn sent(prompt: Prompt, params: GenerateParams) -> (&'static str, serde_json::Value) {
@@ -170,7 +183,7 @@ mod tests {
             params,
             owner: PrincipalId::operator(),
         };
-        let (path, body) = GenerateBody::new("theirs", &request);
+        let (path, body) = GenerateBody::new("theirs", &request).expect("it can be asked");
         let text = serde_json::to_string(&body).expect("it can be written");
         (path, serde_json::from_str(&text).expect("it can be read"))
     }

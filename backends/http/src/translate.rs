@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 
 use kwaainet_core::{BackendError, Delta, Event, FinishReason, Usage};
 
-use crate::chunk::{Chunk, WireChoice, WireUsage};
+use crate::calls::Calls;
+use crate::chunk::{Chunk, WireCall, WireChoice, WireDelta, WireUsage};
 use crate::errors::{self, Asked};
 use crate::logprobs::WireLogprobs;
 use crate::upstream::failed;
@@ -18,6 +19,8 @@ pub(crate) struct Translator {
     choices: Vec<Followed>,
     /// So many alternatives for each token, if any are wanted.
     logprobs: Option<u8>,
+    /// Whether tools were offered.
+    tools: bool,
     counted: u32,
     usage: Option<WireUsage>,
     asked: Asked,
@@ -30,6 +33,7 @@ struct Followed {
     /// Pieces of text before the first log-probability.
     bare_pieces: u32,
     has_logprobs: bool,
+    calls: Calls,
 }
 
 /// A server that holds text back for a stop text may release a part of a token before the rest,
@@ -37,10 +41,11 @@ struct Followed {
 const BARE_PIECES_MAX: u32 = 1;
 
 impl Translator {
-    pub(crate) fn new(choices: u16, logprobs: Option<u8>, asked: Asked) -> Self {
+    pub(crate) fn new(choices: u16, logprobs: Option<u8>, tools: bool, asked: Asked) -> Self {
         Self {
             choices: vec![Followed::default(); usize::from(choices)],
             logprobs,
+            tools,
             counted: 0,
             usage: None,
             asked,
@@ -88,7 +93,7 @@ impl Translator {
 
     fn choice(
         &mut self,
-        choice: WireChoice,
+        mut choice: WireChoice,
         events: &mut VecDeque<Event>,
     ) -> Result<(), BackendError> {
         let index = choice.index.unwrap_or_default();
@@ -100,7 +105,8 @@ impl Translator {
             .filter(|word| !word.is_empty())
             .map(finish_reason)
             .transpose()?;
-        let delta = self.delta(choice)?;
+        let calls = self.calls(choice.delta.as_mut())?;
+        let delta = self.delta(choice, !calls.is_empty());
         let followed = &mut self.choices[index as usize];
         let says_nothing = delta.text.is_empty() && delta.tokens == 0;
         if followed.finished {
@@ -124,19 +130,33 @@ impl Translator {
             self.counted = self.counted.saturating_add(delta.tokens);
             events.push_back(Event::Delta(delta));
         }
-        events.extend(reason.map(|reason| Event::Finished {
-            choice: index,
-            reason,
-        }));
+        for call in calls {
+            events.push_back(Event::Call(followed.calls.take(index, call)?));
+        }
+        if let Some(reason) = reason {
+            let reason = followed.reason(reason)?;
+            events.push_back(Event::Finished {
+                choice: index,
+                reason,
+            });
+        }
         Ok(())
     }
 
-    fn delta(&self, choice: WireChoice) -> Result<Delta, BackendError> {
-        let said = choice.delta.unwrap_or_default();
-        let calls = said.tool_calls.is_some_and(|calls| !calls.is_empty());
-        if calls || said.function_call.is_some() {
+    /// Takes the pieces of tool calls out of a delta.
+    fn calls(&self, delta: Option<&mut WireDelta>) -> Result<Vec<WireCall>, BackendError> {
+        let Some(delta) = delta else {
+            return Ok(Vec::new());
+        };
+        let calls = delta.tool_calls.take().unwrap_or_default();
+        if delta.function_call.is_some() || !(self.tools || calls.is_empty()) {
             return Err(tool_call());
         }
+        Ok(calls)
+    }
+
+    fn delta(&self, choice: WireChoice, calls: bool) -> Delta {
+        let said = choice.delta.unwrap_or_default();
         let text = [choice.text, said.content, said.refusal];
         let text: String = text.into_iter().flatten().collect();
         let mut logprobs = choice
@@ -150,8 +170,8 @@ impl Translator {
         }
         let thought = said.reasoning_content.or(said.reasoning);
         let thinks = thought.is_some_and(|text| !text.is_empty());
-        let at_least = usize::from(thinks || !text.is_empty());
-        Ok(Delta {
+        let at_least = usize::from(thinks || calls || !text.is_empty());
+        Delta {
             choice: choice.index.unwrap_or_default(),
             tokens: logprobs.len().max(at_least) as u32,
             text,
@@ -159,11 +179,20 @@ impl Translator {
                 Some(_) => logprobs,
                 None => Vec::new(),
             },
-        })
+        }
     }
 }
 
 impl Followed {
+    /// Why it ended. Some servers say `stop` after calls as well.
+    fn reason(&self, reason: FinishReason) -> Result<FinishReason, BackendError> {
+        match (reason, self.calls.any()) {
+            (FinishReason::Stop, true) => Ok(FinishReason::ToolCalls),
+            (FinishReason::ToolCalls, false) => Err(tool_call()),
+            (reason, _) => Ok(reason),
+        }
+    }
+
     fn lacks_logprobs(&self) -> bool {
         let bare_max = if self.finished { 0 } else { BARE_PIECES_MAX };
         !self.has_logprobs && self.bare_pieces > bare_max
@@ -175,7 +204,7 @@ fn finish_reason(word: &str) -> Result<FinishReason, BackendError> {
         "stop" | "eos" | "eos_token" | "stop_sequence" => Ok(FinishReason::Stop),
         "length" => Ok(FinishReason::Length),
         "content_filter" => Ok(FinishReason::ContentFilter),
-        "tool_calls" | "function_call" => Err(tool_call()),
+        "tool_calls" => Ok(FinishReason::ToolCalls),
         _ => Err(failed(
             "it ended an answer for a reason that is not known here",
         )),
@@ -183,12 +212,13 @@ fn finish_reason(word: &str) -> Result<FinishReason, BackendError> {
 }
 
 fn tool_call() -> BackendError {
-    failed("it answered with a tool call, which nobody asked for")
+    failed("it speaks of a tool call that nobody asked for or that did not come")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kwaainet_core::{CallDelta, CallStart};
     use std::sync::Arc;
 
     fn translator(choices: u16, logprobs: Option<u8>) -> Translator {
@@ -198,7 +228,7 @@ mod tests {
             max_tokens: "max_tokens",
             hidden: Arc::from([]),
         };
-        Translator::new(choices, logprobs, asked)
+        Translator::new(choices, logprobs, false, asked)
     }
 
     fn take(translator: &mut Translator, chunk: &str) -> Result<Vec<Event>, BackendError> {
@@ -326,6 +356,28 @@ mod tests {
         for piece in [bare, chunk, bare, end] {
             assert!(take(&mut stream, piece).is_ok(), "it came in time: {piece}");
         }
+    }
+
+    #[test]
+    fn calls_are_passed_on_if_tools_were_offered() {
+        let mut stream = translator(1, None);
+        stream.tools = true;
+        let call = r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"x","function":{"name":"a","arguments":"{}"}}]}}]}"#;
+        let start = CallStart {
+            id: "x".into(),
+            name: "a".into(),
+        };
+        let called = Event::Call(CallDelta {
+            start: Some(start),
+            arguments: "{}".into(),
+            ..CallDelta::default()
+        });
+        assert_eq!(take(&mut stream, call), Ok(vec![delta("", 1), called]));
+        let end = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+        assert_eq!(
+            take(&mut stream, end),
+            Ok(vec![finished(FinishReason::ToolCalls)])
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What is computed: class `kwaai-canonical/1`, in plain scalar code.
+//! What is computed: class `kwaai-canonical/1`, in plain scalar code, and `kwaai-canonical/1+kv-q8`, which
+//! differs only in how [`attend`] keeps keys and values.
 //!
 //! Nothing here is fast, and nothing here knows of lanes, panels, tiles or threads. Every kernel equals
 //! it bit for bit, which the tests of this crate show for all formats and odd shapes. A change here is
@@ -11,6 +12,7 @@ use crate::format::{Format, Group, Quantized, with_format};
 use crate::input::{BLOCK, SMALLEST};
 use crate::lanes::scalar::{bf16_to_f32, f16_to_f32, f32_to_f16};
 use crate::ops;
+use crate::page::{KvFormat, PAGE};
 
 /// An input's block of 32, or what is left of a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,9 +26,7 @@ pub struct Quantized8 {
 /// Quantizes a block: the scale is the largest magnitude over 127; a number is the component times
 /// 127 over the largest magnitude, rounded to nearest, ties to even. Below 1e-30 a block is zero.
 pub fn quantize(block: &[f32]) -> Quantized8 {
-    let largest = block
-        .iter()
-        .fold(0.0_f32, |largest, x| largest.max(x.abs()));
+    let largest = largest(block);
     if largest < SMALLEST {
         return Quantized8 {
             numbers: vec![0; block.len()],
@@ -182,36 +182,126 @@ pub fn rotate(x: &[f32], cos: &[f32], sin: &[f32], neighbours: bool, scale: f32)
     out
 }
 
-/// Attention of one query, already scaled, over keys and values, which are kept as half floats. A
-/// score is summed over components in order, and bent below `soft_cap` if there is one. A weight is e
-/// to the power of the score less the largest; weights are summed in sixteen lanes by their positions,
-/// the first of which is `start`. Each component of the output is summed over positions in order and
-/// divided by that sum.
+/// Attention of one query, already scaled, over keys and values, which are kept as `kv` says, bounded to
+/// what half floats hold. A score is bent below `soft_cap` if there is one. A weight is e to the power of
+/// the score less the largest; weights are summed in sixteen lanes by their positions, the first of
+/// which is `start`. Each component of the output is divided by that sum.
 pub fn attend(
+    kv: KvFormat,
     query: &[f32],
     keys: &[Vec<f32>],
     values: &[Vec<f32>],
     start: usize,
     soft_cap: Option<f32>,
 ) -> Vec<f32> {
-    let half = |x: f32| f16_to_f32(f32_to_f16(x.clamp(-65_504.0, 65_504.0)));
     let score = |key: &Vec<f32>| {
-        let score = query
-            .iter()
-            .zip(key)
-            .fold(0.0, |sum, (q, k)| sum + q * half(*k));
+        let score = match kv {
+            KvFormat::F16 => half_score(query, key),
+            KvFormat::Q8 => block_score(query, key),
+        };
         soft_cap.map_or(score, |cap| cap * tanh(score / cap))
     };
     let scores: Vec<f32> = keys.iter().map(score).collect();
     let largest = scores.iter().copied().fold(f32::MIN, f32::max);
     let weights: Vec<f32> = scores.iter().map(|score| exp(score - largest)).collect();
     let total = sum(std::iter::repeat_n(0.0, start % 16).chain(weights.iter().copied()));
-    (0..query.len())
-        .map(|component| {
-            let pairs = weights.iter().zip(values);
-            pairs.fold(0.0, |sum, (weight, value)| {
-                sum + weight * half(value[component])
-            }) / total
-        })
-        .collect()
+    let out = match kv {
+        KvFormat::F16 => half_values(&weights, values),
+        KvFormat::Q8 => block_values(&weights, values, start),
+    };
+    out.into_iter().map(|x| x / total).collect()
+}
+
+fn bounded(x: f32) -> f32 {
+    x.clamp(-65_504.0, 65_504.0)
+}
+
+fn half(x: f32) -> f32 {
+    f16_to_f32(f32_to_f16(bounded(x)))
+}
+
+/// Keys in half floats: a sum over components in order.
+fn half_score(query: &[f32], key: &[f32]) -> f32 {
+    let pairs = query.iter().zip(key);
+    pairs.fold(0.0, |sum, (q, k)| sum + q * half(*k))
+}
+
+/// Values in half floats: sums over positions in order.
+fn half_values(weights: &[f32], values: &[Vec<f32>]) -> Vec<f32> {
+    let component = |at| {
+        let pairs = weights.iter().zip(values);
+        pairs.fold(0.0, |sum, (weight, value)| sum + weight * half(value[at]))
+    };
+    (0..values[0].len()).map(component).collect()
+}
+
+/// Keys in eight bits: each block is quantized as an input is, the query's blocks finely. For each block
+/// in order, the sum of the numbers' products, which is exact, as f32, times (key's scale times query's
+/// scale), is added to the score.
+fn block_score(query: &[f32], key: &[f32]) -> f32 {
+    let blocks = query.chunks(BLOCK).zip(key.chunks(BLOCK));
+    blocks.fold(0.0, |sum, (query, key)| {
+        let (query, query_scale) = quantize_finely(query);
+        let key = quantize_bounded(key);
+        let pairs = query.iter().zip(&key.numbers);
+        let dot: i32 = pairs.map(|(q, k)| q * i32::from(*k)).sum();
+        sum + dot as f32 * (key.scale * query_scale)
+    })
+}
+
+/// Values in eight bits: each block is quantized as an input is. What a block of values is multiplied
+/// by, weight times scale, is quantized finely for the positions of a page together, of those that are
+/// seen. For each page in order, the sum of the numbers' products, which is exact, as f32, times the
+/// page's scale, is added to the output.
+fn block_values(weights: &[f32], values: &[Vec<f32>], start: usize) -> Vec<f32> {
+    let mut out = vec![0.0; values[0].len()];
+    for (index, out) in out.chunks_mut(BLOCK).enumerate() {
+        let mut begin = 0;
+        while begin < weights.len() {
+            let left = PAGE - (start + begin) % PAGE;
+            let page = begin..weights.len().min(begin + left);
+            let blocks = values[page.clone()].iter().map(|value| {
+                let block = value.chunks(BLOCK).nth(index).unwrap_or_default();
+                quantize_bounded(block)
+            });
+            let blocks: Vec<Quantized8> = blocks.collect();
+            let pairs = weights[page.clone()].iter().zip(&blocks);
+            let scaled: Vec<f32> = pairs.map(|(weight, block)| weight * block.scale).collect();
+            let (numbers, scale) = quantize_finely(&scaled);
+            for (component, out) in out.iter_mut().enumerate() {
+                let pairs = numbers.iter().zip(&blocks);
+                let dot: i32 = pairs
+                    .map(|(n, v)| n * i32::from(v.numbers[component]))
+                    .sum();
+                *out += dot as f32 * scale;
+            }
+            begin = page.end;
+        }
+    }
+    out
+}
+
+fn quantize_bounded(block: &[f32]) -> Quantized8 {
+    let block: Vec<f32> = block.iter().copied().map(bounded).collect();
+    quantize(&block)
+}
+
+/// Quantizes a block to thirteen bits and a sign: with e the whole part of the largest magnitude's binary
+/// logarithm, a number is the component times 2^(12 - e), rounded to nearest, ties to even, and the scale
+/// is 2^(e - 12). Below 1e-30 a block is zero.
+fn quantize_finely(block: &[f32]) -> (Vec<i32>, f32) {
+    let largest = largest(block);
+    if largest < SMALLEST {
+        return (vec![0; block.len()], 0.0);
+    }
+    let exponent = largest.to_bits() >> 23;
+    let scale = f32::from_bits((exponent - 12) << 23);
+    let number = |x: &f32| (x / scale).round_ties_even() as i32;
+    (block.iter().map(number).collect(), scale)
+}
+
+fn largest(block: &[f32]) -> f32 {
+    block
+        .iter()
+        .fold(0.0_f32, |largest, x| largest.max(x.abs()))
 }

@@ -128,7 +128,7 @@ impl Task for Quantize<'_> {
 }
 
 #[inline(always)]
-fn quantize<L: Lanes>(x: &[f32; BLOCK], block: &mut QuantBlock) {
+pub(crate) fn quantize<L: Lanes>(x: &[f32; BLOCK], block: &mut QuantBlock) {
     let ([first, second], _) = x.as_chunks::<LANES>() else {
         return;
     };

@@ -36,11 +36,14 @@ pub use input::{BLOCK, Input, InputRow};
 pub use kernel::{Kernel, UnknownKernel};
 pub use matmul::{Compute, Product, multiply};
 pub use matrix::{Matrix, PackError};
-pub use page::{PAGE, Page, PageShape, Pages};
+pub use page::{KvFormat, PAGE, Page, PageShape, Pages};
 pub use pool::{Pool, PoolError};
 
 /// The numerics class: equal classes give equal bits.
 pub const NUMERICS: &str = "kwaai-canonical/1";
+
+/// The numerics class where keys and values are kept in eight bits.
+pub const NUMERICS_Q8: &str = "kwaai-canonical/1+kv-q8";
 
 #[cfg(test)]
 mod tests;

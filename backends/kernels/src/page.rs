@@ -1,20 +1,42 @@
 //! Pages of keys and values: the unit in which their memory is counted and shared.
 //!
-//! A page holds [`PAGE`] positions of every layer and head, in half floats. Keys lie transposed, so
-//! that a lane is a position; values lie as they come, so that a lane is a dimension. Once a page is
-//! shared it is never written.
+//! A page holds [`PAGE`] positions of every layer and head, in half floats ([`f16`]) or in numbers of
+//! eight bits with scales ([`q8`]). Once a page is shared it is never written.
+
+pub(crate) mod f16;
+pub(crate) mod q8;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::kernel::{Kernel, Task};
-use crate::lanes::{LANES, Lanes};
+use crate::kernel::Kernel;
+use q8::Tile;
 
 /// Positions of a page.
 pub const PAGE: usize = 32;
 
-/// The largest half float.
+/// The largest half float. No key or value is kept larger, so that nothing in a page is infinite.
 const LARGEST: f32 = 65_504.0;
+
+/// How keys and values are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KvFormat {
+    /// In half floats.
+    #[default]
+    F16,
+    /// In blocks of 32 eight-bit numbers with a scale.
+    Q8,
+}
+
+impl KvFormat {
+    /// The numerics class of what is computed with it: equal classes give equal bits.
+    pub fn numerics(self) -> &'static str {
+        match self {
+            Self::F16 => crate::NUMERICS,
+            Self::Q8 => crate::NUMERICS_Q8,
+        }
+    }
+}
 
 /// What a position holds, the same for all pages of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,37 +47,30 @@ pub struct PageShape {
     pub kv_heads: usize,
     /// Components of a head.
     pub head_dim: usize,
+    /// How these are kept.
+    pub format: KvFormat,
 }
 
 impl PageShape {
     /// Bytes of a page.
     pub fn page_bytes(&self) -> u64 {
-        (self.halves() * size_of::<u16>()) as u64
+        let head = match self.format {
+            KvFormat::F16 => f16::head_bytes(self),
+            KvFormat::Q8 => q8::head_bytes(self),
+        };
+        (self.heads() * head) as u64
     }
 
-    fn halves(&self) -> usize {
-        self.layers * self.kv_heads * self.head_halves()
+    /// Heads of all layers.
+    fn heads(&self) -> usize {
+        self.layers * self.kv_heads
     }
 
-    /// Half floats of one head's keys and values.
-    fn head_halves(&self) -> usize {
-        PAGE * (self.head_dim + self.value_dim())
-    }
-
-    /// Values are padded to whole vectors.
-    pub(crate) fn value_dim(&self) -> usize {
-        self.head_dim.next_multiple_of(LANES)
-    }
-
+    /// The place of a layer's head among them.
     fn head(&self, layer: usize, head: usize) -> usize {
-        (layer * self.kv_heads + head) * self.head_halves()
+        layer * self.kv_heads + head
     }
 }
-
-/// Sixteen half floats at a time, so that no vector crosses a cache line.
-#[derive(Clone, Copy)]
-#[repr(C, align(32))]
-struct Halves([u16; LANES]);
 
 /// Makes pages of one shape and counts those that exist.
 #[derive(Clone)]
@@ -85,19 +100,21 @@ impl Pages {
 
     /// A page of zeros.
     pub fn page(&self) -> Page {
-        let count = self.shape.halves().div_ceil(LANES);
-        self.keep(vec![Halves([0; LANES]); count].into_boxed_slice())
+        self.keep(match self.shape.format {
+            KvFormat::F16 => Content::F16(f16::zeros(&self.shape)),
+            KvFormat::Q8 => Content::Q8(q8::zeros(&self.shape)),
+        })
     }
 
     /// A page of its own with the same content.
     pub fn copy(&self, page: &Page) -> Page {
-        self.keep(page.0.halves.clone())
+        self.keep(page.0.content.clone())
     }
 
-    fn keep(&self, halves: Box<[Halves]>) -> Page {
+    fn keep(&self, content: Content) -> Page {
         self.live.fetch_add(1, Ordering::Relaxed);
         let live = Arc::clone(&self.live);
-        Page(Arc::new(Held { halves, live }))
+        Page(Arc::new(Held { content, live }))
     }
 }
 
@@ -106,14 +123,30 @@ impl Pages {
 pub struct Page(Arc<Held>);
 
 struct Held {
-    halves: Box<[Halves]>,
+    content: Content,
     live: Arc<AtomicUsize>,
+}
+
+#[derive(Clone)]
+enum Content {
+    F16(Box<[f16::Halves]>),
+    Q8(Box<[Tile]>),
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         self.live.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// One position of one layer, to be written.
+struct Position<'a> {
+    shape: &'a PageShape,
+    layer: usize,
+    slot: usize,
+    /// Of all heads.
+    keys: &'a [f32],
+    values: &'a [f32],
 }
 
 impl Page {
@@ -123,7 +156,7 @@ impl Page {
     }
 
     /// Writes one position of one layer; `keys` and `values` hold all heads. What a half float cannot
-    /// hold becomes the largest that it can.
+    /// hold becomes the largest that it can, in either format.
     ///
     /// # Panics
     /// When the page is shared, or lengths do not go with the shape.
@@ -144,76 +177,41 @@ impl Page {
             "a position of this page"
         );
         let held = Arc::get_mut(&mut self.0).expect("a shared page is never written");
-        kernel.run(Write {
-            halves: flattened_mut(&mut held.halves),
+        let position = Position {
             shape,
             layer,
             slot,
             keys,
             values,
-        });
+        };
+        match &mut held.content {
+            Content::F16(halves) => kernel.run(f16::Write { halves, position }),
+            Content::Q8(tiles) => kernel.run(q8::Write { tiles, position }),
+        }
     }
 
     /// The keys of a head, one row of [`PAGE`] for each component; then its values, [`PAGE`] rows of
     /// the head's size, padded.
-    pub(crate) fn head(&self, shape: &PageShape, layer: usize, head: usize) -> (&[u16], &[u16]) {
-        let all = flattened(&self.0.halves);
-        let both = &all[shape.head(layer, head)..][..shape.head_halves()];
-        both.split_at(PAGE * shape.head_dim)
+    ///
+    /// # Panics
+    /// When the page holds something else.
+    #[inline]
+    pub(crate) fn halves(&self, shape: &PageShape, layer: usize, head: usize) -> (&[u16], &[u16]) {
+        let Content::F16(halves) = &self.0.content else {
+            unreachable!("a page has its shape's format")
+        };
+        f16::head(halves, shape, shape.head(layer, head))
     }
-}
 
-fn flattened(halves: &[Halves]) -> &[u16] {
-    // SAFETY: `Halves` is sixteen u16 without padding.
-    unsafe { std::slice::from_raw_parts(halves.as_ptr().cast(), halves.len() * LANES) }
-}
-
-fn flattened_mut(halves: &mut [Halves]) -> &mut [u16] {
-    // SAFETY: as above; any u16 is a valid one.
-    unsafe { std::slice::from_raw_parts_mut(halves.as_mut_ptr().cast(), halves.len() * LANES) }
-}
-
-struct Write<'a> {
-    halves: &'a mut [u16],
-    shape: &'a PageShape,
-    layer: usize,
-    slot: usize,
-    keys: &'a [f32],
-    values: &'a [f32],
-}
-
-impl Task for Write<'_> {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<L: Lanes>(self) {
-        let (dim, padded) = (self.shape.head_dim, self.shape.value_dim());
-        let heads = self
-            .keys
-            .chunks_exact(dim)
-            .zip(self.values.chunks_exact(dim));
-        for (head, (key, value)) in heads.enumerate() {
-            let both = &mut self.halves[self.shape.head(self.layer, head)..];
-            let (keys, values) = both.split_at_mut(PAGE * dim);
-            let mut halves = [0; LANES];
-            for (part, rows) in key.chunks(LANES).zip(keys.chunks_mut(LANES * PAGE)) {
-                to_halves::<L>(part, &mut halves);
-                for (half, row) in halves.iter().zip(rows.chunks_exact_mut(PAGE)) {
-                    row[self.slot] = *half;
-                }
-            }
-            let values = &mut values[self.slot * padded..][..padded];
-            for (part, to) in value.chunks(LANES).zip(values.as_chunks_mut().0) {
-                to_halves::<L>(part, to);
-            }
-        }
+    /// The keys of a head, then its values, a tile for each block of components.
+    ///
+    /// # Panics
+    /// When the page holds something else.
+    #[inline]
+    pub(crate) fn tiles(&self, shape: &PageShape, layer: usize, head: usize) -> (&[Tile], &[Tile]) {
+        let Content::Q8(tiles) = &self.0.content else {
+            unreachable!("a page has its shape's format")
+        };
+        q8::head(tiles, shape, shape.head(layer, head))
     }
-}
-
-#[inline(always)]
-fn to_halves<L: Lanes>(part: &[f32], to: &mut [u16; LANES]) {
-    let mut lanes = [0.0; LANES];
-    lanes[..part.len()].copy_from_slice(part);
-    let x = L::max(L::load(&lanes), L::splat(-LARGEST));
-    L::store_f16(L::min(x, L::splat(LARGEST)), to);
 }

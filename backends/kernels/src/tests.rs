@@ -1,5 +1,7 @@
 //! Every kernel equals the definition, bit for bit.
 
+mod attention;
+
 use crate::input::QuantBlock;
 use crate::*;
 
@@ -356,87 +358,6 @@ fn half_floats_are_what_ieee_754_says() {
     assert_eq!(f32_to_f16(2.0_f32.powi(-25)), 0);
     assert_eq!(f32_to_f16(1.5 * 2.0_f32.powi(-25)), 1);
     assert_eq!(f32_to_f16(1e9), 0x7C00);
-}
-
-#[test]
-fn attention_equals_the_definition_whatever_is_taken_together() {
-    let mut noise = Noise(5);
-    for (dim, soft_cap) in [
-        (64, None),
-        (16, Some(5.0)),
-        (24, None),
-        (6, None),
-        (80, Some(20.0)),
-    ] {
-        let shape = PageShape {
-            layers: 2,
-            kv_heads: 2,
-            head_dim: dim,
-        };
-        let len = 75;
-        let vectors = |noise: &mut Noise| -> Vec<Vec<f32>> {
-            (0..len)
-                .map(|_| (0..dim).map(|_| 3.0 * noise.float()).collect())
-                .collect()
-        };
-        let (keys, values) = (vectors(&mut noise), vectors(&mut noise));
-        let queries = vectors(&mut noise);
-        // All kinds of views: causal, from a window, a single position.
-        let views: Vec<_> = (0..len)
-            .map(|i: usize| {
-                (if i.is_multiple_of(3) {
-                    0
-                } else {
-                    i.saturating_sub(9)
-                })..i + 1
-            })
-            .collect();
-        let expected: Vec<Vec<f32>> = queries
-            .iter()
-            .zip(&views)
-            .map(|(query, view)| {
-                let (keys, values) = (&keys[view.clone()], &values[view.clone()]);
-                definition::attend(query, keys, values, view.start, soft_cap)
-            })
-            .collect();
-        for kernel in Kernel::all() {
-            let maker = Pages::new(shape);
-            let mut pages: Vec<Page> = (0..3).map(|_| maker.page()).collect();
-            for (position, (key, value)) in keys.iter().zip(&values).enumerate() {
-                let (mut k, mut v) = (vec![9.0; dim], vec![-9.0; dim]);
-                k.extend(key);
-                v.extend(value);
-                let page = &mut pages[position / PAGE];
-                page.write(kernel, &shape, 1, position % PAGE, &k, &v);
-            }
-            for together in [1, 2, 3, 5, 75] {
-                let mut outs = vec![vec![0.0; dim]; len];
-                let mut queries: Vec<Query<'_>> = queries
-                    .iter()
-                    .zip(&views)
-                    .zip(&mut outs)
-                    .map(|((vector, view), out)| Query {
-                        vector,
-                        positions: view.clone(),
-                        out,
-                    })
-                    .collect();
-                let head = Head {
-                    pages: &pages,
-                    shape: &shape,
-                    layer: 1,
-                    kv_head: 1,
-                    soft_cap,
-                };
-                for queries in queries.chunks_mut(together) {
-                    attend(kernel, &head, queries);
-                }
-                for (i, (out, expected)) in outs.iter().zip(&expected).enumerate() {
-                    assert!(same(out, expected), "{kernel:?}, head of {dim}, query {i}");
-                }
-            }
-        }
-    }
 }
 
 #[test]

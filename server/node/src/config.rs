@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kwaainet_candle::Device;
 use serde::{Deserialize, Serialize};
 
 pub use layers::{Effective, Environment, Flags};
@@ -101,17 +102,35 @@ pub struct Engine {
     pub sequences: usize,
     /// Mebibytes for the keys and values of all sequences of one model.
     pub kv_mib: usize,
+    /// How keys and values are kept; it changes the answers, within the models' own precision.
+    pub kv: Kv,
     /// Models that are kept in memory.
     pub loaded_models: usize,
     /// Whether the next tokens are guessed; it changes the speed and nothing else.
     pub speculation: Speculation,
+    /// Models, named as in `models`, and for each the one that guesses for it: a smaller one with the
+    /// same vocabulary.
+    pub drafts: BTreeMap<String, String>,
+    /// What computes models that generate: `cpu`, or `cuda` or `metal` where the node was built with the
+    /// feature of that name. A GPU is candle's, one sequence at a time, and untested.
+    pub device: Device,
+}
+
+/// How the engine keeps keys and values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kv {
+    /// In half floats.
+    F16,
+    /// In eight bits with a scale for 32 of them, which is little more than half the memory.
+    Q8,
 }
 
 /// How the engine guesses what comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Speculation {
-    /// From what was said before, where that pays.
+    /// From what was said before, and by the model's draft model if it has one, where that pays.
     Lookup,
     /// Not at all.
     Off,
@@ -213,8 +232,11 @@ impl Default for Engine {
             threads: 0,
             sequences: 16,
             kv_mib: 2_048,
+            kv: Kv::F16,
             loaded_models: 3,
             speculation: Speculation::Lookup,
+            drafts: BTreeMap::new(),
+            device: Device::Cpu,
         }
     }
 }
@@ -271,6 +293,14 @@ impl Config {
         ];
         if let Some((key, _, max)) = most.iter().find(|(_, value, max)| value > max) {
             return Err(ConfigError::Value(format!("{key} must be at most {max}")));
+        }
+        let device = self.engine.device;
+        if !device.is_built_in() {
+            let name = device.name();
+            let reason = format!(
+                "engine.device is '{name}', but this node was built without the feature '{name}'"
+            );
+            return Err(ConfigError::Value(reason));
         }
         for upstream in &self.upstream {
             if upstream.id.is_empty() || upstream.id == crate::LOCAL_BACKEND {

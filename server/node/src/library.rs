@@ -1,6 +1,7 @@
 //! The models on this machine: those of the catalogue that lie in the cache, and files that the
 //! owner named.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
@@ -19,6 +20,17 @@ pub(crate) enum BadModel {
     /// Models are called as their files, and two files have one name.
     #[error("two model files are called '{name}'; rename one, or list them in a catalogue")]
     SameName { name: ModelId },
+    /// A guess costs as much as the answer then.
+    #[error("engine.drafts: '{name}' cannot be its own draft model")]
+    OwnDraft { name: ModelId },
+}
+
+impl Wanted {
+    pub(crate) fn id(&self) -> &ModelId {
+        match self {
+            Self::File(id) | Self::Entry(id) => id,
+        }
+    }
 }
 
 /// What the node can load.
@@ -58,6 +70,26 @@ impl NodeLibrary {
         names.iter().map(|name| self.want_one(name)).collect()
     }
 
+    /// Takes in models with their draft models, by their names and paths.
+    ///
+    /// # Errors
+    /// For the first that is neither, and a model that is to guess for itself.
+    pub(crate) fn want_drafts(
+        &mut self,
+        drafts: &BTreeMap<String, String>,
+    ) -> Result<HashMap<ModelId, Wanted>, BadModel> {
+        let mut wanted = HashMap::new();
+        for (model, draft) in drafts {
+            let model = self.want_one(model)?.id().clone();
+            let draft = self.want_one(draft)?;
+            if *draft.id() == model {
+                return Err(BadModel::OwnDraft { name: model });
+            }
+            wanted.insert(model, draft);
+        }
+        Ok(wanted)
+    }
+
     fn want_one(&mut self, name: &str) -> Result<Wanted, BadModel> {
         if self.catalogue.get(name).is_some() {
             return Ok(Wanted::Entry(ModelId::new(name)));
@@ -78,7 +110,9 @@ impl NodeLibrary {
         {
             return Err(BadModel::SameName { name: id });
         }
-        self.files.push(entry);
+        if !self.files.contains(&entry) {
+            self.files.push(entry);
+        }
         Ok(Wanted::File(id))
     }
 
@@ -173,5 +207,31 @@ mod tests {
             .want(&["gemma9".to_owned()])
             .expect_err("no such thing");
         assert!(error.to_string().contains("all-minilm-l6-v2"), "{error}");
+    }
+
+    #[test]
+    fn a_draft_model_is_a_model_and_another_one() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let config = Config {
+            cache_dir: dir.path().to_owned(),
+            ..Config::default()
+        };
+        let mut library = NodeLibrary::new(&config, Catalogue::builtin());
+        let path = dir.path().join("Small.gguf");
+        std::fs::write(&path, b"x").expect("it can be written");
+        let small = path.to_str().expect("a path in Unicode");
+        let mut want = |model: &str, draft: &str| {
+            let drafts = BTreeMap::from([(model.to_owned(), draft.to_owned())]);
+            library.want_drafts(&drafts)
+        };
+        let wanted = want("gemma3-270m", small).expect("both are known");
+        let expected = ("gemma3-270m".into(), Wanted::File("Small".into()));
+        assert_eq!(wanted, HashMap::from([expected]));
+        want(small, "gemma3-270m").expect("both are known");
+        let error = want("gemma3-270m", "gemma3-270m").expect_err("it is itself");
+        assert!(error.to_string().contains("its own draft"), "{error}");
+        want("gemma9", small).expect_err("no such model");
+        want(small, "gemma9").expect_err("no such draft model");
+        assert_eq!(library.list().len(), 1, "a file is listed once");
     }
 }

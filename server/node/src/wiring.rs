@@ -1,17 +1,18 @@
 //! Makes the parts of a node out of its configuration. The one place that knows every backend.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use kwaainet_candle::{CandleBackend, CandleConfig, EngineLimits, Kernel};
+use kwaainet_candle::{CandleBackend, CandleConfig, EngineLimits, Kernel, KvFormat};
 use kwaainet_core::{Backend, BackendId, Clock, ModelId};
 use kwaainet_http::{HttpBackend, HttpConfig, Secret};
 use kwaainet_models::{Catalogue, HubToken, Progress, Sources, pull};
 
 use crate::LOCAL_BACKEND;
-use crate::config::{Config, Environment, Speculation, Upstream};
+use crate::config::{Config, Environment, Kv, Speculation, Upstream};
 use crate::library::{NodeLibrary, Wanted};
 
 /// Prompts of one job; the door allows no more.
@@ -23,6 +24,8 @@ const DISCOVERY_PERIOD: Duration = Duration::from_secs(10);
 pub(crate) struct LocalEngine {
     pub(crate) backend: Arc<CandleBackend>,
     pub(crate) wanted: Vec<Wanted>,
+    /// What guesses for which model.
+    drafts: HashMap<ModelId, Wanted>,
     library: Arc<NodeLibrary>,
     sources: Sources,
 }
@@ -35,6 +38,7 @@ impl LocalEngine {
     ) -> anyhow::Result<Self> {
         let mut library = NodeLibrary::new(config, catalogue(config)?);
         let wanted = library.want(&config.models)?;
+        let drafts = library.want_drafts(&config.engine.drafts)?;
         let library = Arc::new(library);
         let candle = CandleConfig {
             id: BackendId::new(LOCAL_BACKEND),
@@ -44,15 +48,25 @@ impl LocalEngine {
                 // What was admitted must find room: each job may bring so many prompts.
                 queued: config.limits.slots * PROMPTS_MAX,
                 kv_bytes: (config.engine.kv_mib as u64) << 20,
+                kv: match config.engine.kv {
+                    Kv::F16 => KvFormat::F16,
+                    Kv::Q8 => KvFormat::Q8,
+                },
                 threads: config.engine.threads,
                 speculate: config.engine.speculation == Speculation::Lookup,
                 kernel: kernel(environment)?,
+                device: config.engine.device,
             },
+            drafts: drafts
+                .iter()
+                .map(|(model, draft)| (model.clone(), draft.id().clone()))
+                .collect(),
         };
         let backend = CandleBackend::new(candle, Arc::clone(&library) as _, clock);
         Ok(Self {
             backend: Arc::new(backend),
             wanted,
+            drafts,
             library,
             sources: sources(environment),
         })
@@ -69,21 +83,20 @@ impl LocalEngine {
         Ok(id)
     }
 
-    /// Pulls a wanted model if it is not here.
+    /// Pulls a wanted model and its draft model if they are not here.
     pub(crate) async fn fetch(
         &self,
         wanted: &Wanted,
         progress: &dyn Progress,
     ) -> anyhow::Result<ModelId> {
-        let id = match wanted {
-            Wanted::File(id) => id,
-            Wanted::Entry(id) => {
+        let id = wanted.id();
+        for wanted in [Some(wanted), self.drafts.get(id)].into_iter().flatten() {
+            if let Wanted::Entry(id) = wanted {
                 let entry = self.library.catalogue.get(id.as_str());
                 let entry = entry.ok_or_else(|| anyhow!("'{id}' is not in the catalogue"))?;
                 pull(entry, &self.library.cache, &self.sources, progress).await?;
-                id
             }
-        };
+        }
         Ok(id.clone())
     }
 

@@ -121,6 +121,11 @@ impl Job {
         let _ = self.events.try_send(Ok(event));
     }
 
+    /// Ends the stream with an error.
+    pub(super) fn fail(&self, error: BackendError) {
+        let _ = self.events.try_send(Err(error));
+    }
+
     /// One choice has ended; the last one ends the stream.
     pub(super) fn choice_ended(&self) {
         self.unfinished.set(self.unfinished.get() - 1);

@@ -6,23 +6,31 @@ use kwaainet_kernels::{PAGE, PageShape, Pages};
 use super::prefix::{PrefixCache, common};
 use super::sequence::Sequence;
 
-/// A budget for the pages of all sequences and of the cache together; one that several hold counts
-/// once. Whatever a sequence needs, the cache gives.
+/// A budget for one decoder's pages of all sequences and of the cache together; one that several hold
+/// counts once. Whatever a sequence needs, the cache gives.
 pub(super) struct Memory {
     maker: Pages,
     pages_max: usize,
     cache: PrefixCache,
+    kv_of: KvOf,
 }
 
+/// Where a sequence has its pages.
+type KvOf = fn(&Sequence) -> Option<&KvCache>;
+
 impl Memory {
-    /// As many pages as fit in so many bytes, and at least one.
-    pub(super) fn new(shape: PageShape, bytes: u64) -> Self {
-        let pages = (bytes / shape.page_bytes()).clamp(1, 1 << 32);
+    /// So many pages.
+    pub(super) fn new(shape: PageShape, pages_max: usize, kv_of: KvOf) -> Self {
         Self {
             maker: Pages::new(shape),
-            pages_max: pages as usize,
+            pages_max,
             cache: PrefixCache::default(),
+            kv_of,
         }
+    }
+
+    pub(super) fn pages_max(&self) -> usize {
+        self.pages_max
     }
 
     /// Positions that one sequence can have when it is alone.
@@ -60,9 +68,10 @@ impl Memory {
 
     /// Keeps what a sequence has computed for those that begin alike.
     pub(super) fn keep(&mut self, sequence: &Sequence) {
-        let (kv, job) = (&sequence.kv, &sequence.job);
-        let tokens = &sequence.tokens[..kv.len()];
-        self.cache.insert(&job.owner, tokens, kv.pages());
+        if let Some(kv) = (self.kv_of)(sequence) {
+            let tokens = &sequence.tokens[..kv.len()];
+            self.cache.insert(&sequence.job.owner, tokens, kv.pages());
+        }
     }
 
     /// What is known of a sequence's tokens, from the cache or from a sequence of the same owner that
@@ -73,10 +82,11 @@ impl Memory {
         let closest = active
             .iter()
             .filter(|other| other.job.owner == sequence.job.owner)
-            .map(|other| (common(&other.tokens, wanted).min(other.kv.len()), other))
+            .filter_map(|other| Some((other, (self.kv_of)(other)?)))
+            .map(|(other, kv)| (common(&other.tokens, wanted).min(kv.len()), kv))
             .max_by_key(|(same, _)| *same);
         match closest {
-            Some((same, other)) if same > len => other.kv.prefix(same),
+            Some((same, kv)) if same > len => kv.prefix(same),
             _ => KvCache::from_pages(&self.maker, pages, len),
         }
     }

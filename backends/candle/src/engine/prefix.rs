@@ -199,12 +199,13 @@ pub(super) fn common(a: &[u32], b: &[u32]) -> usize {
 mod tests {
     use super::*;
     use crate::testing::Noise;
-    use kwaainet_kernels::{PageShape, Pages};
+    use kwaainet_kernels::{KvFormat, PageShape, Pages};
 
     const SHAPE: PageShape = PageShape {
         layers: 1,
         kv_heads: 1,
         head_dim: 16,
+        format: KvFormat::F16,
     };
 
     fn ann() -> PrincipalId {

@@ -11,11 +11,10 @@ mod plan;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
-use std::thread;
 
 use super::Model;
+use super::draft::Drafter;
 use super::gauges::{Gauges, InHand};
 use super::job::{Job, Ticket};
 use super::memory::Memory;
@@ -33,6 +32,7 @@ pub(super) struct Scheduler {
     pub(super) memory: Memory,
     settings: Settings,
     compute: Compute,
+    pub(super) drafter: Option<Drafter>,
     inbox: Receiver<Ticket>,
     gauges: Arc<Gauges>,
     /// Requests taken out of the inbox.
@@ -63,7 +63,10 @@ impl Scheduler {
         inbox: Receiver<Ticket>,
         gauges: Arc<Gauges>,
     ) -> Self {
+        let draft = model.draft;
+        let drafter = |draft| Drafter::new(draft, memory.pages_max(), plan::ROWS_WITH_GUESSES);
         Self {
+            drafter: draft.map(drafter),
             decoder: model.decoder,
             compute: model.compute,
             text: model.text,
@@ -76,16 +79,6 @@ impl Scheduler {
             waiting: Queue::new(),
             active: Vec::new(),
             work: Work::default(),
-        }
-    }
-
-    /// Computes until told to stop.
-    pub(super) fn run(&mut self, stop: &AtomicBool) {
-        while !stop.load(Ordering::Acquire) {
-            if !self.step() {
-                // Whatever happened since the last look has left a token that ends this at once.
-                thread::park();
-            }
         }
     }
 
@@ -120,7 +113,8 @@ impl Scheduler {
     fn drop_abandoned(&mut self) {
         self.waiting.retain(|sequence| !sequence.job.is_abandoned());
         let gone = self.active.extract_if(.., |s| s.job.is_abandoned());
-        gone.for_each(|sequence| self.memory.keep(&sequence));
+        let gone: Vec<_> = gone.collect();
+        gone.iter().for_each(|sequence| self.keep(sequence));
     }
 
     /// Gives memory to those who wait, in the order of their turns, while there are room and memory.
@@ -209,11 +203,18 @@ impl Scheduler {
     /// what was computed for as long as it can.
     fn preempt(&mut self, victim: usize) {
         let mut sequence = self.active.remove(victim);
-        self.memory.keep(&sequence);
-        sequence.kv.truncate(0);
-        sequence.take = 0;
+        self.keep(&sequence);
+        sequence.free();
         let job = Rc::clone(&sequence.job);
         self.waiting.put_back(job.priority, &job.owner, sequence);
+    }
+
+    /// Keeps what was computed of a sequence for those that begin alike.
+    fn keep(&mut self, sequence: &Sequence) {
+        self.memory.keep(sequence);
+        if let Some(drafter) = &mut self.drafter {
+            drafter.memory.keep(sequence);
+        }
     }
 
     fn publish(&self) {

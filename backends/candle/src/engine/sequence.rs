@@ -1,17 +1,18 @@
 //! One choice of a request: its tokens, its keys and values, and what it has said.
 
+use std::mem;
 use std::rc::Rc;
 
-use kwaainet_core::{Delta, Event, FinishReason};
+use kwaainet_core::FinishReason;
 use kwaainet_decoder::KvCache;
 use kwaainet_kernels::Pages;
 
 use super::Request;
-use super::draw::{Draw, Drawn, bytes_of};
+use super::draw::{Draw, Drawn};
 use super::job::Job;
-use super::lookup::{Lookup, guess};
-use crate::sampler::Sampler;
-use crate::text_out::TextOut;
+use super::lookup::guess;
+use super::trust::Trust;
+use super::voice::Voice;
 use crate::tokenizer::TextModel;
 
 /// Everything can be computed again from `tokens` alone, so the memory of a sequence may be taken
@@ -24,23 +25,37 @@ pub(super) struct Sequence {
     pub(super) tokens: Vec<u32>,
     /// Of the first so many tokens.
     pub(super) kv: KvCache,
+    /// The draft model's, of the first so many tokens; none before it was asked.
+    pub(super) draft: Option<KvCache>,
     /// Tokens that the step at hand computes.
     pub(super) take: usize,
+    /// Tokens that the draft model is asked for.
+    pub(super) asked: usize,
     /// Left out of the step at hand because its reader is slow.
     pub(super) parked: bool,
     /// Set when it has said its last word.
     pub(super) finished: Option<FinishReason>,
     /// How many of the last tokens are guesses.
     guessed: usize,
-    lookup: Lookup,
-    choice: u32,
-    sampler: Sampler,
-    text: TextOut,
+    /// Whose they are.
+    guesser: Guesser,
+    lookup: Trust,
+    drafting: Trust,
+    voice: Voice,
+}
+
+/// Who guesses.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Guesser {
+    #[default]
+    Lookup,
+    Draft,
 }
 
 /// What a step brought one sequence.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Settled {
+    pub(super) guesser: Guesser,
     pub(super) drawn: usize,
     pub(super) drafted: usize,
     pub(super) accepted: usize,
@@ -53,14 +68,16 @@ impl Sequence {
             seniority: None,
             tokens: request.prompt.clone(),
             kv: KvCache::new(maker),
+            draft: None,
             take: 0,
+            asked: 0,
             parked: false,
             finished: None,
             guessed: 0,
-            lookup: Lookup::new(),
-            choice,
-            sampler: Sampler::new(&request.sampling, request.seed, choice),
-            text: TextOut::new(request.stop.clone()),
+            guesser: Guesser::default(),
+            lookup: Trust::new(),
+            drafting: Trust::new(),
+            voice: Voice::new(choice, request),
         }
     }
 
@@ -95,40 +112,82 @@ impl Sequence {
     }
 
     /// How many tokens are worth guessing. The last one that it may say is not: nothing comes of it.
-    pub(super) fn guesses_wanted(&self) -> usize {
+    pub(super) fn guesses_wanted(&self, has_draft: bool) -> usize {
         let said = self.tokens.len() - self.job.prompt_len;
         let left = self.job.max_tokens.saturating_sub(said + 1);
-        self.lookup.width().min(left)
+        let drafting = if has_draft { self.drafting.width() } else { 0 };
+        self.lookup.width().max(drafting).min(left)
     }
 
-    /// Adds at most so many guessed tokens to the step at hand.
-    pub(super) fn guess(&mut self, most: usize) {
-        let guessed = guess(&self.tokens, most);
-        if guessed.is_empty() {
+    /// Adds at most so many guessed tokens to the step at hand: what is found in the text; where
+    /// nothing is, the draft model is asked.
+    pub(super) fn guess(&mut self, most: usize, has_draft: bool) {
+        let found = guess(&self.tokens, most.min(self.lookup.width()));
+        if found.is_empty() {
             self.lookup.rest();
+            if has_draft {
+                self.asked = most.min(self.drafting.width());
+                self.drafting.rest();
+            }
         }
-        self.guessed = guessed.len();
-        self.take += guessed.len();
-        self.tokens.extend(guessed);
+        self.guesser = Guesser::Lookup;
+        self.guessed = found.len();
+        self.take += found.len();
+        self.tokens.extend(found);
     }
 
-    /// Takes the guesses back.
-    pub(super) fn forget_guesses(&mut self) {
-        self.tokens.truncate(self.tokens.len() - self.guessed);
-        self.take -= self.guessed;
-        self.guessed = 0;
+    /// Tokens that the draft model has not read.
+    pub(super) fn behind(&self) -> usize {
+        self.tokens.len() - self.draft.as_ref().map_or(0, KvCache::len)
+    }
+
+    /// Adds a token to the step at hand that the draft model guesses.
+    pub(super) fn propose(&mut self, token: u32) {
+        self.guesser = Guesser::Draft;
+        self.guessed += 1;
+        self.take += 1;
+        self.tokens.push(token);
+    }
+
+    /// Takes the guesses back; says whether there were any.
+    pub(super) fn forget_guesses(&mut self) -> bool {
+        let forgotten = mem::take(&mut self.guessed);
+        self.take -= forgotten;
+        self.tokens.truncate(self.tokens.len() - forgotten);
+        if let Some(draft) = &mut self.draft {
+            draft.truncate(self.tokens.len());
+        }
+        forgotten > 0
+    }
+
+    /// Gives up what was computed.
+    pub(super) fn free(&mut self) {
+        self.kv.truncate(0);
+        self.draft = None;
+        self.take = 0;
     }
 
     /// The draws from the rows that the step at hand gave.
     pub(super) fn draw<'a>(&'a mut self, rows: &'a [f32]) -> Draw<'a> {
         Draw {
-            sampler: &mut self.sampler,
+            sampler: self.voice.sampler(),
             rows,
             tokens: &self.tokens,
             prompt: self.job.prompt_len,
             known: self.tokens.len() - self.guessed,
             logprobs: self.job.logprobs,
             drawn: Vec::new(),
+        }
+    }
+
+    /// The draw of what follows all tokens, guesses included, with the random numbers that will
+    /// decide it.
+    pub(super) fn draw_next<'a>(&'a mut self, row: &'a [f32]) -> Draw<'a> {
+        let known = self.tokens.len();
+        Draw {
+            known,
+            logprobs: None,
+            ..self.draw(row)
         }
     }
 
@@ -139,6 +198,7 @@ impl Sequence {
         let pairs = drawn.iter().zip(&guesses);
         let right = pairs.take_while(|(d, guess)| d.token == **guess).count();
         let settled = Settled {
+            guesser: self.guesser,
             drawn: drawn.len(),
             drafted: guesses.len(),
             accepted: right,
@@ -146,53 +206,26 @@ impl Sequence {
         for drawn in drawn {
             // A stop text may have come before the last of them.
             if self.finished.is_none() {
-                self.say(drawn, text);
+                self.finished = self.voice.say(drawn, &mut self.tokens, &self.job, text);
             }
         }
         if !guesses.is_empty() {
-            self.kv.truncate((known + right).min(self.tokens.len()));
-            self.lookup.learn(guesses.len(), right);
+            let sure = (known + right).min(self.tokens.len());
+            self.kv.truncate(sure);
+            if let Some(draft) = &mut self.draft {
+                draft.truncate(sure);
+            }
+            match self.guesser {
+                Guesser::Lookup => self.lookup.learn(guesses.len(), right),
+                Guesser::Draft => self.drafting.learn(guesses.len(), right),
+            }
         }
         self.guessed = 0;
         settled
     }
 
-    fn say(&mut self, drawn: Drawn, text: &TextModel) {
-        if text.is_end(drawn.token) {
-            self.finished = Some(FinishReason::Stop);
-            return;
-        }
-        self.tokens.push(drawn.token);
-        self.job.count_token();
-        let out = self.text.push(bytes_of(drawn.token, text), drawn.logprob);
-        if out.stopped {
-            self.finished = Some(FinishReason::Stop);
-        } else if self.tokens.len() - self.job.prompt_len >= self.job.max_tokens {
-            self.finished = Some(FinishReason::Length);
-        }
-        self.job.send(Event::Delta(Delta {
-            choice: self.choice,
-            text: out.text,
-            tokens: 1,
-            logprobs: out.logprobs,
-        }));
-    }
-
     /// Says what was held back, and that it is over.
     pub(super) fn finish(self, reason: FinishReason) {
-        let rest = self.text.finish();
-        if !rest.text.is_empty() || !rest.logprobs.is_empty() {
-            self.job.send(Event::Delta(Delta {
-                choice: self.choice,
-                text: rest.text,
-                tokens: 0,
-                logprobs: rest.logprobs,
-            }));
-        }
-        self.job.send(Event::Finished {
-            choice: self.choice,
-            reason,
-        });
-        self.job.choice_ended();
+        self.voice.finish(reason, &self.job);
     }
 }

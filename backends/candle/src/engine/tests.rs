@@ -9,12 +9,14 @@ use kwaainet_core::{Event, FinishReason};
 mod bench;
 mod cache;
 mod chaos;
+mod drafts;
 mod fairness;
+mod solo;
 mod speculation;
 
 use super::*;
 use crate::testing::{END, Noise, Tiny};
-use kwaainet_kernels::{PAGE, PageShape};
+use kwaainet_kernels::{KvFormat, PAGE, PageShape};
 
 const CONTEXT: u32 = 256;
 
@@ -226,6 +228,7 @@ fn page_bytes() -> u64 {
         layers: 2,
         kv_heads: 2,
         head_dim: 16,
+        format: KvFormat::F16,
     };
     page.page_bytes()
 }

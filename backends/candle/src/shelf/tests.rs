@@ -12,7 +12,7 @@ use kwaainet_decoder::FileError;
 
 use super::*;
 use crate::testing::{END, Tiny, TinyFile};
-use crate::{CandleBackend, CandleConfig};
+use crate::{CandleBackend, CandleConfig, KvFormat};
 
 /// Three names for one file.
 struct Names(PathBuf);
@@ -39,13 +39,18 @@ struct Bench {
 }
 
 fn bench(max_loaded: usize) -> Bench {
+    bench_with(max_loaded, EngineLimits::default())
+}
+
+fn bench_with(max_loaded: usize, limits: EngineLimits) -> Bench {
     let file = Tiny::new("llama").file();
     let library = Arc::new(Names(file.path.clone()));
     let clock = Arc::new(ManualClock::default());
     let config = CandleConfig {
         id: "local".into(),
         max_loaded,
-        limits: EngineLimits::default(),
+        limits,
+        drafts: HashMap::new(),
     };
     Bench {
         backend: CandleBackend::new(config, library, Arc::clone(&clock) as _),
@@ -99,6 +104,23 @@ async fn a_model_is_loaded_by_its_first_request_and_once() {
     assert_eq!(bench.backend.report().models[0].context, Some(256));
     // One engine has all of them: eight engines would not all have these.
     assert_eq!(bench.backend.shelf.books().loaded.len(), 1);
+}
+
+#[tokio::test]
+async fn how_keys_and_values_are_kept_is_part_of_the_numerics_class() {
+    for (kv, class) in [
+        (KvFormat::F16, "kwaai-canonical/1"),
+        (KvFormat::Q8, "kwaai-canonical/1+kv-q8"),
+    ] {
+        let limits = EngineLimits {
+            kv,
+            ..EngineLimits::default()
+        };
+        let bench = bench_with(1, limits);
+        assert!(bench.generate("a", text()).await.is_ok());
+        let numerics = bench.backend.report().models[0].numerics;
+        assert_eq!(numerics, Some(Numerics(class)));
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The real models for the tests, from the cache that `kwaainet pull` fills.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -66,6 +67,7 @@ pub(crate) fn backend(names: &[&str]) -> Arc<CandleBackend> {
         id: "local".into(),
         max_loaded: 2,
         limits: EngineLimits::default(),
+        drafts: HashMap::new(),
     };
     let library = Arc::new(Fixed(entries.collect()));
     let clock = Arc::new(SystemClock::default());

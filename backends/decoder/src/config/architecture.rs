@@ -29,6 +29,11 @@ const KNOWN: [(&str, Architecture); 6] = [
     ("phi3", Architecture::Phi3),
 ];
 
+/// The names of all.
+pub(super) fn names() -> Vec<&'static str> {
+    KNOWN.iter().map(|(name, _)| *name).collect()
+}
+
 impl Architecture {
     /// What a file says that it is, with the name it says it by.
     pub(super) fn of(file: &Gguf) -> Result<(Self, &str), FileError> {
@@ -39,7 +44,7 @@ impl Architecture {
             Some(&(name, architecture)) => Ok((architecture, name)),
             None => Err(FileError::UnknownArchitecture {
                 name: quoted(name).into(),
-                known: KNOWN.map(|(known, _)| known).join(", "),
+                known: names().join(", "),
             }),
         }
     }

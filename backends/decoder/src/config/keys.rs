@@ -4,17 +4,19 @@ use crate::error::FileError;
 use crate::{Gguf, Value};
 
 /// The keys that begin with an architecture's name.
-pub(super) struct Keys<'a> {
+pub struct Keys<'a> {
     file: &'a Gguf,
     prefix: &'a str,
 }
 
 impl<'a> Keys<'a> {
-    pub(super) fn new(file: &'a Gguf, prefix: &'a str) -> Self {
+    /// Of the architecture that is called so.
+    pub fn new(file: &'a Gguf, prefix: &'a str) -> Self {
         Self { file, prefix }
     }
 
-    pub(super) fn find(&self, key: &str) -> Option<&Value> {
+    /// The value as the file gives it.
+    pub fn find(&self, key: &str) -> Option<&Value> {
         self.file.metadata().get(&format!("{}.{key}", self.prefix))
     }
 
@@ -37,7 +39,10 @@ impl<'a> Keys<'a> {
     }
 
     /// A whole number from 1 to `max`.
-    pub(super) fn count(&self, key: &str, max: usize) -> Result<usize, FileError> {
+    ///
+    /// # Errors
+    /// When it is missing or something else.
+    pub fn count(&self, key: &str, max: usize) -> Result<usize, FileError> {
         let value = self.find(key);
         match value.and_then(Value::to_u64) {
             Some(number) if (1..=max as u64).contains(&number) => Ok(number as usize),
@@ -45,12 +50,11 @@ impl<'a> Keys<'a> {
         }
     }
 
-    pub(super) fn count_or(
-        &self,
-        key: &str,
-        default: usize,
-        max: usize,
-    ) -> Result<usize, FileError> {
+    /// The same, or what holds when the file does not say.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn count_or(&self, key: &str, default: usize, max: usize) -> Result<usize, FileError> {
         match self.find(key) {
             None => Ok(default),
             Some(_) => self.count(key, max),
@@ -58,7 +62,10 @@ impl<'a> Keys<'a> {
     }
 
     /// Tokens that layers with a window see. Zero means that there is none, as if it were not said.
-    pub(super) fn window(&self) -> Result<Option<usize>, FileError> {
+    ///
+    /// # Errors
+    /// When it is no whole number.
+    pub fn window(&self) -> Result<Option<usize>, FileError> {
         const KEY: &str = "attention.sliding_window";
         match self.find(KEY).map(Value::to_u64) {
             None | Some(Some(0)) => Ok(None),

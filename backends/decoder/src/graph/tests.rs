@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use kwaainet_kernels::{Compute, Kernel, PAGE, Pages, Pool};
+use kwaainet_kernels::{Compute, Kernel, KvFormat, PAGE, Pages, Pool};
 
 use super::*;
 use crate::{Gguf, ModelConfig};
 
 const MODELS: [&str; 6] = ["llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3"];
+const FORMATS: [KvFormat; 2] = [KvFormat::F16, KvFormat::Q8];
 
 fn compute() -> Compute {
     Compute {
@@ -47,8 +48,11 @@ fn step(decoder: &Decoder, compute: &Compute, kv: &mut KvCache, tokens: &[u32]) 
 #[test]
 fn logits_do_not_depend_on_who_else_is_in_the_step() {
     let compute = compute();
-    for model in MODELS {
-        let decoder = load(model, &compute);
+    for (model, format) in MODELS
+        .into_iter()
+        .flat_map(|model| FORMATS.map(|kv| (model, kv)))
+    {
+        let decoder = load(model, &compute).with_kv(format);
         let maker = Pages::new(decoder.page_shape());
         let prompts: Vec<_> = (1..34)
             .map(|i| prompt(i, 1 + 5 * i as usize % 23))
@@ -78,7 +82,10 @@ fn logits_do_not_depend_on_who_else_is_in_the_step() {
                 .filter(|(i, _)| *i != 1)
                 .flat_map(|(_, row)| row.iter().copied())
                 .collect();
-            assert!(together == expected, "{model}, {batch} together");
+            assert!(
+                together == expected,
+                "{model}, {format:?}, {batch} together"
+            );
         }
     }
 }
@@ -86,44 +93,51 @@ fn logits_do_not_depend_on_who_else_is_in_the_step() {
 #[test]
 fn a_shared_prefix_goes_on_like_the_original_and_leaves_it_alone() {
     let compute = compute();
-    let decoder = load("llama", &compute);
-    let maker = Pages::new(decoder.page_shape());
-    let tokens = prompt(3, 50);
-    let mut kv = KvCache::new(&maker);
-    let whole = step(&decoder, &compute, &mut kv, &tokens);
-    let next = step(&decoder, &compute, &mut kv, &[7]);
-    kv.truncate(50);
-    for len in [PAGE, 40, 49] {
-        let mut shared = kv.prefix(len);
-        assert_eq!(maker.live(), 2, "nothing is copied yet");
-        assert_eq!(
-            shared.lacking(50),
-            usize::from(len != PAGE) + usize::from(len == PAGE)
-        );
-        assert_eq!(step(&decoder, &compute, &mut shared, &tokens[len..]), whole);
-        // Something else is written where the original has its own.
-        let mut other = kv.prefix(len);
-        step(&decoder, &compute, &mut other, &prompt(9, 20));
+    for format in FORMATS {
+        let decoder = load("llama", &compute).with_kv(format);
+        let maker = Pages::new(decoder.page_shape());
+        let tokens = prompt(3, 50);
+        let mut kv = KvCache::new(&maker);
+        let whole = step(&decoder, &compute, &mut kv, &tokens);
+        let next = step(&decoder, &compute, &mut kv, &[7]);
+        kv.truncate(50);
+        for len in [PAGE, 40, 49] {
+            let mut shared = kv.prefix(len);
+            assert_eq!(maker.live(), 2, "nothing is copied yet");
+            assert_eq!(
+                shared.lacking(50),
+                usize::from(len != PAGE) + usize::from(len == PAGE)
+            );
+            assert_eq!(step(&decoder, &compute, &mut shared, &tokens[len..]), whole);
+            // Something else is written where the original has its own.
+            let mut other = kv.prefix(len);
+            step(&decoder, &compute, &mut other, &prompt(9, 20));
+        }
+        assert_eq!(maker.live(), 2);
+        assert_eq!(step(&decoder, &compute, &mut kv, &[7]), next);
+        drop(kv);
+        assert_eq!(maker.live(), 0);
     }
-    assert_eq!(maker.live(), 2);
-    assert_eq!(step(&decoder, &compute, &mut kv, &[7]), next);
-    drop(kv);
-    assert_eq!(maker.live(), 0);
 }
 
 #[test]
 fn positions_that_were_taken_back_leave_no_trace() {
     let compute = compute();
-    let decoder = load("gemma3", &compute);
-    let maker = Pages::new(decoder.page_shape());
-    let (start, rest) = (prompt(4, 30), prompt(5, 9));
-    let mut kv = KvCache::new(&maker);
-    step(&decoder, &compute, &mut kv, &start);
-    let expected = step(&decoder, &compute, &mut kv, &rest);
-    kv.truncate(30);
-    step(&decoder, &compute, &mut kv, &prompt(6, 40));
-    assert_eq!((kv.len(), kv.pages().len()), (70, 3));
-    kv.truncate(30);
-    assert_eq!(kv.pages().len(), 1);
-    assert!(step(&decoder, &compute, &mut kv, &rest) == expected);
+    for format in FORMATS {
+        let decoder = load("gemma3", &compute).with_kv(format);
+        let maker = Pages::new(decoder.page_shape());
+        let (start, rest) = (prompt(4, 30), prompt(5, 9));
+        let mut kv = KvCache::new(&maker);
+        step(&decoder, &compute, &mut kv, &start);
+        let expected = step(&decoder, &compute, &mut kv, &rest);
+        kv.truncate(30);
+        step(&decoder, &compute, &mut kv, &prompt(6, 40));
+        assert_eq!((kv.len(), kv.pages().len()), (70, 3));
+        kv.truncate(30);
+        assert_eq!(kv.pages().len(), 1);
+        assert!(
+            step(&decoder, &compute, &mut kv, &rest) == expected,
+            "{format:?}"
+        );
+    }
 }

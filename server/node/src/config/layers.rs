@@ -103,13 +103,17 @@ impl Effective {
         let mut section = String::new();
         let mut described = String::new();
         for line in text.lines() {
-            if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
-                section = format!("{}.", name.trim_matches(['[', ']']));
-            }
             described.push_str(line);
-            let key = line
-                .split_once(" = ")
-                .map(|(key, _)| format!("{section}{key}"));
+            let header = line.strip_prefix('[').and_then(|l| l.strip_suffix(']'));
+            let key = match (header, line.split_once(" = ")) {
+                (Some(name), _) => {
+                    let name = name.trim_matches(['[', ']']);
+                    section = format!("{name}.");
+                    Some(name.to_owned())
+                }
+                (None, Some((key, _))) => Some(format!("{section}{key}")),
+                (None, None) => None,
+            };
             if let Some(source) = key.and_then(|key| self.sources.get(&key)) {
                 described.push_str(&format!("  # {source}"));
             }
@@ -298,8 +302,23 @@ fn parse(text: &str, kind: &Value) -> Result<Value, String> {
                 .map(|item| Value::String(item.trim().to_owned()))
                 .collect(),
         )),
+        Value::Table(_) => text
+            .split(',')
+            .map(pair)
+            .collect::<Result<_, _>>()
+            .map(Value::Table),
         _ => Ok(Value::String(text.to_owned())),
     }
+}
+
+fn pair(text: &str) -> Result<(String, Value), String> {
+    let (key, value) = text
+        .split_once('=')
+        .ok_or_else(|| "must be a list of name=value".to_owned())?;
+    Ok((
+        key.trim().to_owned(),
+        Value::String(value.trim().to_owned()),
+    ))
 }
 
 fn home_dir(
@@ -387,7 +406,30 @@ mod tests {
         assert!(described.contains("per_key = 200\n"), "{described}");
     }
 
-    use super::super::Limits;
+    #[test]
+    fn draft_models_are_a_table_in_a_file_and_pairs_in_a_variable() {
+        let file = file("[engine.drafts]\nbig = 'small'\n'/models/b.gguf' = 'c'\n");
+        let flags = Flags {
+            file: Some(file.path().to_owned()),
+            ..Flags::default()
+        };
+        let loaded = Effective::load(&flags, &Environment::from([HOME])).expect("it is valid");
+        let drafts = &loaded.config.engine.drafts;
+        assert_eq!(drafts["big"], "small");
+        assert_eq!(drafts["/models/b.gguf"], "c");
+        let described = loaded.describe();
+        assert!(described.contains("[engine.drafts]  # file"), "{described}");
+
+        let set = |value| Environment::from([HOME, ("KWAAINET_ENGINE_DRAFTS", value)]);
+        let loaded = Effective::load(&flags, &set("a=b, c = d")).expect("it is valid");
+        let drafts = loaded.config.engine.drafts.into_iter();
+        let drafts: Vec<_> = drafts.map(|(model, draft)| model + ":" + &draft).collect();
+        assert_eq!(drafts, ["a:b", "c:d"], "the variable beats the file");
+        let error = Effective::load(&flags, &set("a")).expect_err("it is no pair");
+        assert!(error.to_string().contains("name=value"), "{error}");
+    }
+
+    use super::super::{Device, Limits};
 
     #[test]
     fn unknown_keys_are_errors_in_every_layer() {
@@ -410,6 +452,24 @@ mod tests {
             assert!(error.contains("unknown field"), "{error}");
             assert!(error.contains("line"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_device_that_the_node_was_built_without_is_refused_with_its_feature() {
+        let load = |device| {
+            let environment = Environment::from([HOME, ("KWAAINET_ENGINE_DEVICE", device)]);
+            Effective::load(&Flags::default(), &environment)
+        };
+        let config = load("cpu").expect("every node has it").config;
+        assert_eq!(config.engine.device, Device::default());
+        for device in [Device::Cuda, Device::Metal] {
+            match load(device.name()) {
+                Ok(_) => assert!(device.is_built_in()),
+                Err(error) => assert!(error.to_string().contains("without the feature"), "{error}"),
+            }
+        }
+        let error = load("tpu").expect_err("there is no such thing");
+        assert!(error.to_string().contains("cuda"), "{error}");
     }
 
     #[test]
@@ -437,6 +497,7 @@ mod tests {
             ("KWAAINET_LOG_FORMAT", "xml"),
             ("KWAAINET_ENGINE_SEQUENCES", "1000000"),
             ("KWAAINET_ENGINE_SPECULATION", "wild"),
+            ("KWAAINET_ENGINE_KV", "q4"),
         ] {
             let environment = Environment::from([HOME, (name, value)]);
             let loaded = Effective::load(&Flags::default(), &environment);

@@ -9,6 +9,10 @@ use crate::engine::sequence::Sequence;
 impl Scheduler {
     pub(super) fn compute(&mut self) {
         let prompt_tokens = self.active.iter().map(Sequence::prompt_tokens_taken).sum();
+        let tokens = self.active.iter().map(|sequence| sequence.take).sum();
+        if let Some(drafter) = &mut self.drafter {
+            drafter.step_begins();
+        }
         let rows: Vec<usize> = self
             .active
             .iter()
@@ -56,10 +60,15 @@ impl Scheduler {
             .zip(drawn)
             .map(|((sequence, _), drawn)| sequence.settle(drawn, text))
             .collect();
+        if let Some(drafter) = &mut self.drafter {
+            drafter.step_ended(tokens, rows.iter().sum(), &settled);
+        }
         // Before anybody learns that it is over.
         self.gauges.computed(prompt_tokens, &settled);
-        for sequence in self.active.extract_if(.., |s| s.finished.is_some()) {
-            self.memory.keep(&sequence);
+        let finished = self.active.extract_if(.., |s| s.finished.is_some());
+        let finished: Vec<_> = finished.collect();
+        for sequence in finished {
+            self.keep(&sequence);
             if let Some(reason) = sequence.finished {
                 sequence.finish(reason);
             }

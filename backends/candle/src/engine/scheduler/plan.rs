@@ -14,7 +14,7 @@ const PREFILL_BESIDE: usize = 128;
 const PREFILL_ALONE: usize = 512;
 /// Rows of a step with guesses. Up to about so many, reading the weights takes longer than computing
 /// with them, so that a row more costs little.
-const ROWS_WITH_GUESSES: usize = 16;
+pub(super) const ROWS_WITH_GUESSES: usize = 16;
 
 impl Scheduler {
     /// Says of each active sequence how many tokens it takes, and sees to the memory for them.
@@ -92,26 +92,35 @@ impl Scheduler {
     /// Adds guessed tokens where a step's rows are cheap: none beside prompts, few among many.
     fn guess(&mut self) {
         let rows: usize = self.active.iter().map(|sequence| sequence.take).sum();
-        let generates = |sequence: &&mut super::Sequence| sequence.take > 0;
         if self.active.iter().any(|s| s.take > 0 && s.pending() > 1) {
             return;
         }
-        let wants: Vec<usize> = self
-            .active
-            .iter_mut()
-            .filter(generates)
-            .map(|sequence| sequence.guesses_wanted())
-            .collect();
+        let drafter = self.drafter.as_mut().filter(|drafter| drafter.pays(rows));
+        let has_draft = drafter.is_some();
+        let generating = self.active.iter().filter(|s| s.take > 0);
+        let wants: Vec<usize> = generating.map(|s| s.guesses_wanted(has_draft)).collect();
         let given = shares(ROWS_WITH_GUESSES.saturating_sub(rows), &wants);
-        let mut lacking: usize = self.active.iter().map(|s| s.lacking()).sum();
-        for (sequence, share) in self.active.iter_mut().filter(generates).zip(given) {
-            let before = sequence.lacking();
-            sequence.guess(sequence.job.book_guesses(share));
-            let more = lacking - before + sequence.lacking();
-            if self.memory.make_room(|| more) {
-                lacking = more;
-            } else {
-                sequence.forget_guesses();
+        let generating = self.active.iter_mut().filter(|s| s.take > 0);
+        for (sequence, share) in generating.zip(given) {
+            sequence.guess(sequence.job.book_guesses(share), has_draft);
+        }
+        if let Some(drafter) = drafter {
+            drafter.propose(&mut self.active, &self.compute, &self.text);
+        }
+        self.fit_guesses();
+    }
+
+    /// Takes guesses back for which there is no memory: only the cache gives any for them.
+    fn fit_guesses(&mut self) {
+        loop {
+            let active = &self.active;
+            let lacking = || active.iter().map(|s| s.lacking()).sum();
+            if self.memory.make_room(lacking) {
+                return;
+            }
+            let mut youngest_first = self.active.iter_mut().rev();
+            if !youngest_first.any(|s| s.lacking() > 0 && s.forget_guesses()) {
+                return;
             }
         }
     }

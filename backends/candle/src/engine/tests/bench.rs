@@ -16,7 +16,13 @@ pub(super) struct Bench {
 
 pub(super) fn bench(running_max: usize, kv_bytes: u64, speculate: bool) -> Bench {
     let model = Tiny::new("llama").context(2_048).load();
-    let memory = Memory::new(model.decoder.page_shape(), kv_bytes);
+    bench_of(model, running_max, kv_bytes, speculate)
+}
+
+pub(super) fn bench_of(model: Model, running_max: usize, kv_bytes: u64, speculate: bool) -> Bench {
+    let memory = Memory::new(model.decoder.page_shape(), model.pages(kv_bytes), |s| {
+        Some(&s.kv)
+    });
     let (queue, inbox) = sync_channel(64);
     let gauges = Arc::new(Gauges::default());
     let settings = Settings {

@@ -146,3 +146,22 @@ async fn a_cancelled_request_leaves_what_it_has_computed() {
     let (_, usage) = all(&engine, long(150, 5)).await;
     assert_eq!(usage.cached_tokens, 149);
 }
+
+#[tokio::test]
+async fn in_eight_bits_too_what_is_cached_changes_nothing() {
+    let engine = || {
+        let mut model = Tiny::new("llama").context(CONTEXT).load();
+        model.decoder = model.decoder.with_kv(KvFormat::Q8);
+        let limits = EngineLimits::default();
+        Engine::start("tiny", model, CONTEXT as usize, &limits).expect("there is a thread")
+    };
+    let (fresh, warm) = (engine(), engine());
+    all(&warm, long(140, 5)).await;
+    let (said, usage) = all(&warm, long(150, 30)).await;
+    assert!(usage.cached_tokens >= 139, "{usage:?}");
+    assert!(said == all(&fresh, long(150, 30)).await.0);
+    assert!(
+        said != cold(long(150, 30)).await,
+        "half floats say something else"
+    );
+}

@@ -2,7 +2,7 @@
 
 use super::*;
 
-async fn events(engine: &Engine, request: Request) -> Vec<Event> {
+pub(super) async fn events(engine: &Engine, request: Request) -> Vec<Event> {
     let events = engine.submit(request).expect("there is room");
     let events: Vec<_> = events.collect().await;
     let good = events.into_iter().map(|event| event.expect("it goes well"));
@@ -13,7 +13,7 @@ async fn events(engine: &Engine, request: Request) -> Vec<Event> {
 
 /// A prompt that goes round in circles, under a model that is made to say a few tokens only, so that
 /// what was said before is said again.
-fn repetitive(seed: u64) -> Request {
+pub(super) fn repetitive(seed: u64) -> Request {
     let mut request = request(seed, 150);
     request.prompt = [3, 50, 60, 60, 50, 60, 60, 50, 60].to_vec();
     request.logprobs = Some(2);
@@ -24,7 +24,7 @@ fn repetitive(seed: u64) -> Request {
 }
 
 /// Requests in which guesses are often right, of all kinds.
-fn kinds() -> Vec<(&'static str, Request)> {
+pub(super) fn kinds() -> Vec<(&'static str, Request)> {
     let with = |name, change: fn(&mut Request)| {
         let mut request = repetitive(7);
         change(&mut request);

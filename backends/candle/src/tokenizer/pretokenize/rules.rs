@@ -38,7 +38,11 @@ pub(super) fn find(name: &str) -> Option<Rule> {
         "llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "pixtral" | "midm-2.0" | "lfm2" => {
             Rule::whole_words_and_bos(&[LLAMA3])
         }
-        "dbrx" | "smaug-bpe" => Rule::new(&[LLAMA3]),
+        "dbrx" | "smaug-bpe" | "chatglm-bpe" => Rule::new(&[LLAMA3]),
+        "glm4" => Rule {
+            whole_words_first: true,
+            ..Rule::new(&[LLAMA3])
+        },
         "qwen2" | "deepseek-r1-qwen" | "megrez" | "kormo" | "stablelm2" | "hunyuan" => {
             Rule::new(&[QWEN2])
         }
