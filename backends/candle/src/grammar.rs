@@ -117,7 +117,9 @@ impl Grammars {
         permit: OwnedSemaphorePermit,
     ) -> Result<Result<Arc<Matcher>, String>, BackendError> {
         let internal = |reason: String| BackendError::Internal(reason);
-        let factory = self.factory.get_or_init(|| vocabulary::factory(&self.text, limits()));
+        let factory = self
+            .factory
+            .get_or_init(|| vocabulary::factory(&self.text, limits()));
         let factory = Arc::clone(factory.as_ref().map_err(|e| internal(e.clone()))?);
         let (sender, receiver) = sync_channel(1);
         let work = move || {
@@ -180,9 +182,10 @@ fn compile(factory: &ParserFactory, kind: &GrammarKind) -> Result<Arc<Matcher>, 
         GrammarKind::JsonObject => (json_schema(&json!({"type": "object"}))?, "the schema"),
         GrammarKind::JsonSchema(schema) => (json_schema(schema)?, "the schema"),
         GrammarKind::Regex(regex) => (TopLevelGrammar::from_regex(regex), "the regular expression"),
-        GrammarKind::Lark(lark) => {
-            (TopLevelGrammar::from_lark(lark::canonical(lark)?), "the grammar")
-        }
+        GrammarKind::Lark(lark) => (
+            TopLevelGrammar::from_lark(lark::canonical(lark)?),
+            "the grammar",
+        ),
         GrammarKind::Choice(texts) => (TopLevelGrammar::from_regex(&choice(texts)?), "the choice"),
     };
     let mut matcher = Matcher::new(factory.create_parser(grammar));
@@ -214,7 +217,11 @@ fn with_options(mut schema: Value) -> Value {
 }
 
 fn choice(texts: &[String]) -> Result<String, String> {
-    let escaped: Vec<String> = texts.iter().filter(|t| !t.is_empty()).map(|t| regex::escape(t)).collect();
+    let escaped: Vec<String> = texts
+        .iter()
+        .filter(|t| !t.is_empty())
+        .map(|t| regex::escape(t))
+        .collect();
     if escaped.is_empty() {
         return Err("there is nothing to choose from".into());
     }
@@ -262,7 +269,9 @@ fn explain(what: &str, error: &str) -> String {
 /// Of an error that says more than a caller needs.
 fn first_sentence(error: &str) -> &str {
     let line = error.lines().next().unwrap_or_default().trim();
-    line.char_indices().nth(300).map_or(line, |(end, _)| &line[..end])
+    line.char_indices()
+        .nth(300)
+        .map_or(line, |(end, _)| &line[..end])
 }
 
 #[cfg(test)]

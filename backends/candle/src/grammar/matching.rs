@@ -45,7 +45,11 @@ impl Matching {
         Ok(masks)
     }
 
-    fn walk(&mut self, guesses: &[u32], masks: &mut Vec<Mask>) -> Result<(), impl ToString + use<>> {
+    fn walk(
+        &mut self,
+        guesses: &[u32],
+        masks: &mut Vec<Mask>,
+    ) -> Result<(), impl ToString + use<>> {
         masks.push(Mask(self.matcher.compute_mask_or_eos()?));
         for guess in guesses {
             self.matcher.consume_token(*guess)?;
@@ -64,8 +68,19 @@ impl Matching {
         Ok(self.is_over())
     }
 
-    /// The bytes that have to come next, as far as they are certain.
-    pub(crate) fn forced(&mut self) -> Vec<u8> {
+    /// The tokens of the text that has to come next, as far as it is certain. The longest tokens that
+    /// there are; others may spell the same text, so they are no more than a good guess.
+    pub(crate) fn forced(&mut self) -> Vec<u32> {
+        let bytes = self.forced_bytes();
+        if bytes.is_empty() {
+            return Vec::new();
+        }
+        let env = self.matcher.tok_env();
+        env.map(|env| env.tok_trie().greedy_tokenize(&bytes))
+            .unwrap_or_default()
+    }
+
+    pub(super) fn forced_bytes(&mut self) -> Vec<u8> {
         if self.is_over() {
             return Vec::new();
         }

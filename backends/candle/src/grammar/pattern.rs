@@ -8,7 +8,8 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 /// White space by ECMA-262 and by Python alike, and by one of them.
-const SPACE: &str = r"\t\n\x0B\x0C\r \x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}";
+const SPACE: &str =
+    r"\t\n\x0B\x0C\r \x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}";
 const SPACE_TO_ANY: &str = r"\t\n\x0B\x0C\r \x{1C}-\x{1F}\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}\x{FEFF}";
 const DIGIT: &str = "0-9";
 const DIGIT_TO_ANY: &str = r"\p{Nd}";

@@ -52,7 +52,13 @@ pub(super) fn canonical(schema: &Value) -> Result<Value, Refusal> {
         names: HashMap::new(),
         pending: Vec::new(),
     };
-    let mut root = canon.schema(schema, Place { plain: true, depth: 0 })?;
+    let mut root = canon.schema(
+        schema,
+        Place {
+            plain: true,
+            depth: 0,
+        },
+    )?;
     let mut defs = Map::new();
     while let Some((name, target, plain)) = canon.pending.pop() {
         let def = canon.schema(target, Place { plain, depth: 0 })?;
@@ -266,8 +272,13 @@ impl<'s> Canon<'s> {
             "dependentRequired" | "dependentSchemas" | "dependencies" => {
                 self.dependencies(draft, key, value)?;
             }
-            "properties" | "patternProperties" | "additionalProperties" | "required"
-            | "minProperties" | "maxProperties" | "propertyNames" => {
+            "properties"
+            | "patternProperties"
+            | "additionalProperties"
+            | "required"
+            | "minProperties"
+            | "maxProperties"
+            | "propertyNames" => {
                 self.object_keyword(draft, key, value)?;
             }
             "items" | "prefixItems" | "additionalItems" | "minItems" | "maxItems" => {
@@ -291,12 +302,7 @@ impl<'s> Canon<'s> {
         Ok(())
     }
 
-    fn list(
-        &mut self,
-        key: &str,
-        value: &'s Value,
-        place: Place,
-    ) -> Result<Vec<Value>, Refusal> {
+    fn list(&mut self, key: &str, value: &'s Value, place: Place) -> Result<Vec<Value>, Refusal> {
         let list = value.as_array().filter(|list| !list.is_empty());
         let list = list.ok_or_else(|| must_be(key, "a list of schemas that is not empty"))?;
         list.iter().map(|s| self.schema(s, place)).collect()
@@ -342,9 +348,7 @@ impl<'s> Canon<'s> {
 
     /// What a reference leads to.
     fn target(&self, reference: &Value) -> Result<&'s Value, Refusal> {
-        let reference = reference
-            .as_str()
-            .ok_or_else(|| must_be("$ref", "text"))?;
+        let reference = reference.as_str().ok_or_else(|| must_be("$ref", "text"))?;
         let pointer = reference.strip_prefix('#').and_then(percent_decoded);
         let pointer = pointer.filter(|p| p.is_empty() || p.starts_with('/'));
         let target = pointer.and_then(|pointer| self.root.pointer(&pointer));
@@ -387,13 +391,17 @@ fn types(from: &Map<String, Value>) -> Result<Option<Vec<&str>>, Refusal> {
     let names = names.filter(|names| names.iter().all(|name| TYPES.contains(name)));
     match names {
         Some(names) => Ok(Some(names)),
-        None => Err(must_be("type", &format!("one or several of {}", TYPES.join(", ")))),
+        None => Err(must_be(
+            "type",
+            &format!("one or several of {}", TYPES.join(", ")),
+        )),
     }
 }
 
 /// A count: a whole number, which may be written with a point.
 fn count(key: &str, value: &Value) -> Result<u64, Refusal> {
-    let whole = |float: f64| (float.fract() == 0.0 && (0.0..9e15).contains(&float)).then_some(float as u64);
+    let whole =
+        |float: f64| (float.fract() == 0.0 && (0.0..9e15).contains(&float)).then_some(float as u64);
     value
         .as_u64()
         .or_else(|| value.as_f64().and_then(whole))
@@ -416,9 +424,7 @@ fn literal(key: &str, value: &Value) -> Result<(), Refusal> {
 
 /// Those of the values that are of the right type.
 fn enumeration(draft: &Draft<'_>, value: &Value) -> Result<Value, Refusal> {
-    let values = value
-        .as_array()
-        .ok_or_else(|| must_be("enum", "a list"))?;
+    let values = value.as_array().ok_or_else(|| must_be("enum", "a list"))?;
     values.iter().try_for_each(|value| literal("enum", value))?;
     let fits = |value: &&Value| {
         let is_whole = value.as_f64().is_some_and(|number| number.fract() == 0.0);
@@ -459,7 +465,11 @@ fn number_keyword(draft: &mut Draft<'_>, key: &str, value: &Value) -> Result<(),
     match (key, value) {
         // Draft 4 says only that the bound next to it is excluded.
         ("exclusiveMinimum" | "exclusiveMaximum", Value::Bool(excluded)) => {
-            let bound = if key == "exclusiveMinimum" { "minimum" } else { "maximum" };
+            let bound = if key == "exclusiveMinimum" {
+                "minimum"
+            } else {
+                "maximum"
+            };
             if let Some(bound) = draft.from.get(bound).filter(|_| *excluded) {
                 number(key, bound)?;
                 draft.put(key, bound.clone());
@@ -489,7 +499,8 @@ fn finish_number(draft: &mut Draft<'_>) -> Result<(), Refusal> {
     if draft.types.is_none() || literal || !draft.may_be("number") {
         return Ok(());
     }
-    let has = |draft: &Draft<'_>, keys: [&str; 2]| keys.iter().any(|key| draft.out.contains_key(*key));
+    let has =
+        |draft: &Draft<'_>, keys: [&str; 2]| keys.iter().any(|key| draft.out.contains_key(*key));
     if !has(draft, ["minimum", "exclusiveMinimum"]) {
         draft.put("minimum", json!(-NUMBER_MAX));
     }

@@ -45,7 +45,11 @@ fn walk(grammars: &Grammars, compiled: &Compiled, seed: u64, most: usize) -> Wal
         };
         let near: Vec<u32> = allowed.iter().filter(closing).copied().collect();
         let hurry = noise.next() % 100 < 15 + (step as u64) / 8;
-        let among = if hurry && !near.is_empty() { &near } else { &allowed };
+        let among = if hurry && !near.is_empty() {
+            &near
+        } else {
+            &allowed
+        };
         let token = among[noise.next() as usize % among.len()];
         if token == END {
             ended = true;
@@ -68,7 +72,10 @@ fn texts(kind: GrammarKind) -> Vec<String> {
     let grammars = grammars();
     let compiled = compile_in(&grammars, kind).expect("it can be enforced");
     let walks = (0..40).map(|seed| walk(&grammars, &compiled, seed, 2_000));
-    walks.filter(|walk| walk.ended).map(|walk| walk.text).collect()
+    walks
+        .filter(|walk| walk.ended)
+        .map(|walk| walk.text)
+        .collect()
 }
 
 fn refusal(kind: GrammarKind) -> String {
@@ -89,7 +96,10 @@ fn any_object_is_an_object() {
     for text in texts {
         let value: Value = serde_json::from_str(&text).expect(&text);
         assert!(value.is_object());
-        assert!(!text.contains(['\n', '\t']) && !text.contains("  \""), "{text}");
+        assert!(
+            !text.contains(['\n', '\t']) && !text.contains("  \""),
+            "{text}"
+        );
     }
 }
 
@@ -105,8 +115,9 @@ fn a_regular_expression_is_for_the_whole_text() {
 #[test]
 fn a_choice_is_one_of_its_texts() {
     let choices = ["a.b", "a", "ü\n", ""].map(String::from);
-    let said: std::collections::BTreeSet<_> =
-        texts(GrammarKind::Choice(choices.clone().into())).into_iter().collect();
+    let said: std::collections::BTreeSet<_> = texts(GrammarKind::Choice(choices.clone().into()))
+        .into_iter()
+        .collect();
     assert_eq!(said, choices.into());
     assert!(refusal(GrammarKind::Choice(Vec::new())).contains("nothing to choose"));
 }
@@ -175,12 +186,18 @@ fn long_chains_of_references_are_followed() {
     let mut defs = serde_json::Map::new();
     for at in 0..3_000 {
         let next = format!("#/$defs/d{}", at + 1);
-        defs.insert(format!("d{at}"), json!({"type": "array", "items": {"$ref": next}}));
+        defs.insert(
+            format!("d{at}"),
+            json!({"type": "array", "items": {"$ref": next}}),
+        );
     }
     defs.insert("d3000".into(), json!({"type": "null"}));
     let schema = json!({"$ref": "#/$defs/d0", "$defs": defs});
     let compiled = compile_in(&grammars(), GrammarKind::JsonSchema(schema));
-    assert!(matches!(compiled, Ok(_) | Err(BackendError::Invalid { .. })));
+    assert!(matches!(
+        compiled,
+        Ok(_) | Err(BackendError::Invalid { .. })
+    ));
 }
 
 #[test]
@@ -205,8 +222,11 @@ fn masks_follow_from_the_tokens_alone() {
         for token in &tokens[..from] {
             resumed.push(*token).expect("it may follow");
         }
-        let forced = resumed.forced();
-        assert!(text.as_bytes()[from..].starts_with(&forced), "{from}: {forced:?}");
+        let forced = resumed.forced_bytes();
+        assert!(
+            text.as_bytes()[from..].starts_with(&forced),
+            "{from}: {forced:?}"
+        );
         for len in [0, 1, 5, 40] {
             let guesses = &tokens[from..tokens.len().min(from + len)];
             assert_eq!(resumed.may_follow(guesses), guesses.len());
@@ -229,7 +249,10 @@ fn owners_do_not_share_what_is_compiled() {
     };
     let compiled = |owner: &str| {
         let owner = PrincipalId::new(owner);
-        grammars.compile(&grammar, &owner).expect("it is enforced").fresh
+        grammars
+            .compile(&grammar, &owner)
+            .expect("it is enforced")
+            .fresh
     };
     let (a, again, b) = (compiled("a"), compiled("a"), compiled("b"));
     assert!(Arc::ptr_eq(&a, &again));

@@ -31,10 +31,15 @@ pub(super) fn factory(
 }
 
 fn env(text: &TextModel) -> TokEnv {
-    let words: Vec<Vec<u8>> = (0..text.vocab_len() as u32).map(|id| word(text, id)).collect();
+    let words: Vec<Vec<u8>> = (0..text.vocab_len() as u32)
+        .map(|id| word(text, id))
+        .collect();
     let ends = text.ends();
     // A model without one is only ever ended by what a grammar lets follow: nothing.
-    let info = TokRxInfo::new(words.len() as u32, ends.first().copied().unwrap_or(u32::MAX));
+    let info = TokRxInfo::new(
+        words.len() as u32,
+        ends.first().copied().unwrap_or(u32::MAX),
+    );
     let mut trie = TokTrie::from(&info, &words);
     if !ends.is_empty() {
         trie = trie.with_eos_tokens(ends);

@@ -48,7 +48,11 @@ impl<'l> Logits<'l> {
     pub(super) fn allowed(&self, mask: &[u32]) -> (Vec<u32>, Vec<f32>) {
         let count = mask.iter().map(|word| word.count_ones() as usize).sum();
         let (mut ids, mut logits) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        for ((word, raw), start) in mask.iter().zip(self.raw.chunks(WORD)).zip((0..).step_by(WORD)) {
+        for ((word, raw), start) in mask
+            .iter()
+            .zip(self.raw.chunks(WORD))
+            .zip((0..).step_by(WORD))
+        {
             let mut left = *word;
             while left != 0 {
                 let bit = left.trailing_zeros();

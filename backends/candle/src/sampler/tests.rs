@@ -398,8 +398,7 @@ fn a_mask_is_an_infinite_bias() {
             let (masked, biased) = (Sampler::new(&free, 9, 0), Sampler::new(&biased, 9, 0));
             for kernel in Kernel::all() {
                 for at in 0..20 {
-                    let masked =
-                        masked.sample_masked(kernel, &logits, &mask, &[], &generated, at);
+                    let masked = masked.sample_masked(kernel, &logits, &mask, &[], &generated, at);
                     assert!(is_set(masked));
                     let biased = biased.sample(kernel, &logits, &[], &generated, at);
                     assert_eq!(masked, biased, "{tokens} {temperature} {at}");

@@ -34,20 +34,28 @@ fn schema() -> Value {
 fn check(text: &str) {
     let value: Value = serde_json::from_str(text).expect(text);
     let is_text = |value: &Value, most: usize| {
-        value.as_str().is_some_and(|text| text.chars().count() <= most)
+        value
+            .as_str()
+            .is_some_and(|text| text.chars().count() <= most)
     };
     let keys: Vec<&String> = value.as_object().expect("an object").keys().collect();
     assert_eq!(keys, ["name", "kind", "legs", "home", "food"]);
     assert!(is_text(&value["name"], 24), "{text}");
     assert!(["bird", "fish", "mammal"].contains(&value["kind"].as_str().expect("a kind")));
-    assert!(value["legs"].as_u64().is_some_and(|legs| legs <= 8), "{text}");
+    assert!(
+        value["legs"].as_u64().is_some_and(|legs| legs <= 8),
+        "{text}"
+    );
     let home = &value["home"];
     let is_place = home.as_object().is_some_and(|home| home.len() == 2)
         && is_text(&home["land"], 16)
         && home["wet"].is_boolean();
     assert!(home.is_null() || is_place, "{text}");
     let food = value["food"].as_array().expect("a list");
-    assert!((1..=3).contains(&food.len()) && food.iter().all(|f| is_text(f, 12)), "{text}");
+    assert!(
+        (1..=3).contains(&food.len()) && food.iter().all(|f| is_text(f, 12)),
+        "{text}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,10 +40,18 @@ fn check(text: &str) {
     assert_eq!(fields.len(), 3, "{text}");
     let name = fields["name"].as_str().expect("a text");
     assert!(name.chars().count() <= 8, "{text}");
-    assert!(fields["kind"] == "wide" || fields["kind"] == "low", "{text}");
+    assert!(
+        fields["kind"] == "wide" || fields["kind"] == "low",
+        "{text}"
+    );
     let sizes = fields["sizes"].as_array().expect("a list");
     assert!((1..=3).contains(&sizes.len()), "{text}");
-    assert!(sizes.iter().all(|size| size.as_u64().is_some_and(|size| size < 100)), "{text}");
+    assert!(
+        sizes
+            .iter()
+            .all(|size| size.as_u64().is_some_and(|size| size < 100)),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -59,7 +67,10 @@ async fn a_model_of_noise_writes_what_validates() {
             request.sampling.frequency_penalty = 1.5;
         } else if seed % 4 == 2 {
             request.sampling.temperature = 2.0;
-            request.sampling.logit_bias.push((3 + u32::from(b'{'), f32::NEG_INFINITY));
+            request
+                .sampling
+                .logit_bias
+                .push((3 + u32::from(b'{'), f32::NEG_INFINITY));
         }
         let said = say(&engine, request).await;
         assert_eq!(said.reasons, [Some(FinishReason::Stop)], "{:?}", said.texts);
@@ -78,7 +89,10 @@ async fn a_text_that_is_cut_says_so() {
     let mut exact = bound(1, GrammarKind::Choice(vec!["abcd".into()]));
     exact.max_tokens = 4;
     let said = say(&engine, exact).await;
-    assert_eq!((said.texts[0].as_str(), said.reasons[0]), ("abcd", Some(FinishReason::Stop)));
+    assert_eq!(
+        (said.texts[0].as_str(), said.reasons[0]),
+        ("abcd", Some(FinishReason::Stop))
+    );
 }
 
 #[tokio::test]
@@ -146,7 +160,11 @@ async fn guesses_change_nothing_within_a_grammar() {
         let with = events(&on, mixed(seed)).await;
         assert!(with == events(&off, mixed(seed)).await, "{seed}");
     }
-    assert!(on.stats().accepted > 20, "what is certain is guessed: {:?}", on.stats());
+    assert!(
+        on.stats().accepted > 20,
+        "what is certain is guessed: {:?}",
+        on.stats()
+    );
 }
 
 #[tokio::test]

@@ -24,10 +24,15 @@ fn apart(canon: &Canon<'_>, a: &Value, b: &Value, depth: usize) -> bool {
     for (options, other) in [(&ours, b), (&theirs, a)] {
         let lists = options.iter().flat_map(|schema| {
             let lists = ["anyOf", "oneOf"];
-            lists.into_iter().filter_map(|key| schema.get(key)?.as_array())
+            lists
+                .into_iter()
+                .filter_map(|key| schema.get(key)?.as_array())
         });
         for list in lists {
-            if list.iter().all(|option| apart(canon, option, other, depth + 1)) {
+            if list
+                .iter()
+                .all(|option| apart(canon, option, other, depth + 1))
+            {
                 return true;
             }
         }

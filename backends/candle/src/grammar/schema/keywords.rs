@@ -19,14 +19,50 @@ pub(super) enum Kind {
 
 /// Besides those of the standard: what OpenAPI, Pydantic, Zod and the editors of JSON add for people.
 const ANNOTATIONS: [&str; 44] = [
-    "$anchor", "$comment", "$defs", "$dynamicAnchor", "$id", "$recursiveAnchor", "$schema",
-    "$vocabulary", "contentEncoding", "contentMediaType", "contentSchema", "default",
-    "defaultSnippets", "definitions", "deprecated", "deprecationMessage", "description",
-    "discriminator", "doNotSuggest", "enumDescriptions", "enumNames", "errorMessage", "example",
-    "examples", "externalDocs", "fileMatch", "id", "markdownDescription",
-    "markdownEnumDescriptions", "nullable", "optional", "options", "order", "patternErrorMessage",
-    "propertyOrdering", "readOnly", "suggestSortText", "title", "tsEnumNames", "tsType", "version",
-    "writeOnly", "xml", "allowTrailingCommas",
+    "$anchor",
+    "$comment",
+    "$defs",
+    "$dynamicAnchor",
+    "$id",
+    "$recursiveAnchor",
+    "$schema",
+    "$vocabulary",
+    "contentEncoding",
+    "contentMediaType",
+    "contentSchema",
+    "default",
+    "defaultSnippets",
+    "definitions",
+    "deprecated",
+    "deprecationMessage",
+    "description",
+    "discriminator",
+    "doNotSuggest",
+    "enumDescriptions",
+    "enumNames",
+    "errorMessage",
+    "example",
+    "examples",
+    "externalDocs",
+    "fileMatch",
+    "id",
+    "markdownDescription",
+    "markdownEnumDescriptions",
+    "nullable",
+    "optional",
+    "options",
+    "order",
+    "patternErrorMessage",
+    "propertyOrdering",
+    "readOnly",
+    "suggestSortText",
+    "title",
+    "tsEnumNames",
+    "tsType",
+    "version",
+    "writeOnly",
+    "xml",
+    "allowTrailingCommas",
 ];
 
 const OBJECT: [&str; 7] = [
@@ -51,12 +87,26 @@ pub(super) fn kind(keyword: &str) -> Kind {
     match keyword {
         "allOf" | "anyOf" | "oneOf" | "$ref" | "dependentRequired" | "dependentSchemas"
         | "dependencies" => Kind::Composition,
-        "type" | "const" | "enum" | "minLength" | "maxLength" | "pattern" | "format" | "minimum"
-        | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" | "multipleOf" => Kind::Assertion,
+        "type" | "const" | "enum" | "minLength" | "maxLength" | "pattern" | "format"
+        | "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" | "multipleOf" => {
+            Kind::Assertion
+        }
         _ if OBJECT.contains(&keyword) || ARRAY.contains(&keyword) => Kind::Assertion,
-        "not" | "if" | "then" | "else" | "contains" | "minContains" | "maxContains"
-        | "uniqueItems" | "unevaluatedItems" | "unevaluatedProperties" | "$dynamicRef"
-        | "$recursiveRef" | "disallow" | "divisibleBy" | "extends" => Kind::Unenforceable,
+        "not"
+        | "if"
+        | "then"
+        | "else"
+        | "contains"
+        | "minContains"
+        | "maxContains"
+        | "uniqueItems"
+        | "unevaluatedItems"
+        | "unevaluatedProperties"
+        | "$dynamicRef"
+        | "$recursiveRef"
+        | "disallow"
+        | "divisibleBy"
+        | "extends" => Kind::Unenforceable,
         _ if ANNOTATIONS.contains(&keyword) || keyword.starts_with("x-") => Kind::Annotation,
         _ => Kind::Unknown,
     }
@@ -74,8 +124,12 @@ pub(super) fn says_nothing(keyword: &str, value: &Value, from: &Map<String, Valu
     match keyword {
         "uniqueItems" => {
             let most = from.get("maxItems").and_then(Value::as_u64);
-            *value == Value::Bool(false) || most.is_some_and(|most| most <= 1)
-                || from.get("type").and_then(Value::as_str).is_some_and(|t| t != "array")
+            *value == Value::Bool(false)
+                || most.is_some_and(|most| most <= 1)
+                || from
+                    .get("type")
+                    .and_then(Value::as_str)
+                    .is_some_and(|t| t != "array")
         }
         "minContains" | "maxContains" => !has("contains"),
         "then" | "else" => !has("if"),
@@ -88,7 +142,11 @@ pub(super) fn says_nothing(keyword: &str, value: &Value, from: &Map<String, Valu
 
 /// The type that all of these keywords are about, if they are about objects or arrays.
 pub(super) fn only_type(keywords: &[&String]) -> Option<&'static str> {
-    let all_of = |names: &[&str]| keywords.iter().all(|keyword| names.contains(&keyword.as_str()));
+    let all_of = |names: &[&str]| {
+        keywords
+            .iter()
+            .all(|keyword| names.contains(&keyword.as_str()))
+    };
     if all_of(&OBJECT) {
         Some("object")
     } else if all_of(&ARRAY) {

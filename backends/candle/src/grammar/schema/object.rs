@@ -42,7 +42,9 @@ impl<'s> Canon<'s> {
                 draft.put(key, schema);
             }
             "required" => {
-                let names = value.as_array().map(|names| names.iter().map(Value::as_str));
+                let names = value
+                    .as_array()
+                    .map(|names| names.iter().map(Value::as_str));
                 let names: Option<Vec<&str>> = names.and_then(Iterator::collect);
                 let names = names.ok_or_else(|| must_be(key, "a list of names"))?;
                 for name in &names {
@@ -64,7 +66,9 @@ impl<'s> Canon<'s> {
             Value::Object(names) => names,
             _ => return Err(refusal()),
         };
-        let mut asserted = names.iter().filter(|(key, _)| kind(key) != Kind::Annotation);
+        let mut asserted = names
+            .iter()
+            .filter(|(key, _)| kind(key) != Kind::Annotation);
         let others = ["properties", "patternProperties"];
         let others = others.iter().any(|key| draft.from.contains_key(*key));
         let mut named = None;
@@ -119,9 +123,11 @@ impl<'s> Canon<'s> {
             || has("patternProperties");
         // A name that is not in the schema may come twice, and then counts once.
         if least.is_some_and(|least| least > required.len() as u64 + 1 && others) {
-            return Err("the keyword 'minProperties' of the schema cannot be enforced where names \
+            return Err(
+                "the keyword 'minProperties' of the schema cannot be enforced where names \
                         of properties are open"
-                .into());
+                    .into(),
+            );
         }
         if has("additionalProperties") || !draft.parts.plain || draft.types.is_none() {
             return Ok(());
@@ -163,7 +169,9 @@ impl<'s> Canon<'s> {
                 draft.put(key, items);
             }
             "prefixItems" if self.old => {
-                return Err("the keyword 'prefixItems' of the schema is unknown in its draft".into());
+                return Err(
+                    "the keyword 'prefixItems' of the schema is unknown in its draft".into(),
+                );
             }
             "prefixItems" => self.tuple(draft, value)?,
             _ => {

@@ -33,8 +33,9 @@ pub(super) fn keyword(draft: &mut Draft<'_>, key: &str, value: &Value) -> Result
 
 /// A pattern in the matcher's syntax.
 pub(super) fn pattern(key: &str, pattern: &str) -> Result<String, Refusal> {
-    translate(pattern)
-        .map_err(|what| format!("the keyword '{key}' of the schema cannot be enforced: a pattern has {what}"))
+    translate(pattern).map_err(|what| {
+        format!("the keyword '{key}' of the schema cannot be enforced: a pattern has {what}")
+    })
 }
 
 /// Checks that a string can be written. There is one way only to write each, so that no key of an

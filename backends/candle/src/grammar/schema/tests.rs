@@ -50,7 +50,10 @@ fn n_keywords_that_cannot_be_enforced_are_refused_by_name() {
         let mut within = json!({"allOf": [{}]});
         within[keyword] = value;
         let reason = refused(json!({"type": "object", "properties": {"x": within}}));
-        assert!(reason.contains(&format!("'{keyword}'")), "{keyword}: {reason}");
+        assert!(
+            reason.contains(&format!("'{keyword}'")),
+            "{keyword}: {reason}"
+        );
         assert!(reason.len() < 250, "{reason}");
     }
     let conditional = json!({"if": {"const": 1}, "then": {"const": 1}});
@@ -88,16 +91,20 @@ fn objects_that_name_their_properties_have_no_others_where_nothing_else_is_compo
     ] {
         assert_eq!(kept(open)["additionalProperties"], any());
     }
-    let composed = kept(json!({"type": "object", "properties": {"a": {"properties": {}}},
-        "allOf": [{"required": ["b"]}]}));
+    let composed = kept(
+        json!({"type": "object", "properties": {"a": {"properties": {}}},
+        "allOf": [{"required": ["b"]}]}),
+    );
     assert_eq!(composed.get("additionalProperties"), None);
     assert_eq!(composed["properties"]["a"].get("type"), None);
 }
 
 #[test]
 fn one_of_is_any_of_where_no_two_can_be_valid() {
-    let tagged = |tag: &str| json!({"type": "object", "required": ["t"],
-        "properties": {"t": {"const": tag}}});
+    let tagged = |tag: &str| {
+        json!({"type": "object", "required": ["t"],
+        "properties": {"t": {"const": tag}}})
+    };
     let defs = json!({"a": tagged("a"), "b": {"allOf": [tagged("b")]}});
     let to = |name: &str| json!({ "$ref": format!("#/$defs/{name}") });
     for apart in [
@@ -157,8 +164,14 @@ fn references_are_followed_wherever_they_lead() {
 
 #[test]
 fn numbers_stay_where_every_parser_reads_them() {
-    assert_eq!(kept(json!({"type": "integer", "minimum": 3}))["maximum"], json!(NUMBER_MAX));
-    assert_eq!(kept(json!({"type": "number", "const": 1e300})).get("maximum"), None);
+    assert_eq!(
+        kept(json!({"type": "integer", "minimum": 3}))["maximum"],
+        json!(NUMBER_MAX)
+    );
+    assert_eq!(
+        kept(json!({"type": "number", "const": 1e300})).get("maximum"),
+        None
+    );
     assert!(refused(json!({"type": "number", "minimum": 1e300})).contains("too large"));
     let old = kept(json!({"type": "number", "minimum": 1, "exclusiveMinimum": true}));
     assert_eq!(old["exclusiveMinimum"], 1);
