@@ -287,3 +287,61 @@ fn walks() {
         writeln!(out, "{result}").expect("the output can be written");
     }
 }
+
+/// What masks cost with a real vocabulary: reads the path of a GGUF file, and writes microseconds.
+#[test]
+#[ignore = "a measurement, which is given a model's file to read"]
+fn costs() {
+    let mut path = String::new();
+    let read = std::io::stdin().lock().read_line(&mut path);
+    read.expect("the input can be read");
+    let gguf = kwaainet_decoder::Gguf::open(std::path::Path::new(path.trim())).expect("a model");
+    let text = Arc::new(TextModel::from_gguf(gguf.metadata()).expect("a vocabulary"));
+    let clock = kwaainet_core::SystemClock::default();
+    let now = || kwaainet_core::Clock::monotonic(&clock).as_secs_f64() * 1e6;
+    let entry = json!({"type": "object", "properties": {
+        "title": {"type": "string", "maxLength": 80},
+        "kind": {"enum": ["bug", "feature", "question"]},
+        "votes": {"type": "integer", "minimum": 0},
+        "labels": {"type": "array", "items": {"type": "string"}, "maxItems": 4},
+        "owner": {"anyOf": [{"type": "string", "format": "email"}, {"type": "null"}]},
+    }, "required": ["title", "kind", "votes", "labels", "owner"]});
+    let said = "{\"title\": \"The list of shops is empty after a search\", \"kind\": \"bug\", \
+        \"votes\": 12, \"labels\": [\"search\", \"new in the last version\"], \"owner\": \
+        \"ann@example.org\"}";
+    let said = format!("[{}]", [said; 8].join(", "));
+    let begin = now();
+    let grammars = Grammars::new(Arc::clone(&text));
+    let schema = |least: u64| json!({"type": "array", "items": entry, "minItems": least});
+    compile_in(&grammars, GrammarKind::JsonSchema(schema(0))).expect("it is enforced");
+    let first = now();
+    let compiled = compile_in(&grammars, GrammarKind::JsonSchema(schema(1)));
+    let compiled = compiled.expect("it is enforced");
+    let second = now();
+    let mut matching = compiled.start();
+    let started = now();
+    let (mut masks, mut pushes, mut forced) = (Vec::new(), Vec::new(), Vec::new());
+    for token in text.encode(&said, false, false).expect("a text") {
+        if text.token_bytes(token) == Some(b" ") && masks.is_empty() {
+            continue;
+        }
+        let (a, _) = (now(), matching.masks(&[]).expect("it goes on"));
+        let b = now();
+        matching.push(token).expect("it may follow");
+        let c = now();
+        matching.forced();
+        masks.push(b - a);
+        pushes.push(c - b);
+        forced.push(now() - c);
+    }
+    let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len() as f64;
+    let most = |all: &[f64]| all.iter().copied().fold(0.0, f64::max);
+    let half = masks.len() / 2;
+    let result = json!({
+        "tokens": text.vocab_len(), "vocabulary_us": first - begin, "compile_us": second - first,
+        "start_us": started - second, "masks": masks.len(), "mask_us": mean(&masks),
+        "mask_us_max": most(&masks), "mask_us_later": mean(&masks[half..]),
+        "push_us": mean(&pushes), "forced_us": mean(&forced),
+    });
+    writeln!(std::io::stdout().lock(), "{result}").expect("the output can be written");
+}
