@@ -36,8 +36,13 @@ const COMPILING_MAX: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Its parts are followed into each other; takes memory only as far as they go.
 const STACK_BYTES: usize = 256 << 20;
-/// States of the lexer, a kilobyte or two each. Requests have their own.
-const LEXER_STATES_MAX: usize = 50_000;
+/// States of the lexer, about half a kilobyte each. Sequences have their own. Nine for each character
+/// of the longest text whose length is bounded.
+const LEXER_STATES_MAX: usize = 150_000;
+/// Ways of reading a text at the same time, at one place and in one mask: what a step of everybody
+/// may be held up by one grammar.
+const WAYS_MAX: usize = 700;
+const WAYS_IN_MASK_MAX: usize = 20_000;
 
 /// The grammars of one model.
 pub(crate) struct Grammars {
@@ -153,6 +158,8 @@ impl Grammars {
 fn limits() -> ParserLimits {
     ParserLimits {
         max_lexer_states: LEXER_STATES_MAX,
+        max_items_in_row: WAYS_MAX,
+        step_max_items: WAYS_IN_MASK_MAX,
         verbose_errors: false,
         ..ParserLimits::default()
     }
@@ -244,6 +251,14 @@ fn explain(what: &str, error: &str) -> String {
             "patternProperty",
             "the keyword 'patternProperties' of the schema cannot be enforced where two patterns \
              may match one name",
+        ),
+        (
+            "schema too large",
+            "the schema is too large once 'allOf', 'anyOf', 'oneOf' and dependencies are multiplied out",
+        ),
+        (
+            "stack level exceeded",
+            "the schema leads too deep where 'allOf' and '$ref' come together",
         ),
         (
             "circular references",

@@ -259,6 +259,42 @@ fn owners_do_not_share_what_is_compiled() {
     assert!(!Arc::ptr_eq(&a, &b));
 }
 
+#[test]
+fn a_bounded_text_can_be_as_long_as_is_counted() {
+    let grammars = grammars();
+    let schema = json!({"type": "string", "minLength": 7_000, "maxLength": 20_000});
+    let compiled = compile_in(&grammars, GrammarKind::JsonSchema(schema));
+    let mut matching = compiled.expect("it can be enforced").start();
+    let byte = |byte: u8| 3 + u32::from(byte);
+    assert!(!matching.push(byte(b'"')).expect("it may follow"));
+    for at in 0..8_000 {
+        let mask = matching.masks(&[]).expect("it goes on").remove(0);
+        let quote = byte(b'"');
+        let may_end = mask.bits()[quote as usize / 32] >> (quote % 32) & 1 == 1;
+        assert_eq!(may_end, at >= 7_000);
+        matching.push(byte(b'a')).expect("it may follow");
+    }
+    assert_eq!(matching.may_follow(&[byte(b'a')]), 0);
+    assert!(matching.push(byte(b'"')).expect("it may follow"));
+}
+
+#[test]
+fn an_ambiguous_grammar_gives_up_before_it_holds_anybody_up() {
+    let grammars = grammars();
+    let lark = "start: s\ns: s s | \"a\" | s s s | \"\"".to_owned();
+    let compiled = compile_in(&grammars, GrammarKind::Lark(lark)).expect("it can be enforced");
+    let mut matching = compiled.start();
+    let gave_up = (0..2_000).find_map(|_| {
+        let made = matching.masks(&[]).err();
+        made.or_else(|| matching.push(3 + u32::from(b'a')).err())
+    });
+    let reason = gave_up.expect("it gives up").to_string();
+    assert!(
+        reason.starts_with("the grammar cannot be enforced any further"),
+        "{reason}"
+    );
+}
+
 /// Reads schemas, one a line, and writes what came of each: texts that were generated, or why it was
 /// refused. `make schemas` has them checked by another validator.
 #[test]

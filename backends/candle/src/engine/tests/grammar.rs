@@ -80,6 +80,25 @@ async fn a_model_of_noise_writes_what_validates() {
 }
 
 #[tokio::test]
+async fn n20_white_space_cannot_go_on_for_ever() {
+    let engine = engine(EngineLimits::default());
+    for temperature in [0.0, 1.0] {
+        let mut request = bound(3, schema());
+        request.sampling.temperature = temperature;
+        let white = b" \n\t\r".map(|byte| (3 + u32::from(byte), 80.0));
+        request.sampling.logit_bias.extend(white);
+        let said = say(&engine, request).await;
+        assert_eq!(said.reasons, [Some(FinishReason::Stop)], "{:?}", said.texts);
+        check(&said.texts[0]);
+        assert!(
+            !said.texts[0].contains(['\n', '\t', '\r']),
+            "{:?}",
+            said.texts
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_text_that_is_cut_says_so() {
     let engine = engine(EngineLimits::default());
     let mut cut = bound(1, schema());

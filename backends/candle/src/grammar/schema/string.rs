@@ -6,6 +6,9 @@ use super::{Draft, Refusal, count, must_be};
 use crate::grammar::format::{Format, format};
 use crate::grammar::pattern::translate;
 
+/// Characters that the matcher can count; a bounded text ends there at the latest.
+const LENGTH_MAX: u64 = 8_000;
+
 pub(super) fn keyword(draft: &mut Draft<'_>, key: &str, value: &Value) -> Result<(), Refusal> {
     if !draft.may_be("string") {
         return Ok(());
@@ -26,7 +29,16 @@ pub(super) fn keyword(draft: &mut Draft<'_>, key: &str, value: &Value) -> Result
             }
             Format::Annotation => {}
         },
-        _ => draft.put(key, count(key, value)?.into()),
+        "minLength" => {
+            let least = count(key, value)?;
+            if least > LENGTH_MAX {
+                return Err(format!(
+                    "the keyword 'minLength' of the schema cannot be enforced above {LENGTH_MAX}"
+                ));
+            }
+            draft.put(key, least.into());
+        }
+        _ => draft.put(key, count(key, value)?.min(LENGTH_MAX).into()),
     }
     Ok(())
 }
