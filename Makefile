@@ -13,6 +13,8 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 NODE := $(TARGET)/debug/kwaainet
 OUTSIDE := server/node/tests/outside
 VENV := $(TARGET)/outside/venv
+SCHEMAS := $(TARGET)/schemas
+SCHEMA_CHECK = $(SCHEMAS)/venv/bin/python backends/candle/tests/schemas/check.py
 TEST_MODELS := smollm2-135m-instruct gemma3-270m all-minilm-l6-v2
 
 # What `compare` measures.
@@ -22,11 +24,11 @@ COMPARED := smollm2-135m-instruct gemma3-270m
 SOAKED := smollm2-135m-instruct all-minilm-l6-v2
 
 # What `make test` does, in this order. Each is a target of its own.
-STEPS := tools fmt clippy build models unit outside-python outside-js
+STEPS := tools fmt clippy build models unit outside-python outside-js schemas-tools
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test test-aarch64 test-wasm bench compare load soak golden openapi clean-outside $(STEPS)
+.PHONY: help run test test-aarch64 test-wasm bench compare load soak golden openapi schemas clean-outside FORCE $(STEPS)
 
 help: ## list these commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -91,6 +93,27 @@ $(VENV)/.ready: $(OUTSIDE)/requirements.txt
 $(OUTSIDE)/js/node_modules/.ready: $(OUTSIDE)/js/package-lock.json
 	cd $(OUTSIDE)/js && npm ci --no-audit --no-fund
 	@touch $@
+
+schemas-tools: $(SCHEMAS)/.ready ## test, step 9: texts under the JSON schemas of tools, by another validator
+	@$(SCHEMA_CHECK) tools backends/candle/tests/schemas/tools.json > $(SCHEMAS)/tools.jsonl
+	@$(MAKE) --no-print-directory $(SCHEMAS)/tools.walks
+
+schemas: $(SCHEMAS)/.ready schemas-tools ## the same under the JSON Schema Test Suite, and the share that is refused
+	cd $(SCHEMAS) && venv/bin/pip download --quiet --no-deps --no-binary :all: jsonschema==4.26.0
+	@$(SCHEMA_CHECK) suite $(SCHEMAS)/jsonschema-4.26.0.tar.gz > $(SCHEMAS)/suite.jsonl
+	@$(MAKE) --no-print-directory $(SCHEMAS)/suite.walks
+
+$(SCHEMAS)/%.walks: FORCE
+	$(CARGO) test -p kwaainet-candle --lib $(LOCKED) grammar::tests::walks -- --ignored --nocapture \
+		< $(SCHEMAS)/$*.jsonl > $@
+	$(SCHEMA_CHECK) check $(SCHEMAS)/$*.jsonl $@
+
+$(SCHEMAS)/.ready: backends/candle/tests/schemas/requirements.txt
+	$(PYTHON) -m venv --clear $(SCHEMAS)/venv
+	$(SCHEMAS)/venv/bin/python -m pip install --quiet -r backends/candle/tests/schemas/requirements.txt
+	@touch $@
+
+FORCE:
 
 test-aarch64: ## the kernels' tests and the digests of real models on aarch64 with NEON, dotprod and i8mm, under qemu
 	@CARGO=$(CARGO) backends/kernels/elsewhere/test.sh aarch64 $(TARGET)/aarch64

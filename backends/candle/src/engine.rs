@@ -10,6 +10,7 @@ mod draw;
 mod gauges;
 mod job;
 mod lookup;
+mod masking;
 mod memory;
 mod prefix;
 mod queue;
@@ -36,6 +37,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::ModelError;
 use crate::backend::{EngineLimits, EngineStats};
+use crate::grammar::Compiled;
 use crate::tokenizer::TextModel;
 pub(crate) use draft::Draft;
 use gauges::Gauges;
@@ -98,6 +100,8 @@ pub(crate) struct Request {
     /// Whose it is: owners share time equally, and no keys and values.
     pub(crate) owner: PrincipalId,
     pub(crate) priority: Priority,
+    /// What the text of each choice has to belong to.
+    pub(crate) grammar: Option<Compiled>,
 }
 
 impl Engine {

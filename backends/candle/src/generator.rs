@@ -14,6 +14,7 @@ use crate::backend::{EngineLimits, EngineStats};
 use crate::drafts::DraftFile;
 use crate::engine::{Engine, Model, Request, SoloModel};
 use crate::foreign::{self, Architecture, Foreign};
+use crate::grammar::Grammars;
 use crate::tokenizer::{TEXT_BYTES_MAX, TextError, TextModel};
 use crate::{ModelCosts, ModelError};
 
@@ -23,6 +24,7 @@ const CHOICES_MAX: u16 = 128;
 /// A model that generates.
 pub(crate) struct Generator {
     text: Arc<TextModel>,
+    grammars: Grammars,
     engine: Engine,
     /// Unknown of candle's models.
     costs: Option<ModelCosts>,
@@ -75,6 +77,7 @@ impl Generator {
             );
         }
         Ok(Self {
+            grammars: Grammars::new(Arc::clone(&text)),
             text,
             engine,
             costs: Some(costs),
@@ -107,6 +110,7 @@ impl Generator {
             text: Arc::clone(&text),
         };
         Ok(Self {
+            grammars: Grammars::new(Arc::clone(&text)),
             text,
             engine: Engine::start_solo(id.as_str(), model, context, limits)?,
             costs: None,
@@ -189,6 +193,8 @@ impl Generator {
             ));
         }
         let max_tokens = self.room(tokens.len(), &params, field)?;
+        let grammar = params.grammar.as_ref();
+        let grammar = grammar.map(|grammar| self.grammars.compile(grammar, &owner));
         Ok(Prepared(Request {
             prompt: tokens,
             n: u32::from(params.n),
@@ -199,6 +205,7 @@ impl Generator {
             sampling: params.sampling,
             owner,
             priority: params.priority,
+            grammar: grammar.transpose()?,
         }))
     }
 
@@ -255,6 +262,7 @@ impl Generator {
             seed: 0,
             owner: PrincipalId::operator(),
             priority: kwaainet_core::Priority::default(),
+            grammar: None,
         };
         let events = self.engine.submit(request).expect("there is room");
         let events: Vec<_> = futures_util::StreamExt::collect(events).await;

@@ -13,6 +13,7 @@ mod engine;
 mod error;
 mod foreign;
 mod generator;
+mod grammar;
 mod library;
 mod rank;
 mod sampler;

@@ -48,11 +48,36 @@ impl Sampler {
         position: u64,
     ) -> u32 {
         let logits = Logits::adjusted(logits, &self.sampling, prompt, generated);
+        self.choose(kernel, &logits, position)
+    }
+
+    /// The same from only those tokens whose bit is set in `mask`, of which there is at least one:
+    /// as if the others had no probability, before anything is cut off or weighed.
+    pub(crate) fn sample_masked(
+        &self,
+        kernel: Kernel,
+        logits: &[f32],
+        mask: &[u32],
+        prompt: &[u32],
+        generated: &[u32],
+        position: u64,
+    ) -> u32 {
+        let logits = Logits::adjusted(logits, &self.sampling, prompt, generated);
+        let (ids, allowed) = logits.allowed(mask);
+        // Tokens keep their order, so that a tie or a draw falls as it would among all.
+        let chosen = match ids.len() {
+            1 => 0,
+            _ => self.choose(kernel, &Logits::raw(&allowed), position),
+        };
+        ids.get(chosen as usize).copied().unwrap_or_default()
+    }
+
+    fn choose(&self, kernel: Kernel, logits: &Logits<'_>, position: u64) -> u32 {
         if self.sampling.temperature > 0.0 {
             let random = philox::bits(self.seed, position, self.choice);
-            draw(kernel, &logits, &self.sampling, random)
+            draw(kernel, logits, &self.sampling, random)
         } else {
-            Ranking::new(kernel, &logits).best_id()
+            Ranking::new(kernel, logits).best_id()
         }
     }
 }

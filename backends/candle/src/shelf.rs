@@ -24,7 +24,7 @@ const FAILURE_KEPT: Duration = Duration::from_secs(5);
 
 /// A model in memory.
 pub(crate) enum Loaded {
-    Generator(Generator),
+    Generator(Box<Generator>),
     Embedder(Box<Embedder>),
 }
 
@@ -36,7 +36,8 @@ impl Loaded {
     ) -> Result<Self, ModelError> {
         match (&entry.files, draft) {
             (Files::Gguf(path), draft) => {
-                Generator::load(&entry.id, path, draft, limits).map(Self::Generator)
+                let generator = Generator::load(&entry.id, path, draft, limits);
+                generator.map(Box::new).map(Self::Generator)
             }
             (Files::Embedder(dir), None) => Embedder::load(dir).map(Box::new).map(Self::Embedder),
             (Files::Embedder(_), Some(draft)) => {

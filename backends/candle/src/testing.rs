@@ -83,6 +83,12 @@ impl Tiny {
         TinyFile { _dir: dir, path }
     }
 
+    /// Its tokenizer alone.
+    pub(crate) fn text(&self) -> Arc<TextModel> {
+        let gguf = Gguf::open(&self.file().path).expect("the file is sound");
+        Arc::new(TextModel::from_gguf(gguf.metadata()).expect("the vocabulary is sound"))
+    }
+
     /// Writes and loads it.
     pub(crate) fn load(&self) -> Model {
         let file = self.file();

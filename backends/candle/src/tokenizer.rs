@@ -213,6 +213,11 @@ impl TextModel {
         self.vocab.piece(id)
     }
 
+    /// Whether the token stands for no text: it steers the model.
+    pub(crate) fn is_special(&self, id: u32) -> bool {
+        self.vocab.kind(id).is_some_and(vocab::Kind::is_special)
+    }
+
     /// Whether the token ends a generation.
     pub(crate) fn is_end(&self, id: u32) -> bool {
         self.ends.binary_search(&id).is_ok()

@@ -3,12 +3,15 @@
 use kwaainet_core::{TokenLogprob, TopLogprob};
 use kwaainet_kernels::Kernel;
 
+use crate::grammar::Mask;
 use crate::sampler::{Sampler, log_probs};
 use crate::tokenizer::TextModel;
 
 /// What is drawn from.
 pub(super) struct Draw<'a> {
     pub(super) sampler: &'a mut Sampler,
+    /// For each row, what may be drawn; none where everything may.
+    pub(super) masks: &'a [Mask],
     /// Logits after the last known token and after each guess.
     pub(super) rows: &'a [f32],
     /// Prompt, answer, guesses.
@@ -32,11 +35,15 @@ impl Draw<'_> {
     /// Draws for each position exactly as without guesses, as far as these are right.
     pub(super) fn draw(&mut self, kernel: Kernel, text: &TextModel) {
         let rows = self.rows.chunks_exact(text.vocab_len());
-        for (row, position) in rows.zip(self.known..) {
+        for ((row, position), at) in rows.zip(self.known..).zip(0..) {
             let (prompt, generated) = self.tokens[..position].split_at(self.prompt);
-            let token = self
-                .sampler
-                .sample(kernel, row, prompt, generated, position as u64);
+            let (sampler, place) = (&self.sampler, position as u64);
+            let token = match self.masks.get(at) {
+                None => sampler.sample(kernel, row, prompt, generated, place),
+                Some(mask) => {
+                    sampler.sample_masked(kernel, row, mask.bits(), prompt, generated, place)
+                }
+            };
             let ends = text.is_end(token);
             let logprob = self.logprobs.filter(|_| !ends);
             self.drawn.push(Drawn {

@@ -4,13 +4,14 @@ use std::mem;
 use std::rc::Rc;
 
 use kwaainet_core::FinishReason;
-use kwaainet_decoder::KvCache;
+use kwaainet_decoder::{KvCache, Part};
 use kwaainet_kernels::Pages;
 
 use super::Request;
 use super::draw::{Draw, Drawn};
 use super::job::Job;
 use super::lookup::guess;
+use super::masking::Masking;
 use super::trust::Trust;
 use super::voice::Voice;
 use crate::tokenizer::TextModel;
@@ -42,6 +43,8 @@ pub(super) struct Sequence {
     lookup: Trust,
     drafting: Trust,
     voice: Voice,
+    /// What the grammar leaves no choice about.
+    forced: Vec<u32>,
 }
 
 /// Who guesses.
@@ -50,6 +53,8 @@ pub(super) enum Guesser {
     #[default]
     Lookup,
     Draft,
+    /// The grammar, which needs no trust.
+    Grammar,
 }
 
 /// What a step brought one sequence.
@@ -78,6 +83,7 @@ impl Sequence {
             lookup: Trust::new(),
             drafting: Trust::new(),
             voice: Voice::new(choice, request),
+            forced: Vec::new(),
         }
     }
 
@@ -111,18 +117,31 @@ impl Sequence {
         end.min(self.job.prompt_len).saturating_sub(self.kv.len())
     }
 
+    /// Finds out what the grammar leaves no choice about; at most so many tokens.
+    pub(super) fn look_ahead(&mut self, most: usize) {
+        self.forced = self.voice.forced();
+        self.forced.truncate(most);
+    }
+
     /// How many tokens are worth guessing. The last one that it may say is not: nothing comes of it.
     pub(super) fn guesses_wanted(&self, has_draft: bool) -> usize {
         let said = self.tokens.len() - self.job.prompt_len;
         let left = self.job.max_tokens.saturating_sub(said + 1);
         let drafting = if has_draft { self.drafting.width() } else { 0 };
-        self.lookup.width().max(drafting).min(left)
+        let width = self.lookup.width().max(drafting).max(self.forced.len());
+        width.min(left)
     }
 
     /// Adds at most so many guessed tokens to the step at hand: what is found in the text; where
     /// nothing is, the draft model is asked.
     pub(super) fn guess(&mut self, most: usize, has_draft: bool) {
-        let found = guess(&self.tokens, most.min(self.lookup.width()));
+        let mut found = mem::take(&mut self.forced);
+        found.truncate(most);
+        self.guesser = Guesser::Grammar;
+        if found.is_empty() {
+            found = guess(&self.tokens, most.min(self.lookup.width()));
+            self.guesser = Guesser::Lookup;
+        }
         if found.is_empty() {
             self.lookup.rest();
             if has_draft {
@@ -130,7 +149,6 @@ impl Sequence {
                 self.drafting.rest();
             }
         }
-        self.guesser = Guesser::Lookup;
         self.guessed = found.len();
         self.take += found.len();
         self.tokens.extend(found);
@@ -151,13 +169,47 @@ impl Sequence {
 
     /// Takes the guesses back; says whether there were any.
     pub(super) fn forget_guesses(&mut self) -> bool {
-        let forgotten = mem::take(&mut self.guessed);
+        let guessed = self.guessed;
+        self.keep_guesses(0);
+        guessed > 0
+    }
+
+    /// Takes back what the grammar forbids.
+    pub(super) fn check_guesses(&mut self, text: &TextModel) {
+        let known = self.tokens.len() - self.guessed;
+        let allowed = self.voice.may_follow(&self.tokens[known..], text);
+        self.keep_guesses(allowed);
+    }
+
+    /// Takes back all but so many guesses.
+    fn keep_guesses(&mut self, kept: usize) {
+        let forgotten = self.guessed - kept;
+        self.guessed = kept;
         self.take -= forgotten;
         self.tokens.truncate(self.tokens.len() - forgotten);
         if let Some(draft) = &mut self.draft {
             draft.truncate(self.tokens.len());
         }
-        forgotten > 0
+    }
+
+    /// What the step computes and what the grammar is to say meanwhile, for so many rows.
+    pub(super) fn parts(&mut self, rows: usize) -> (Part<'_>, Option<Masking<'_>>) {
+        let (start, end) = (self.kv.len(), self.kv.len() + self.take);
+        self.kv.reserve(end);
+        let known = self.tokens.len() - self.guessed;
+        let masking = Masking {
+            voice: &mut self.voice,
+            guesses: &self.tokens[known..],
+        };
+        let part = Part {
+            tokens: &self.tokens[start..end],
+            kv: &mut self.kv,
+            logits: rows,
+        };
+        (
+            part,
+            (rows > 0).then_some(masking).filter(Masking::is_needed),
+        )
     }
 
     /// Gives up what was computed.
@@ -169,8 +221,11 @@ impl Sequence {
 
     /// The draws from the rows that the step at hand gave.
     pub(super) fn draw<'a>(&'a mut self, rows: &'a [f32]) -> Draw<'a> {
+        let rows = if self.voice.is_broken() { &[] } else { rows };
+        let (sampler, masks) = self.voice.drawing();
         Draw {
-            sampler: self.voice.sampler(),
+            sampler,
+            masks,
             rows,
             tokens: &self.tokens,
             prompt: self.job.prompt_len,
@@ -187,6 +242,8 @@ impl Sequence {
         Draw {
             known,
             logprobs: None,
+            // Of the grammar, it is not asked here; what it forbids is cut off.
+            masks: &[],
             ..self.draw(row)
         }
     }
@@ -205,7 +262,7 @@ impl Sequence {
         };
         for drawn in drawn {
             // A stop text may have come before the last of them.
-            if self.finished.is_none() {
+            if self.finished.is_none() && !self.voice.is_broken() {
                 self.finished = self.voice.say(drawn, &mut self.tokens, &self.job, text);
             }
         }
@@ -218,10 +275,23 @@ impl Sequence {
             match self.guesser {
                 Guesser::Lookup => self.lookup.learn(guesses.len(), right),
                 Guesser::Draft => self.drafting.learn(guesses.len(), right),
+                Guesser::Grammar => {}
             }
         }
         self.guessed = 0;
         settled
+    }
+
+    /// Whether its grammar leads no further.
+    pub(super) fn is_broken(&self) -> bool {
+        self.voice.is_broken()
+    }
+
+    /// Ends the stream of its request with the reason.
+    pub(super) fn fail(self) {
+        if let Some(fault) = self.voice.fault() {
+            self.job.fail(fault);
+        }
     }
 
     /// Says what was held back, and that it is over.

@@ -163,6 +163,9 @@ impl Solo {
         };
         // Before anybody learns that it is over.
         self.gauges.computed(of_prompt, &[settled]);
+        if turn.voice.is_broken() {
+            return self.give_up(turn);
+        }
         match finished {
             Some(reason) => turn.voice.finish(reason, &turn.job),
             None => self.current = Some(turn),
@@ -170,9 +173,13 @@ impl Solo {
     }
 
     fn say(&self, turn: &mut Turn, logits: &[f32]) -> Option<FinishReason> {
+        turn.voice.make_masks(&[]);
+        let broken = turn.voice.is_broken();
+        let (sampler, masks) = turn.voice.drawing();
         let mut draw = Draw {
-            sampler: turn.voice.sampler(),
-            rows: logits,
+            sampler,
+            masks,
+            rows: if broken { &[] } else { logits },
             tokens: &turn.tokens,
             prompt: turn.job.prompt_len,
             known: turn.tokens.len(),
@@ -185,11 +192,21 @@ impl Solo {
         turn.voice.say(drawn, &mut turn.tokens, &turn.job, text)
     }
 
+    /// Ends a request whose grammar leads no further.
+    fn give_up(&mut self, turn: Turn) {
+        if let Some(fault) = turn.voice.fault() {
+            self.fail_with(&turn.job, fault);
+        }
+    }
+
     /// Ends a request with an error; the others go on.
     fn fail(&mut self, job: &Rc<Job>) {
-        job.fail(BackendError::Internal(
-            "the model's arithmetic failed".into(),
-        ));
+        let fault = BackendError::Internal("the model's arithmetic failed".into());
+        self.fail_with(job, fault);
+    }
+
+    fn fail_with(&mut self, job: &Rc<Job>, error: BackendError) {
+        job.fail(error);
         self.waiting.retain(|turn| !Rc::ptr_eq(&turn.job, job));
     }
 

@@ -11,6 +11,7 @@ mod cache;
 mod chaos;
 mod drafts;
 mod fairness;
+mod grammar;
 mod solo;
 mod speculation;
 
@@ -43,6 +44,7 @@ fn request(prompt: u64, max_tokens: usize) -> Request {
         seed: prompt,
         owner: PrincipalId::operator(),
         priority: Priority::Interactive,
+        grammar: None,
     }
 }
 

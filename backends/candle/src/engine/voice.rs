@@ -1,18 +1,24 @@
 //! What one choice says: drawn tokens in, events out.
 
-use kwaainet_core::{Delta, Event, FinishReason};
+use kwaainet_core::{BackendError, Delta, Event, FinishReason};
 
 use super::Request;
 use super::draw::{Drawn, bytes_of};
 use super::job::Job;
+use crate::grammar::{Compiled, Mask, Matching};
 use crate::sampler::Sampler;
 use crate::text_out::TextOut;
 use crate::tokenizer::TextModel;
 
-/// The sampler of a choice, and its text on its way out.
+/// The sampler of a choice, its place in the grammar, and its text on its way out.
 pub(super) struct Voice {
     choice: u32,
     sampler: Sampler,
+    matching: Option<Matching>,
+    /// Of the step at hand, for each row that is drawn from; none without a grammar.
+    masks: Vec<Mask>,
+    /// Why the grammar cannot be kept to any further.
+    fault: Option<BackendError>,
     text: TextOut,
 }
 
@@ -21,12 +27,60 @@ impl Voice {
         Self {
             choice,
             sampler: Sampler::new(&request.sampling, request.seed, choice),
+            matching: request.grammar.as_ref().map(Compiled::start),
+            masks: Vec::new(),
+            fault: None,
             text: TextOut::new(request.stop.clone()),
         }
     }
 
-    pub(super) fn sampler(&mut self) -> &mut Sampler {
-        &mut self.sampler
+    /// What draws, and from which tokens for each row.
+    pub(super) fn drawing(&mut self) -> (&mut Sampler, &[Mask]) {
+        (&mut self.sampler, &self.masks)
+    }
+
+    /// Whether there is a grammar, whose masks take time.
+    pub(super) fn is_bound(&self) -> bool {
+        self.matching.is_some()
+    }
+
+    /// The tokens that have to come next by the grammar, as far as it is certain, cut in one way of
+    /// several.
+    pub(super) fn forced(&mut self) -> Vec<u32> {
+        self.matching
+            .as_mut()
+            .map(Matching::forced)
+            .unwrap_or_default()
+    }
+
+    /// How many of the guesses the grammar allows.
+    pub(super) fn may_follow(&mut self, guesses: &[u32], text: &TextModel) -> usize {
+        let Some(matching) = &mut self.matching else {
+            return guesses.len();
+        };
+        let end = guesses.iter().position(|token| text.is_end(*token));
+        matching.may_follow(&guesses[..end.unwrap_or(guesses.len())])
+    }
+
+    /// Finds out what may be drawn next, and after each of the guesses, which may follow.
+    pub(super) fn make_masks(&mut self, guesses: &[u32]) {
+        let Some(matching) = &mut self.matching else {
+            return;
+        };
+        match matching.masks(guesses) {
+            Ok(masks) => self.masks = masks,
+            Err(fault) => self.fault = Some(fault),
+        }
+    }
+
+    /// Whether it cannot go on; it says nothing any more.
+    pub(super) fn is_broken(&self) -> bool {
+        self.fault.is_some()
+    }
+
+    /// Why it cannot go on.
+    pub(super) fn fault(self) -> Option<BackendError> {
+        self.fault
     }
 
     /// Puts a drawn token behind `tokens` (prompt and answer so far) and says its text; gives the
@@ -41,6 +95,14 @@ impl Voice {
         if text.is_end(drawn.token) {
             return Some(FinishReason::Stop);
         }
+        let complete = match self.matching.as_mut().map(|m| m.push(drawn.token)) {
+            None => false,
+            Some(Ok(complete)) => complete,
+            Some(Err(fault)) => {
+                self.fault = Some(fault);
+                return None;
+            }
+        };
         tokens.push(drawn.token);
         job.count_token();
         let out = self.text.push(bytes_of(drawn.token, text), drawn.logprob);
@@ -53,7 +115,7 @@ impl Voice {
             stopped_by: out.stopped_by,
         }));
         let is_full = tokens.len() - job.prompt_len >= job.max_tokens;
-        match (stopped, is_full) {
+        match (stopped || complete, is_full) {
             (true, _) => Some(FinishReason::Stop),
             (false, true) => Some(FinishReason::Length),
             (false, false) => None,

@@ -8,6 +8,9 @@ use kwaainet_core::Sampling;
 /// Logits that are looked at together: a whole number of the kernels' groups.
 pub(super) const PART: usize = 1024;
 
+/// Bits of a word of a mask.
+const WORD: usize = u32::BITS as usize;
+
 /// Marks a token of the prompt, and one that was generated, where the place of a bias could be.
 const PROMPT: u64 = 1 << 30;
 const GENERATED: u64 = 1 << 31;
@@ -38,6 +41,34 @@ impl<'l> Logits<'l> {
             raw,
             changes: changes(raw, sampling, prompt, generated),
         }
+    }
+
+    /// Only those whose bit is set in `mask`, by ascending id: the ids, and the logits. Bits are
+    /// counted from the lowest of the first word; there may be more or fewer than tokens.
+    pub(super) fn allowed(&self, mask: &[u32]) -> (Vec<u32>, Vec<f32>) {
+        let count = mask.iter().map(|word| word.count_ones() as usize).sum();
+        let (mut ids, mut logits) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for ((word, raw), start) in mask
+            .iter()
+            .zip(self.raw.chunks(WORD))
+            .zip((0..).step_by(WORD))
+        {
+            let mut left = *word;
+            while left != 0 {
+                let bit = left.trailing_zeros();
+                left &= left - 1;
+                if let Some(logit) = raw.get(bit as usize) {
+                    ids.push(start + bit);
+                    logits.push(*logit);
+                }
+            }
+        }
+        for (id, logit) in &self.changes {
+            if let Ok(at) = ids.binary_search(id) {
+                logits[at] = *logit;
+            }
+        }
+        (ids, logits)
     }
 
     pub(super) fn len(&self) -> usize {

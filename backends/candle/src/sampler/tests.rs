@@ -357,3 +357,68 @@ fn log_probabilities_are_near_the_true_ones_for_large_vocabularies() {
         }
     }
 }
+
+#[test]
+fn a_mask_is_an_infinite_bias() {
+    let mut numbers = Numbers(5);
+    for (tokens, allowed) in [(40, 3), (1_000, 30), (3_001, 2_900), (5_000, 1)] {
+        let mut logits = numbers.logits(tokens);
+        logits[7] = f32::NAN;
+        let mut mask = vec![0_u32; tokens.div_ceil(32)];
+        for _ in 0..allowed {
+            let id = numbers.below(tokens as u32);
+            if id != 7 {
+                mask[id as usize / 32] |= 1 << (id % 32);
+            }
+        }
+        mask[0] |= 1 << 11;
+        let is_set = |id: u32| mask[id as usize / 32] >> (id % 32) & 1 == 1;
+        let biases = (0..tokens as u32).filter(|id| !is_set(*id));
+        let forbidden: Vec<_> = biases.map(|id| (id, f32::NEG_INFINITY)).collect();
+        for (temperature, top_k, top_p, min_p) in [
+            (0.0, 0, 1.0, 0.0),
+            (1.0, 0, 1.0, 0.0),
+            (0.7, 40, 0.95, 0.0),
+            (1.3, 0, 0.5, 0.0),
+            (1.0, 5, 1.0, 0.1),
+        ] {
+            let free = Sampling {
+                temperature,
+                top_k,
+                top_p,
+                min_p,
+                frequency_penalty: 0.5,
+                ..Sampling::default()
+            };
+            let biased = Sampling {
+                logit_bias: forbidden.clone(),
+                ..free.clone()
+            };
+            let generated = [1, 2, 2, 9];
+            let (masked, biased) = (Sampler::new(&free, 9, 0), Sampler::new(&biased, 9, 0));
+            for kernel in Kernel::all() {
+                for at in 0..20 {
+                    let masked = masked.sample_masked(kernel, &logits, &mask, &[], &generated, at);
+                    assert!(is_set(masked));
+                    let biased = biased.sample(kernel, &logits, &[], &generated, at);
+                    assert_eq!(masked, biased, "{tokens} {temperature} {at}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_outside_a_mask_is_drawn_even_if_nothing_in_it_is_possible() {
+    let logits = [5.0, f32::NAN, f32::NEG_INFINITY, 6.0];
+    for temperature in [0.0, 1.0] {
+        let sampling = Sampling {
+            temperature,
+            logit_bias: vec![(2, f32::NEG_INFINITY)],
+            ..Sampling::default()
+        };
+        let sampler = Sampler::new(&sampling, 1, 0);
+        let drawn = sampler.sample_masked(Kernel::best(), &logits, &[0b0110], &[], &[], 0);
+        assert_eq!(drawn, 1);
+    }
+}

@@ -1,9 +1,10 @@
 //! Computes a step, draws from what it gives, and says what was drawn.
 
-use kwaainet_decoder::Part;
+use std::rc::Rc;
 
 use super::Scheduler;
 use crate::engine::draw::Draw;
+use crate::engine::masking;
 use crate::engine::sequence::Sequence;
 
 impl Scheduler {
@@ -18,22 +19,17 @@ impl Scheduler {
             .iter()
             .map(|s| if s.take > 0 { s.rows() } else { 0 })
             .collect();
-        let mut parts = Vec::new();
-        for (sequence, &logits) in self.active.iter_mut().zip(&rows) {
-            if sequence.take == 0 {
-                continue;
-            }
-            let (start, end) = (sequence.kv.len(), sequence.kv.len() + sequence.take);
-            sequence.kv.reserve(end);
-            parts.push(Part {
-                tokens: &sequence.tokens[start..end],
-                kv: &mut sequence.kv,
-                logits,
-            });
-        }
-        let mut logits = self.decoder.step(&self.compute, &mut parts, &mut self.work);
-
+        let taking = self
+            .active
+            .iter_mut()
+            .zip(&rows)
+            .filter(|(s, _)| s.take > 0);
+        let (mut parts, maskings): (Vec<_>, Vec<_>) =
+            taking.map(|(sequence, &rows)| sequence.parts(rows)).unzip();
+        let maskings = maskings.into_iter().flatten().collect();
         let vocab = self.decoder.vocab();
+        let (decoder, compute, work) = (&self.decoder, &self.compute, &mut self.work);
+        let mut logits = masking::beside(maskings, || decoder.step(compute, &mut parts, work));
         let asked = self
             .active
             .iter_mut()
@@ -65,6 +61,7 @@ impl Scheduler {
         }
         // Before anybody learns that it is over.
         self.gauges.computed(prompt_tokens, &settled);
+        self.drop_broken();
         let finished = self.active.extract_if(.., |s| s.finished.is_some());
         let finished: Vec<_> = finished.collect();
         for sequence in finished {
@@ -72,6 +69,17 @@ impl Scheduler {
             if let Some(reason) = sequence.finished {
                 sequence.finish(reason);
             }
+        }
+    }
+
+    /// Ends the requests whose grammar leads no further, with all of their choices.
+    fn drop_broken(&mut self) {
+        while let Some(at) = self.active.iter().position(Sequence::is_broken) {
+            let broken = self.active.remove(at);
+            let job = Rc::clone(&broken.job);
+            broken.fail();
+            self.active.retain(|other| !Rc::ptr_eq(&other.job, &job));
+            self.waiting.retain(|other| !Rc::ptr_eq(&other.job, &job));
         }
     }
 }

@@ -16,6 +16,9 @@ const PREFILL_ALONE: usize = 512;
 /// with them, so that a row more costs little.
 pub(super) const ROWS_WITH_GUESSES: usize = 16;
 
+/// Tokens of a step that a grammar leaves no choice about.
+const FORCED_MAX: usize = 8;
+
 impl Scheduler {
     /// Says of each active sequence how many tokens it takes, and sees to the memory for them.
     pub(super) fn plan(&mut self) {
@@ -97,6 +100,8 @@ impl Scheduler {
         }
         let drafter = self.drafter.as_mut().filter(|drafter| drafter.pays(rows));
         let has_draft = drafter.is_some();
+        let generating = self.active.iter_mut().filter(|s| s.take > 0);
+        generating.for_each(|s| s.look_ahead(FORCED_MAX));
         let generating = self.active.iter().filter(|s| s.take > 0);
         let wants: Vec<usize> = generating.map(|s| s.guesses_wanted(has_draft)).collect();
         let given = shares(ROWS_WITH_GUESSES.saturating_sub(rows), &wants);
@@ -107,6 +112,8 @@ impl Scheduler {
         if let Some(drafter) = drafter {
             drafter.propose(&mut self.active, &self.compute, &self.text);
         }
+        let text = &self.text;
+        self.active.iter_mut().for_each(|s| s.check_guesses(text));
         self.fit_guesses();
     }
 

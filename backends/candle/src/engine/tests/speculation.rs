@@ -59,7 +59,7 @@ pub(super) fn kinds() -> Vec<(&'static str, Request)> {
     ]
 }
 
-fn with_guesses(speculate: bool) -> Engine {
+pub(super) fn with_guesses(speculate: bool) -> Engine {
     engine(EngineLimits {
         speculate,
         ..EngineLimits::default()

@@ -64,6 +64,16 @@ pub(super) enum Row {
         cold_runs: Vec<f64>,
         warm_runs: Vec<f64>,
     },
+    Schema {
+        sequences: usize,
+        context: usize,
+        /// What a step takes longer where all sequences follow a JSON schema.
+        cost_us: f64,
+        /// Of what it takes without.
+        share: f64,
+        runs: Vec<f64>,
+        share_runs: Vec<f64>,
+    },
 }
 
 impl Report {
@@ -156,6 +166,16 @@ impl Row {
                 cold_runs: Vec::new(),
                 warm_runs: Vec::new(),
             },
+            Test::Schema {
+                sequences, context, ..
+            } => Self::Schema {
+                sequences,
+                context,
+                cost_us: 0.0,
+                share: 0.0,
+                runs: Vec::new(),
+                share_runs: Vec::new(),
+            },
         }
     }
 
@@ -170,6 +190,16 @@ impl Row {
                     sequences, context, ..
                 },
                 Test::Decode {
+                    sequences: others,
+                    context: other,
+                    ..
+                },
+            )
+            | (
+                Self::Schema {
+                    sequences, context, ..
+                },
+                Test::Schema {
                     sequences: others,
                     context: other,
                     ..
@@ -214,6 +244,15 @@ impl Row {
                 warm_runs.push(1e3 * warm_s);
                 *cached_tokens = cached;
             }
+            (
+                Self::Schema {
+                    runs, share_runs, ..
+                },
+                Sample::Schema { free_s, bound_s },
+            ) => {
+                runs.push(1e6 * (bound_s - free_s));
+                share_runs.push(bound_s / free_s - 1.0);
+            }
             _ => unreachable!("a test gives samples of one kind"),
         }
     }
@@ -245,6 +284,16 @@ impl Row {
                 *ratio = median(runs);
                 *cold_ms = median(cold_runs);
                 *warm_ms = median(warm_runs);
+            }
+            Self::Schema {
+                cost_us,
+                share,
+                runs,
+                share_runs,
+                ..
+            } => {
+                *cost_us = median(runs);
+                *share = median(share_runs);
             }
         }
     }
@@ -287,6 +336,20 @@ impl Row {
                     text,
                     "prefix  {tokens:>4} tokens: first token after {cold_ms:.0} ms, the second \
                      time after {warm_ms:.0} ms ({share:.1} %, {cached_tokens} cached)"
+                )
+            }
+            Self::Schema {
+                sequences,
+                context,
+                cost_us,
+                share,
+                ..
+            } => {
+                let what = format!("{sequences:>4} at once, after {context} tokens");
+                let share = 100.0 * share;
+                writeln!(
+                    text,
+                    "schema  {what:<34}{cost_us:>+7.0} µs a token  {share:>+4.1} % of a step"
                 )
             }
         }

@@ -12,9 +12,10 @@ use futures_util::StreamExt;
 use futures_util::future::try_join_all;
 use kwaainet_candle::{CandleBackend, ModelCosts};
 use kwaainet_core::{
-    Backend, BackendError, Clock, Event, GenerateParams, GenerateRequest, ModelId, PrincipalId,
-    Prompt, Sampling, Tokenized,
+    Backend, BackendError, Clock, Event, GenerateParams, GenerateRequest, Grammar, GrammarKind,
+    ModelId, PrincipalId, Prompt, Sampling, Tokenized,
 };
+use serde_json::json;
 
 /// Most sequences that are measured together.
 pub(super) const SEQUENCES_MAX: usize = 32;
@@ -42,6 +43,12 @@ pub(super) enum Test {
     },
     /// A prompt whose first `tokens` were in another one just before.
     CachedPrefix { tokens: usize },
+    /// Sequences whose answers follow a JSON schema, and the same ones without it.
+    Schema {
+        sequences: usize,
+        context: usize,
+        answer: usize,
+    },
 }
 
 /// What one run of a test came to.
@@ -60,6 +67,8 @@ pub(super) enum Sample {
         /// Prompt tokens of the second request that were not computed.
         cached: u32,
     },
+    /// Seconds for a token of each sequence, without the schema and with it.
+    Schema { free_s: f64, bound_s: f64 },
 }
 
 impl Test {
@@ -73,7 +82,13 @@ impl Test {
             answer,
         };
         let short = SEQUENCES.map(|sequences| decode(sequences, SHORT));
-        let rest = [decode(1, LONG), Self::CachedPrefix { tokens: LONG }];
+        let schema = |sequences| Self::Schema {
+            sequences,
+            context: SHORT,
+            answer,
+        };
+        let cached = Self::CachedPrefix { tokens: LONG };
+        let rest = [decode(1, LONG), cached, schema(1), schema(8)];
         let all = prefill.into_iter().chain(short).chain(rest);
         all.filter(|test| test.positions() <= context && !(quick && test.is_long()))
             .collect()
@@ -85,6 +100,9 @@ impl Test {
             Self::Prefill { tokens } => tokens + 1,
             Self::Decode {
                 context, answer, ..
+            }
+            | Self::Schema {
+                context, answer, ..
             } => context + answer,
             Self::CachedPrefix { tokens } => tokens + OWN + 1,
         }
@@ -95,7 +113,7 @@ impl Test {
         match self {
             Self::Prefill { tokens } => tokens > 512,
             Self::Decode { sequences, .. } => ![1, 8, 16].contains(&sequences),
-            Self::CachedPrefix { .. } => false,
+            Self::CachedPrefix { .. } | Self::Schema { .. } => false,
         }
     }
 }
@@ -152,7 +170,7 @@ impl<'a> Bench<'a> {
 
     /// Touches all weights and starts all threads; the first step of a process is no measure.
     pub(super) async fn warm_up(&self) -> anyhow::Result<()> {
-        let answer = self.ask(self.fresh(SHORT), SHORT).await;
+        let answer = self.ask(self.fresh(SHORT), SHORT, None).await;
         answer.context("the model cannot be measured")?;
         Ok(())
     }
@@ -169,15 +187,25 @@ impl<'a> Bench<'a> {
                 context,
                 answer,
             } => {
-                let prompts = (0..sequences).map(|_| self.ask(self.fresh(context), answer));
-                let answers = try_join_all(prompts).await?;
-                let arrivals: Vec<_> = answers.into_iter().map(|a| a.arrivals).collect();
-                let tokens_per_s = together(&arrivals).context("the sequences never overlapped")?;
+                let tokens_per_s = self.decode(sequences, context, answer, None).await?;
                 let kv = self.costs.kv_bytes(context + answer / 2);
                 let bytes = self.costs.weight_bytes as f64 / sequences as f64 + kv as f64;
                 Ok(Sample::Decode {
                     tokens_per_s,
                     share: bytes * tokens_per_s / limit,
+                })
+            }
+            Test::Schema {
+                sequences,
+                context,
+                answer,
+            } => {
+                let free = self.decode(sequences, context, answer, None).await?;
+                let schema = Some(schema());
+                let bound = self.decode(sequences, context, answer, schema).await?;
+                Ok(Sample::Schema {
+                    free_s: sequences as f64 / free,
+                    bound_s: sequences as f64 / bound,
                 })
             }
             Test::CachedPrefix { tokens } => {
@@ -194,15 +222,34 @@ impl<'a> Bench<'a> {
         }
     }
 
+    /// Tokens a second over all of so many sequences.
+    async fn decode(
+        &self,
+        sequences: usize,
+        context: usize,
+        answer: usize,
+        grammar: Option<Grammar>,
+    ) -> anyhow::Result<f64> {
+        let ask = |_| self.ask(self.fresh(context), answer, grammar.clone());
+        let answers = try_join_all((0..sequences).map(ask)).await?;
+        let arrivals: Vec<_> = answers.into_iter().map(|a| a.arrivals).collect();
+        together(&arrivals).context("the sequences never overlapped")
+    }
+
     /// Seconds until the first token, and how many of the prompt's were cached.
     async fn first(&self, prompt: Vec<u32>) -> anyhow::Result<(f64, u32)> {
         let begin = self.clock.monotonic().as_secs_f64();
-        let answer = self.ask(prompt, 1).await?;
+        let answer = self.ask(prompt, 1, None).await?;
         let first = answer.arrivals.first().context("nothing was said")?;
         Ok((first.0 - begin, answer.cached))
     }
 
-    async fn ask(&self, prompt: Vec<u32>, tokens: usize) -> anyhow::Result<Answer> {
+    async fn ask(
+        &self,
+        prompt: Vec<u32>,
+        tokens: usize,
+        grammar: Option<Grammar>,
+    ) -> anyhow::Result<Answer> {
         let ends = self.costs.end_tokens.iter();
         let request = GenerateRequest {
             model: self.model.clone(),
@@ -210,6 +257,7 @@ impl<'a> Bench<'a> {
             prompt: Prompt::Tokens(prompt),
             params: GenerateParams {
                 max_tokens: Some(tokens as u32),
+                grammar,
                 sampling: Sampling {
                     temperature: 0.0,
                     logit_bias: ends.map(|id| (*id, f32::NEG_INFINITY)).collect(),
@@ -253,6 +301,27 @@ impl<'a> Bench<'a> {
     }
 }
 
+/// A list as tools ask for it, so long that no answer ends before it is cut.
+fn schema() -> Grammar {
+    let entry = json!({
+        "type": "object",
+        "properties": {
+            "title": {"type": "string", "maxLength": 80},
+            "kind": {"enum": ["bug", "feature", "question"]},
+            "votes": {"type": "integer", "minimum": 0},
+            "done": {"type": "boolean"},
+            "labels": {"type": "array", "items": {"type": "string"}, "maxItems": 4},
+            "owner": {"anyOf": [{"type": "string", "format": "email"}, {"type": "null"}]},
+        },
+        "required": ["title", "kind", "votes", "done", "labels", "owner"],
+        "additionalProperties": false,
+    });
+    Grammar {
+        kind: GrammarKind::JsonSchema(json!({"type": "array", "items": entry, "minItems": 1_000})),
+        param: "response_format",
+    }
+}
+
 /// Tokens a second over all sequences, from when each has its first token to when the first one has its
 /// last; none if there is no such time.
 fn together(sequences: &[Arrivals]) -> Option<f64> {
@@ -292,7 +361,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_in_the_context_is_left_out() {
         let all = Test::all(false, 8_192);
-        assert_eq!(all.len(), 3 + 6 + 2);
+        assert_eq!(all.len(), 3 + 6 + 2 + 2);
         let small = Test::all(false, 600);
         assert!(small.iter().all(|test| test.positions() <= 600));
         assert!(small.contains(&Test::Prefill { tokens: 512 }));
@@ -302,6 +371,6 @@ mod tests {
     #[test]
     fn a_quick_look_is_a_part_of_the_whole() {
         let quick = Test::all(true, 8_192);
-        assert_eq!(quick.len(), 2 + 3 + 2);
+        assert_eq!(quick.len(), 2 + 3 + 2 + 2);
     }
 }
