@@ -28,7 +28,7 @@ STEPS := tools fmt clippy build models unit outside-python outside-js schemas-to
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test test-aarch64 test-wasm bench compare load soak golden openapi schemas clean-outside FORCE $(STEPS)
+.PHONY: help run test test-aarch64 test-wasm bench compare load soak golden openapi schemas schemas-servers clean-outside FORCE $(STEPS)
 
 help: ## list these commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -102,6 +102,13 @@ schemas: $(SCHEMAS)/.ready schemas-tools ## the same under the JSON Schema Test 
 	cd $(SCHEMAS) && venv/bin/pip download --quiet --no-deps --no-binary :all: jsonschema==4.26.0
 	@$(SCHEMA_CHECK) suite $(SCHEMAS)/jsonschema-4.26.0.tar.gz > $(SCHEMAS)/suite.jsonl
 	@$(MAKE) --no-print-directory $(SCHEMAS)/suite.walks
+
+schemas-servers: $(SCHEMAS)/.ready ## the same under the schemas of the tools of thirteen MCP servers
+	mkdir -p $(SCHEMAS)/servers
+	cp backends/candle/tests/schemas/servers/package.json $(SCHEMAS)/servers/
+	cd $(SCHEMAS)/servers && npm install --silent --no-audit --no-fund --ignore-scripts
+	$(PYTHON) backends/candle/tests/schemas/servers.py $(SCHEMAS)/servers > $(SCHEMAS)/servers.jsonl
+	@$(MAKE) --no-print-directory $(SCHEMAS)/servers.walks
 
 $(SCHEMAS)/%.walks: FORCE
 	$(CARGO) test -p kwaainet-candle --lib $(LOCKED) grammar::tests::walks -- --ignored --nocapture \

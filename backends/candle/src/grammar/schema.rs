@@ -15,6 +15,7 @@
 mod apart;
 mod finite;
 mod keywords;
+mod number;
 mod object;
 mod string;
 
@@ -27,11 +28,6 @@ use keywords::{Kind, kind};
 /// Schemas within a schema, each counted as often as it is used in another way.
 const SCHEMAS_MAX: usize = 10_000;
 const DEPTH_MAX: usize = 64;
-/// The largest whole number in a schema that arithmetic in doubles keeps.
-const EXACT_MAX: u64 = 1 << 53;
-/// Numbers that are generated lie within this, as far as the schema does not say otherwise.
-const NUMBER_MAX: f64 = 9.2e18;
-
 const TYPES: [&str; 7] = [
     "null", "boolean", "integer", "number", "string", "array", "object",
 ];
@@ -85,7 +81,7 @@ fn any_value() -> Value {
         {"type": "object", "additionalProperties": any()},
         {"type": "array", "items": any()},
         {"type": "string"},
-        {"type": "number", "minimum": -NUMBER_MAX, "maximum": NUMBER_MAX},
+        {"type": "number", "minimum": -number::MAX, "maximum": number::MAX},
         {"type": "boolean"},
         {"type": "null"},
     ]})
@@ -204,7 +200,7 @@ impl<'s> Canon<'s> {
         }
         self.finish_object(&mut draft)?;
         self.finish_array(&mut draft);
-        finish_number(&mut draft)?;
+        number::finish(&mut draft)?;
         let Draft { mut out, also, .. } = draft;
         if !also.is_empty() {
             let all = out.entry("allOf").or_insert_with(|| json!([]));
@@ -295,7 +291,7 @@ impl<'s> Canon<'s> {
                 string::keyword(draft, key, value)?;
             }
             "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" | "multipleOf" => {
-                number_keyword(draft, key, value)?;
+                number::keyword(draft, key, value)?;
             }
             _ => {}
         }
@@ -412,7 +408,7 @@ fn count(key: &str, value: &Value) -> Result<u64, Refusal> {
 fn literal(key: &str, value: &Value) -> Result<(), Refusal> {
     match value {
         Value::Null | Value::Bool(_) => Ok(()),
-        Value::Number(_) => number(key, value).map(|_| ()),
+        Value::Number(_) => number::exact(key, value).map(|_| ()),
         Value::String(text) => string::literal(key, text),
         Value::Array(items) => items.iter().try_for_each(|item| literal(key, item)),
         Value::Object(fields) => fields.iter().try_for_each(|(name, value)| {
@@ -445,69 +441,6 @@ fn enumeration(draft: &Draft<'_>, value: &Value) -> Result<Value, Refusal> {
         return Err("no JSON satisfies the schema: its 'enum' has no value of its 'type'".into());
     }
     Ok(Value::Array(fitting))
-}
-
-fn number(key: &str, value: &Value) -> Result<f64, Refusal> {
-    let number = value.as_f64().ok_or_else(|| must_be(key, "a number"))?;
-    let whole = value.as_u64().or(value.as_i64().map(i64::unsigned_abs));
-    if whole.is_some_and(|whole| whole > EXACT_MAX && number.abs() as u64 != whole) {
-        return Err(format!(
-            "the keyword '{key}' of the schema has a number too large to be enforced exactly"
-        ));
-    }
-    Ok(number)
-}
-
-fn number_keyword(draft: &mut Draft<'_>, key: &str, value: &Value) -> Result<(), Refusal> {
-    if !draft.may_be("number") {
-        return Ok(());
-    }
-    match (key, value) {
-        // Draft 4 says only that the bound next to it is excluded.
-        ("exclusiveMinimum" | "exclusiveMaximum", Value::Bool(excluded)) => {
-            let bound = if key == "exclusiveMinimum" {
-                "minimum"
-            } else {
-                "maximum"
-            };
-            if let Some(bound) = draft.from.get(bound).filter(|_| *excluded) {
-                number(key, bound)?;
-                draft.put(key, bound.clone());
-            }
-        }
-        ("multipleOf", _) => {
-            if number(key, value)? <= 0.0 {
-                return Err(must_be(key, "above 0"));
-            }
-            draft.put(key, value.clone());
-        }
-        _ => {
-            if number(key, value)?.abs() > NUMBER_MAX {
-                return Err(format!(
-                    "the keyword '{key}' of the schema has a number too large to be enforced exactly"
-                ));
-            }
-            draft.put(key, value.clone());
-        }
-    }
-    Ok(())
-}
-
-/// Keeps numbers where every parser can read them.
-fn finish_number(draft: &mut Draft<'_>) -> Result<(), Refusal> {
-    let literal = draft.from.contains_key("const") || draft.from.contains_key("enum");
-    if draft.types.is_none() || literal || !draft.may_be("number") {
-        return Ok(());
-    }
-    let has =
-        |draft: &Draft<'_>, keys: [&str; 2]| keys.iter().any(|key| draft.out.contains_key(*key));
-    if !has(draft, ["minimum", "exclusiveMinimum"]) {
-        draft.put("minimum", json!(-NUMBER_MAX));
-    }
-    if !has(draft, ["maximum", "exclusiveMaximum"]) {
-        draft.put("maximum", json!(NUMBER_MAX));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -166,7 +166,7 @@ fn references_are_followed_wherever_they_lead() {
 fn numbers_stay_where_every_parser_reads_them() {
     assert_eq!(
         kept(json!({"type": "integer", "minimum": 3}))["maximum"],
-        json!(NUMBER_MAX)
+        json!(number::MAX)
     );
     assert_eq!(
         kept(json!({"type": "number", "const": 1e300})).get("maximum"),
