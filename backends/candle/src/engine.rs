@@ -37,6 +37,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::ModelError;
 use crate::backend::{EngineLimits, EngineStats};
 use crate::tokenizer::TextModel;
+use crate::tools::CallFormat;
 pub(crate) use draft::Draft;
 use gauges::Gauges;
 use job::Ticket;
@@ -98,6 +99,8 @@ pub(crate) struct Request {
     /// Whose it is: owners share time equally, and no keys and values.
     pub(crate) owner: PrincipalId,
     pub(crate) priority: Priority,
+    /// How calls are read out of the choices, if there may be any.
+    pub(crate) calls: Option<CallFormat>,
 }
 
 impl Engine {

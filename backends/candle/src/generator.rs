@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kwaainet_core::{
-    BackendError, Event, EventStream, FinishReason, GenerateParams, ModelId, Numerics, PrincipalId,
-    Prompt, TextTokens, Tokenized, Usage,
+    BackendError, Conversation, Event, EventStream, FinishReason, GenerateParams, ModelId,
+    Numerics, PrincipalId, Prompt, TextTokens, Tokenized, Usage,
 };
 use kwaainet_decoder::{Decoder, FileError, Gguf, ModelConfig};
 
@@ -15,6 +15,7 @@ use crate::drafts::DraftFile;
 use crate::engine::{Engine, Model, Request, SoloModel};
 use crate::foreign::{self, Architecture, Foreign};
 use crate::tokenizer::{TEXT_BYTES_MAX, TextError, TextModel};
+use crate::tools::Plan;
 use crate::{ModelCosts, ModelError};
 
 /// Choices of one prompt; the published API has the same bound.
@@ -154,13 +155,8 @@ impl Generator {
     ) -> Result<Prepared, BackendError> {
         let field = prompt_field(prompt);
         let tokens = match prompt {
-            Prompt::Chat(chat) => self.encode_chat(&chat.messages)?,
-            Prompt::Infill { .. } => {
-                return Err(BackendError::Unsupported {
-                    param: "suffix",
-                    reason: "the model has no tokens for filling in".into(),
-                });
-            }
+            Prompt::Chat(chat) => self.encode_chat(chat)?,
+            Prompt::Infill { prefix, suffix } => self.encode_infill(prefix, suffix)?,
             Prompt::Text(text) => self.encode(text, true, true, field)?,
             Prompt::Tokens(ids) => ids.clone(),
         };
@@ -189,6 +185,7 @@ impl Generator {
             ));
         }
         let max_tokens = self.room(tokens.len(), &params, field)?;
+        let plan = self.plan(prompt, &params)?;
         Ok(Prepared(Request {
             prompt: tokens,
             n: u32::from(params.n),
@@ -199,6 +196,7 @@ impl Generator {
             sampling: params.sampling,
             owner,
             priority: params.priority,
+            calls: plan.format,
         }))
     }
 
@@ -225,7 +223,7 @@ impl Generator {
                 add_special,
                 parse_special,
             } => self.encode(text, *add_special, *parse_special, "prompt")?,
-            Tokenized::Chat(chat) => self.encode_chat(&chat.messages)?,
+            Tokenized::Chat(chat) => self.encode_chat(chat)?,
         };
         Ok(TextTokens {
             ids,
@@ -255,6 +253,7 @@ impl Generator {
             seed: 0,
             owner: PrincipalId::operator(),
             priority: kwaainet_core::Priority::default(),
+            calls: None,
         };
         let events = self.engine.submit(request).expect("there is room");
         let events: Vec<_> = futures_util::StreamExt::collect(events).await;
@@ -276,10 +275,27 @@ impl Generator {
             .map_err(|error| refusal(error, field))
     }
 
-    fn encode_chat(&self, messages: &[kwaainet_core::Message]) -> Result<Vec<u32>, BackendError> {
+    fn encode_chat(&self, chat: &Conversation) -> Result<Vec<u32>, BackendError> {
         self.text
-            .encode_chat(messages)
+            .encode_chat(chat)
             .map_err(|error| refusal(error, "messages"))
+    }
+
+    fn encode_infill(&self, prefix: &str, suffix: &str) -> Result<Vec<u32>, BackendError> {
+        let tokens = self.text.encode_infill(prefix, suffix);
+        let tokens = tokens.map_err(|error| refusal(error, "prompt"))?;
+        tokens.ok_or_else(|| BackendError::Unsupported {
+            param: "suffix",
+            reason: "the model has no tokens for filling in".into(),
+        })
+    }
+
+    /// What the prompt's tools ask of the answers.
+    fn plan(&self, prompt: &Prompt, params: &GenerateParams) -> Result<Plan, BackendError> {
+        match prompt {
+            Prompt::Chat(chat) => Plan::new(chat, params.grammar.as_ref(), &self.text),
+            Prompt::Text(_) | Prompt::Infill { .. } | Prompt::Tokens(_) => Ok(Plan::default()),
+        }
     }
 
     fn check_ids<'a>(

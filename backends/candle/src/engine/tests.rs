@@ -43,6 +43,7 @@ fn request(prompt: u64, max_tokens: usize) -> Request {
         seed: prompt,
         owner: PrincipalId::operator(),
         priority: Priority::Interactive,
+        calls: None,
     }
 }
 
