@@ -39,6 +39,7 @@ use crate::ModelError;
 use crate::backend::{EngineLimits, EngineStats};
 use crate::grammar::Compiled;
 use crate::tokenizer::TextModel;
+use crate::tools::CallFormat;
 pub(crate) use draft::Draft;
 use gauges::Gauges;
 use job::Ticket;
@@ -102,6 +103,8 @@ pub(crate) struct Request {
     pub(crate) priority: Priority,
     /// What the text of each choice has to belong to.
     pub(crate) grammar: Option<Compiled>,
+    /// How calls are read out of the choices, if there may be any.
+    pub(crate) calls: Option<CallFormat>,
 }
 
 impl Engine {

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kwaainet_core::{
-    BackendError, Event, EventStream, FinishReason, GenerateParams, ModelId, Numerics, PrincipalId,
-    Prompt, TextTokens, Tokenized, Usage,
+    BackendError, Conversation, Event, EventStream, FinishReason, GenerateParams, Grammar, ModelId,
+    Numerics, PrincipalId, Prompt, TextTokens, Tokenized, Usage,
 };
 use kwaainet_decoder::{Decoder, FileError, Gguf, ModelConfig};
 
@@ -14,8 +14,9 @@ use crate::backend::{EngineLimits, EngineStats};
 use crate::drafts::DraftFile;
 use crate::engine::{Engine, Model, Request, SoloModel};
 use crate::foreign::{self, Architecture, Foreign};
-use crate::grammar::Grammars;
+use crate::grammar::{Compiled, Grammars};
 use crate::tokenizer::{TEXT_BYTES_MAX, TextError, TextModel};
+use crate::tools::Plan;
 use crate::{ModelCosts, ModelError};
 
 /// Choices of one prompt; the published API has the same bound.
@@ -158,13 +159,8 @@ impl Generator {
     ) -> Result<Prepared, BackendError> {
         let field = prompt_field(prompt);
         let tokens = match prompt {
-            Prompt::Chat(chat) => self.encode_chat(&chat.messages)?,
-            Prompt::Infill { .. } => {
-                return Err(BackendError::Unsupported {
-                    param: "suffix",
-                    reason: "the model has no tokens for filling in".into(),
-                });
-            }
+            Prompt::Chat(chat) => self.encode_chat(chat)?,
+            Prompt::Infill { prefix, suffix } => self.encode_infill(prefix, suffix)?,
             Prompt::Text(text) => self.encode(text, true, true, field)?,
             Prompt::Tokens(ids) => ids.clone(),
         };
@@ -193,8 +189,8 @@ impl Generator {
             ));
         }
         let max_tokens = self.room(tokens.len(), &params, field)?;
-        let grammar = params.grammar.as_ref();
-        let grammar = grammar.map(|grammar| self.grammars.compile(grammar, &owner));
+        let plan = self.plan(prompt, &params)?;
+        let grammar = self.grammar(&plan, params.grammar.as_ref(), &owner)?;
         Ok(Prepared(Request {
             prompt: tokens,
             n: u32::from(params.n),
@@ -205,7 +201,8 @@ impl Generator {
             sampling: params.sampling,
             owner,
             priority: params.priority,
-            grammar: grammar.transpose()?,
+            grammar,
+            calls: plan.format,
         }))
     }
 
@@ -232,7 +229,7 @@ impl Generator {
                 add_special,
                 parse_special,
             } => self.encode(text, *add_special, *parse_special, "prompt")?,
-            Tokenized::Chat(chat) => self.encode_chat(&chat.messages)?,
+            Tokenized::Chat(chat) => self.encode_chat(chat)?,
         };
         Ok(TextTokens {
             ids,
@@ -263,6 +260,7 @@ impl Generator {
             owner: PrincipalId::operator(),
             priority: kwaainet_core::Priority::default(),
             grammar: None,
+            calls: None,
         };
         let events = self.engine.submit(request).expect("there is room");
         let events: Vec<_> = futures_util::StreamExt::collect(events).await;
@@ -284,10 +282,48 @@ impl Generator {
             .map_err(|error| refusal(error, field))
     }
 
-    fn encode_chat(&self, messages: &[kwaainet_core::Message]) -> Result<Vec<u32>, BackendError> {
+    fn encode_chat(&self, chat: &Conversation) -> Result<Vec<u32>, BackendError> {
         self.text
-            .encode_chat(messages)
+            .encode_chat(chat)
             .map_err(|error| refusal(error, "messages"))
+    }
+
+    fn encode_infill(&self, prefix: &str, suffix: &str) -> Result<Vec<u32>, BackendError> {
+        let tokens = self.text.encode_infill(prefix, suffix);
+        let tokens = tokens.map_err(|error| refusal(error, "prompt"))?;
+        tokens.ok_or_else(|| BackendError::Unsupported {
+            param: "suffix",
+            reason: "the model has no tokens for filling in".into(),
+        })
+    }
+
+    /// What the prompt's tools ask of the answers.
+    fn plan(&self, prompt: &Prompt, params: &GenerateParams) -> Result<Plan, BackendError> {
+        match prompt {
+            Prompt::Chat(chat) => Plan::new(chat, params.grammar.as_ref(), &self.text),
+            Prompt::Text(_) | Prompt::Infill { .. } | Prompt::Tokens(_) => Ok(Plan::default()),
+        }
+    }
+
+    /// What the choices have to belong to. Of several grammars the first that can be enforced counts.
+    fn grammar(
+        &self,
+        plan: &Plan,
+        format: Option<&Grammar>,
+        owner: &PrincipalId,
+    ) -> Result<Option<Compiled>, BackendError> {
+        let wanted = match plan.format {
+            Some(_) => plan.grammars.as_slice(),
+            None => format.map_or(&[][..], std::slice::from_ref),
+        };
+        let mut refusal = None;
+        for grammar in wanted {
+            match self.grammars.compile(grammar, owner) {
+                Err(error @ BackendError::Invalid { .. }) => refusal = Some(error),
+                compiled => return compiled.map(Some),
+            }
+        }
+        refusal.map_or(Ok(None), Err)
     }
 
     fn check_ids<'a>(

@@ -24,6 +24,7 @@ mod template;
 mod testing;
 mod text_out;
 mod tokenizer;
+mod tools;
 
 pub use backend::{CandleBackend, CandleConfig, EngineLimits, EngineStats};
 pub use costs::ModelCosts;

@@ -11,11 +11,13 @@ use std::borrow::Cow;
 use std::error::Error as _;
 use std::io;
 
+use kwaainet_core::Tool;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, Value, context};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::tokenizer::TextError;
 
@@ -41,6 +43,64 @@ pub(crate) struct Turn<'m> {
     pub(crate) content: Cow<'m, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<Cow<'m, str>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tool_calls: Vec<CallView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tool_call_id: Option<String>,
+}
+
+/// A call of a tool as templates see it.
+#[derive(Serialize)]
+pub(crate) struct CallView {
+    pub(crate) id: String,
+    pub(crate) r#type: &'static str,
+    pub(crate) function: CalledView,
+}
+
+/// What was called.
+#[derive(Serialize)]
+pub(crate) struct CalledView {
+    pub(crate) name: String,
+    /// An object; a text where it is no JSON.
+    pub(crate) arguments: serde_json::Value,
+}
+
+/// A tool as templates see it, and in this order.
+#[derive(Serialize)]
+pub(crate) struct ToolView {
+    pub(crate) r#type: &'static str,
+    pub(crate) function: FunctionView,
+}
+
+/// What a tool does.
+#[derive(Serialize)]
+pub(crate) struct FunctionView {
+    pub(crate) name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) description: Option<String>,
+    pub(crate) parameters: serde_json::Value,
+}
+
+impl FunctionView {
+    pub(crate) fn new(tool: &Tool) -> Self {
+        let none = || json!({"type": "object", "properties": {}});
+        Self {
+            name: tool.name.clone(),
+            description: tool.description.clone(),
+            parameters: tool.parameters.clone().unwrap_or_else(none),
+        }
+    }
+}
+
+/// What a template is given of a conversation.
+pub(crate) struct View<'m> {
+    pub(crate) turns: Vec<Turn<'m>>,
+    pub(crate) tools: Vec<ToolView>,
+}
+
+/// JSON as templates write it.
+pub(crate) fn spaced_json(value: &(impl Serialize + ?Sized)) -> Option<String> {
+    helpers::spaced(value)
 }
 
 impl ChatTemplate {
@@ -86,17 +146,22 @@ impl ChatTemplate {
     /// [`TextError::Template`] with the template's own words if it refuses the messages;
     /// [`TextError::TooLong`] if that takes more than `bytes_max` or too many steps;
     /// [`TextError::BadTemplate`] if it fails.
-    pub(crate) fn render(&self, turns: &[Turn<'_>], bytes_max: usize) -> Result<String, TextError> {
+    pub(crate) fn render(&self, view: &View<'_>, bytes_max: usize) -> Result<String, TextError> {
         let template = self
             .environment
             .get_template(NAME)
             .map_err(|error| TextError::BadTemplate(error.to_string()))?;
+        let tools = if view.tools.is_empty() {
+            Value::from(())
+        } else {
+            Value::from(Serde(&view.tools))
+        };
         let context = context! {
-            messages => Serde(turns),
+            messages => Serde(&view.turns),
             bos_token => self.bos.as_str(),
             eos_token => self.eos.as_str(),
             add_generation_prompt => true,
-            tools => Value::from(()),
+            tools,
             documents => Value::from(()),
         };
         let mut out = Bounded {
@@ -160,9 +225,14 @@ mod tests {
             role,
             content: Cow::Borrowed(content),
             name: None,
+            tool_calls: Vec::new(),
+            tool_call_id: None,
         };
-        ChatTemplate::parse(source, "<s>", "</s>")?
-            .render(&[turn("user", " Hi\n"), turn("assistant", "Hello")], 1_000)
+        let view = View {
+            turns: vec![turn("user", " Hi\n"), turn("assistant", "Hello")],
+            tools: Vec::new(),
+        };
+        ChatTemplate::parse(source, "<s>", "</s>")?.render(&view, 1_000)
     }
 
     #[test]

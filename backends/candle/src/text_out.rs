@@ -5,6 +5,7 @@
 //! given out, except where a stop text or the end cut a token.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use kwaainet_core::TokenLogprob;
 
@@ -18,6 +19,8 @@ pub(crate) struct Out {
     pub(crate) text: String,
     /// One for each token whose text has come out whole with this.
     pub(crate) logprobs: Vec<TokenLogprob>,
+    /// Where in all of the text each of these tokens stands, in bytes.
+    pub(crate) spans: Vec<Range<usize>>,
     /// This stop text came: nothing follows.
     pub(crate) stopped_by: Option<String>,
 }
@@ -39,6 +42,14 @@ struct Waiting {
     start: usize,
     /// Unknown while the token's last character is incomplete.
     end: Option<usize>,
+}
+
+impl Waiting {
+    /// Where its token stands in the text that was given out, and what it is.
+    fn taken(self, released: usize) -> (Range<usize>, TokenLogprob) {
+        let end = self.end.map_or(released, |end| end.min(released));
+        (self.start..end, self.logprob)
+    }
 }
 
 impl TextOut {
@@ -99,13 +110,15 @@ impl TextOut {
             .iter()
             .take_while(|waiting| is_out(waiting))
             .count();
+        let (spans, logprobs) = self
+            .waiting
+            .drain(..count)
+            .map(|w| w.taken(released))
+            .unzip();
         Out {
             text,
-            logprobs: self
-                .waiting
-                .drain(..count)
-                .map(|waiting| waiting.logprob)
-                .collect(),
+            logprobs,
+            spans,
             stopped_by: None,
         }
     }

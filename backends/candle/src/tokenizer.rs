@@ -9,6 +9,8 @@ mod bpe;
 mod byte_level;
 mod charsmap;
 mod chat;
+mod dialect;
+mod infill;
 mod merge;
 mod metadata;
 mod names;
@@ -21,13 +23,17 @@ mod unigram;
 mod vocab;
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
-use kwaainet_core::Message;
+use kwaainet_core::Conversation;
 use kwaainet_decoder::Value;
 
 use crate::template::ChatTemplate;
+use crate::tools::Family;
 use bpe::Bpe;
-use chat::Part;
+use chat::{Part, Rendered, Renderer};
+use dialect::Dialect;
+use infill::Infill;
 use metadata::Metadata;
 use pretokenize::PreTokenizer;
 use sentence::Sentence;
@@ -78,6 +84,9 @@ pub(crate) struct TextModel {
     /// All tokens that end a generation, in order.
     ends: Vec<u32>,
     chat: Result<ChatTemplate, TextError>,
+    /// How the template goes about tools. Found out when first needed.
+    dialect: OnceLock<Dialect>,
+    infill: Option<Infill>,
 }
 
 enum Encoder {
@@ -147,6 +156,8 @@ impl TextModel {
             },
             ends,
             chat,
+            dialect: OnceLock::new(),
+            infill: Infill::read(meta, &vocab)?,
             encoder,
             vocab,
         })
@@ -176,11 +187,9 @@ impl TextModel {
     /// # Errors
     /// [`TextError::NoTemplate`], [`TextError::BadTemplate`], or [`TextError::Template`] where the
     /// template refuses the messages; [`TextError::TooLong`] above 4 MiB.
-    pub(crate) fn encode_chat(&self, messages: &[Message]) -> Result<Vec<u32>, TextError> {
-        let template = self.chat.as_ref().map_err(Clone::clone)?;
-        let name = |message: &Message| message.name.as_ref().map_or(0, String::len);
-        check_length(messages.iter().map(|m| m.content.len() + name(m)).sum())?;
-        let rendered = chat::render(messages, template, &self.specials, RENDERED_BYTES_MAX)?;
+    pub(crate) fn encode_chat(&self, chat: &Conversation) -> Result<Vec<u32>, TextError> {
+        check_length(chat::length(chat))?;
+        let rendered = self.render_chat(chat)?;
         let mut out = Vec::new();
         let mut after_special = true;
         for part in rendered.parts(&self.specials) {
@@ -201,6 +210,66 @@ impl TextModel {
             out.insert(0, bos);
         }
         Ok(out)
+    }
+
+    /// The same for a conversation without tools.
+    #[cfg(test)]
+    pub(crate) fn encode_messages(
+        &self,
+        messages: &[kwaainet_core::Message],
+    ) -> Result<Vec<u32>, TextError> {
+        self.encode_chat(&messages.to_vec().into())
+    }
+
+    /// The text that the template makes of a conversation.
+    #[cfg(test)]
+    pub(crate) fn chat_text(&self, chat: &Conversation) -> Result<String, TextError> {
+        Ok(self.render_chat(chat)?.text().into_owned())
+    }
+
+    fn render_chat(&self, chat: &Conversation) -> Result<Rendered, TextError> {
+        let template = self.chat.as_ref().map_err(Clone::clone)?;
+        let renderer = Renderer {
+            template,
+            specials: &self.specials,
+            bytes_max: RENDERED_BYTES_MAX,
+            id_len: None,
+        };
+        let dialect = || self.dialect.get_or_init(|| Dialect::of(renderer));
+        dialect::render(chat, renderer, dialect)
+    }
+
+    /// How the model writes calls.
+    pub(crate) fn call_family(&self) -> &'static Family {
+        Family::of(self.chat.as_ref().map_or("", ChatTemplate::source))
+    }
+
+    /// The token that stands for no text and is spelled like this.
+    pub(crate) fn control_token(&self, spelling: &str) -> Option<u32> {
+        self.specials.control_token(spelling)
+    }
+
+    /// Token ids of two texts, up to where what is missing between them begins; none where the model
+    /// has no tokens for that. Control tokens spelled out in the texts stay letters.
+    ///
+    /// # Errors
+    /// [`TextError::TooLong`] above 4 MiB.
+    pub(crate) fn encode_infill(
+        &self,
+        prefix: &str,
+        suffix: &str,
+    ) -> Result<Option<Vec<u32>>, TextError> {
+        let Some(infill) = self.infill else {
+            return Ok(None);
+        };
+        check_length(prefix.len() + suffix.len())?;
+        let mut out: Vec<u32> = self.prefix.into_iter().collect();
+        out.push(infill.prefix);
+        self.encode_fragments(prefix, false, true, &mut out)?;
+        out.push(infill.suffix);
+        self.encode_fragments(suffix, false, true, &mut out)?;
+        out.push(infill.middle);
+        Ok(Some(out))
     }
 
     /// The bytes that a token adds to a text; none for control tokens.

@@ -9,8 +9,9 @@ use tokio::sync::mpsc::Sender;
 use super::Request;
 
 /// At most so many events leave for one choice in one step: its text, the rest that was held back,
-/// its end, and the end of all. One more for each guessed token that was right.
-const EVENTS_PER_STEP: usize = 4;
+/// its end, and the end of all; and the calls in that text, which are long, and of which several end in
+/// one step only where a stop text held them back. More for each guessed token that was right.
+const EVENTS_PER_STEP: usize = 8;
 /// So far a reader may fall behind before its request is parked.
 const EVENTS_MIN: usize = 32;
 
@@ -34,6 +35,8 @@ pub(super) struct Job {
     pub(super) prompt_len: usize,
     pub(super) max_tokens: usize,
     pub(super) logprobs: Option<u8>,
+    /// Of a token that was guessed right: its text, and a call in it.
+    events_per_guess: usize,
     events: Sender<Result<Event, BackendError>>,
     unfinished: Cell<u32>,
     /// Tokens of the prompt that were not computed; unknown until it starts.
@@ -53,6 +56,7 @@ impl Job {
             prompt_len: request.prompt.len(),
             max_tokens: request.max_tokens,
             logprobs: request.logprobs,
+            events_per_guess: if request.calls.is_some() { 2 } else { 1 },
             events: ticket.events,
             unfinished: Cell::new(request.n),
             cached_tokens: Cell::new(None),
@@ -86,7 +90,8 @@ impl Job {
     /// Makes room for the events of guessed tokens, for as many as there is any.
     pub(super) fn book_guesses(&self, wanted: usize) -> usize {
         let left = self.events.capacity().saturating_sub(self.booked.get());
-        self.book(wanted.min(left))
+        let most = wanted.min(left / self.events_per_guess);
+        self.book(most * self.events_per_guess) / self.events_per_guess
     }
 
     /// All of them or none.

@@ -45,6 +45,7 @@ fn request(prompt: u64, max_tokens: usize) -> Request {
         owner: PrincipalId::operator(),
         priority: Priority::Interactive,
         grammar: None,
+        calls: None,
     }
 }
 

@@ -1,14 +1,15 @@
 //! What one choice says: drawn tokens in, events out.
 
-use kwaainet_core::{BackendError, Delta, Event, FinishReason};
+use kwaainet_core::{BackendError, CallDelta, Delta, Event, FinishReason};
 
 use super::Request;
 use super::draw::{Drawn, bytes_of};
 use super::job::Job;
 use crate::grammar::{Compiled, Mask, Matching};
 use crate::sampler::Sampler;
-use crate::text_out::TextOut;
+use crate::text_out::{Out, TextOut};
 use crate::tokenizer::TextModel;
+use crate::tools::{CallFormat, Caller};
 
 /// The sampler of a choice, its place in the grammar, and its text on its way out.
 pub(super) struct Voice {
@@ -20,6 +21,8 @@ pub(super) struct Voice {
     /// Why the grammar cannot be kept to any further.
     fault: Option<BackendError>,
     text: TextOut,
+    /// Takes calls out of the text, if there may be any.
+    caller: Option<(CallFormat, Caller)>,
 }
 
 impl Voice {
@@ -31,6 +34,10 @@ impl Voice {
             masks: Vec::new(),
             fault: None,
             text: TextOut::new(request.stop.clone()),
+            caller: request.calls.clone().map(|format| {
+                let caller = Caller::new(&format, request.seed, &request.prompt, choice);
+                (format, caller)
+            }),
         }
     }
 
@@ -105,17 +112,20 @@ impl Voice {
         };
         tokens.push(drawn.token);
         job.count_token();
-        let out = self.text.push(bytes_of(drawn.token, text), drawn.logprob);
-        let stopped = out.stopped_by.is_some();
-        job.send(Event::Delta(Delta {
-            choice: self.choice,
-            text: out.text,
-            tokens: 1,
-            logprobs: out.logprobs,
-            stopped_by: out.stopped_by,
-        }));
+        let format = self.caller.as_ref().map(|(format, _)| format);
+        let mark = format.and_then(|format| format.spelling(drawn.token, text));
+        let bytes = mark.unwrap_or_else(|| bytes_of(drawn.token, text));
+        let mut out = self.text.push(bytes, drawn.logprob);
+        let calls = match &mut self.caller {
+            Some((_, caller)) => caller.take(&mut out),
+            None => Vec::new(),
+        };
+        let stopped = complete
+            || out.stopped_by.is_some()
+            || self.caller.as_ref().is_some_and(|(_, c)| c.is_over());
+        self.send(out, 1, calls, job);
         let is_full = tokens.len() - job.prompt_len >= job.max_tokens;
-        match (stopped || complete, is_full) {
+        match (stopped, is_full) {
             (true, _) => Some(FinishReason::Stop),
             (false, true) => Some(FinishReason::Length),
             (false, false) => None,
@@ -123,21 +133,34 @@ impl Voice {
     }
 
     /// Says what was held back, and that it is over.
-    pub(super) fn finish(self, reason: FinishReason, job: &Job) {
-        let rest = self.text.finish();
-        if !rest.text.is_empty() || !rest.logprobs.is_empty() {
-            job.send(Event::Delta(Delta {
-                choice: self.choice,
-                text: rest.text,
-                tokens: 0,
-                logprobs: rest.logprobs,
-                stopped_by: None,
-            }));
+    pub(super) fn finish(mut self, mut reason: FinishReason, job: &Job) {
+        let mut rest = std::mem::replace(&mut self.text, TextOut::new(Vec::new())).finish();
+        let mut calls = Vec::new();
+        if let Some((_, caller)) = &mut self.caller {
+            calls = caller.finish(&mut rest);
+            reason = caller.reason(reason);
         }
+        self.send(rest, 0, calls, job);
         job.send(Event::Finished {
             choice: self.choice,
             reason,
         });
         job.choice_ended();
+    }
+
+    /// Sends what tokens have brought.
+    fn send(&self, out: Out, tokens: u32, calls: Vec<CallDelta>, job: &Job) {
+        if tokens > 0 || !out.text.is_empty() || !out.logprobs.is_empty() {
+            job.send(Event::Delta(Delta {
+                choice: self.choice,
+                text: out.text,
+                tokens,
+                logprobs: out.logprobs,
+                stopped_by: out.stopped_by,
+            }));
+        }
+        for call in calls {
+            job.send(Event::Call(call));
+        }
     }
 }

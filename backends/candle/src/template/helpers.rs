@@ -50,7 +50,11 @@ pub(super) fn tojson(value: &Value, options: Kwargs) -> Result<Value, Error> {
         .ok_or_else(|| Error::new(ErrorKind::BadSerialization, "not a JSON value"))
 }
 
-fn write_json(value: &Value, formatter: impl Formatter) -> Option<String> {
+pub(super) fn spaced(value: &(impl Serialize + ?Sized)) -> Option<String> {
+    write_json(value, Spaced)
+}
+
+fn write_json(value: &(impl Serialize + ?Sized), formatter: impl Formatter) -> Option<String> {
     let mut out = Vec::new();
     value
         .serialize(&mut Serializer::with_formatter(&mut out, formatter))

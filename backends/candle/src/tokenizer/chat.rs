@@ -2,7 +2,7 @@
 //! stays letters, while everything else is tokenized exactly as the rendered whole.
 //!
 //! The template's own control tokens and those that a message spells out look alike once rendered.
-//! So each spelling in a message is broken beforehand by a guard: a character that occurs nowhere
+//! So each spelling in a message, or in what is said of tools, is broken beforehand by a guard: a character that occurs nowhere
 //! else. The rendered text is cut at its control tokens, which are then the template's, and the guards
 //! are taken out of what lies between.
 //!
@@ -13,34 +13,141 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use kwaainet_core::Message;
+use kwaainet_core::{Conversation, Message, ToolCall};
+use serde_json::Value;
 
 use super::TextError;
 use super::special::{Fragment, Specials};
-use crate::template::{ChatTemplate, Turn};
+use crate::template::{CallView, CalledView, ChatTemplate, FunctionView, ToolView, Turn, View};
+use crate::tools::{shortened, shown};
 
-/// Renders a conversation and cuts it at the template's control tokens. The text between has no
-/// guards left and may hold user-defined tokens.
-pub(super) fn render<'m>(
-    messages: &'m [Message],
-    template: &ChatTemplate,
-    specials: &Specials,
-    bytes_max: usize,
-) -> Result<Rendered, TextError> {
-    let guard = Guard::new(messages, template.source())?;
-    let turn = |message: &'m Message| Turn {
-        role: message.role.as_str(),
-        content: guard.protect(&message.content, specials),
-        name: message
-            .name
-            .as_deref()
-            .map(|name| guard.protect(name, specials)),
+/// Renders conversations through one template.
+#[derive(Clone, Copy)]
+pub(super) struct Renderer<'t> {
+    pub(super) template: &'t ChatTemplate,
+    pub(super) specials: &'t Specials,
+    pub(super) bytes_max: usize,
+    /// So many letters and digits have the ids of calls, if the template counts them.
+    pub(super) id_len: Option<usize>,
+}
+
+impl Renderer<'_> {
+    /// Renders a conversation and cuts it at the template's control tokens. The text between has no
+    /// guards left and may hold user-defined tokens.
+    pub(super) fn render(&self, chat: &Conversation) -> Result<Rendered, TextError> {
+        let guard = Guard::new(chat, self.template.source())?;
+        let turns = chat.messages.iter().map(|m| self.turn(m, &guard)).collect();
+        let tools = shown(chat).iter().map(|tool| {
+            let function = FunctionView::new(tool);
+            let text = |text: String| guard.protect(&text, self.specials).into_owned();
+            ToolView {
+                r#type: "function",
+                function: FunctionView {
+                    name: text(function.name),
+                    description: function.description.map(text),
+                    parameters: self.value(&function.parameters, &guard),
+                },
+            }
+        });
+        let view = View {
+            turns,
+            tools: tools.collect(),
+        };
+        Ok(Rendered {
+            text: self.template.render(&view, self.bytes_max)?,
+            guard,
+        })
+    }
+
+    fn turn<'m>(&self, message: &'m Message, guard: &Guard) -> Turn<'m> {
+        let text = |text: &'m str| guard.protect(text, self.specials);
+        Turn {
+            role: message.role.as_str(),
+            content: text(&message.content),
+            name: message.name.as_deref().map(text),
+            tool_calls: message
+                .tool_calls
+                .iter()
+                .map(|c| self.call(c, guard))
+                .collect(),
+            tool_call_id: message.tool_call_id.as_deref().map(|id| self.id(id, guard)),
+        }
+    }
+
+    fn call(&self, call: &ToolCall, guard: &Guard) -> CallView {
+        CallView {
+            id: self.id(&call.id, guard),
+            r#type: "function",
+            function: CalledView {
+                name: guard.protect(&call.name, self.specials).into_owned(),
+                arguments: self.value(&arguments(call), guard),
+            },
+        }
+    }
+
+    fn id(&self, id: &str, guard: &Guard) -> String {
+        match self.id_len {
+            Some(len) => shortened(id, len),
+            None => guard.protect(id, self.specials).into_owned(),
+        }
+    }
+
+    /// JSON with each text in it guarded. Written out, its texts stand within quotes, so that nothing
+    /// comes together between them.
+    fn value(&self, value: &Value, guard: &Guard) -> Value {
+        let text = |text: &str| guard.protect(text, self.specials).into_owned();
+        match value {
+            Value::String(inner) => Value::String(text(inner)),
+            Value::Array(values) => values.iter().map(|v| self.value(v, guard)).collect(),
+            Value::Object(members) => {
+                let members = members.iter();
+                Value::Object(
+                    members
+                        .map(|(k, v)| (text(k), self.value(v, guard)))
+                        .collect(),
+                )
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+        }
+    }
+}
+
+/// As a value, or as the text that it is.
+fn arguments(call: &ToolCall) -> Value {
+    let value = serde_json::from_str(&call.arguments).ok();
+    value.unwrap_or_else(|| Value::String(call.arguments.clone()))
+}
+
+/// Every text of a conversation.
+fn texts(chat: &Conversation) -> impl Iterator<Item = Cow<'_, str>> {
+    let of_message = |message: &'_ Message| {
+        let calls = message.tool_calls.iter().flat_map(|call| {
+            let decoded = arguments(call).to_string();
+            [
+                call.id.clone(),
+                call.name.clone(),
+                call.arguments.clone(),
+                decoded,
+            ]
+        });
+        calls.collect::<Vec<_>>()
     };
-    let turns: Vec<Turn<'m>> = messages.iter().map(turn).collect();
-    Ok(Rendered {
-        text: template.render(&turns, bytes_max)?,
-        guard,
-    })
+    let of_tools = shown(chat).iter().flat_map(|tool| {
+        let schema = tool.parameters.as_ref().map(Value::to_string);
+        [Some(tool.name.clone()), tool.description.clone(), schema]
+    });
+    let plain = chat.messages.iter().flat_map(|message| {
+        let ids = message.tool_call_id.as_deref();
+        [Some(message.content.as_str()), message.name.as_deref(), ids]
+    });
+    let made = chat.messages.iter().flat_map(of_message);
+    let made = made.chain(of_tools.flatten()).map(Cow::Owned);
+    plain.flatten().map(Cow::Borrowed).chain(made)
+}
+
+/// How long a conversation is, in bytes.
+pub(super) fn length(chat: &Conversation) -> usize {
+    texts(chat).map(|text| text.len()).sum()
 }
 
 /// A rendered conversation with its guards.
@@ -63,6 +170,11 @@ impl Rendered {
             .collect()
     }
 
+    /// The text with its guards.
+    pub(super) fn raw(&self) -> &str {
+        &self.text
+    }
+
     /// The text without guards.
     #[cfg(test)]
     pub(super) fn text(&self) -> Cow<'_, str> {
@@ -76,23 +188,17 @@ pub(super) enum Part<'r> {
     Text(Cow<'r, str>),
 }
 
-/// A character that occurs neither in the messages nor in the template.
+/// A character that occurs neither in the conversation nor in the template.
 struct Guard(char);
 
 impl Guard {
-    fn new(messages: &[Message], template: &str) -> Result<Self, TextError> {
+    fn new(chat: &Conversation, template: &str) -> Result<Self, TextError> {
         // Private use: no letter, no space, no case, so that no filter changes it.
         let candidates = '\u{10_0000}'..='\u{10_FFFD}';
-        let names = messages
-            .iter()
-            .filter_map(|message| message.name.as_deref());
-        let contents = messages.iter().map(|message| message.content.as_str());
-        let taken: HashSet<char> = names
-            .chain(contents)
-            .chain([template])
-            .flat_map(str::chars)
-            .filter(|letter| candidates.contains(letter))
-            .collect();
+        let mut taken: HashSet<char> = HashSet::new();
+        for text in texts(chat).chain([Cow::Borrowed(template)]) {
+            taken.extend(text.chars().filter(|letter| candidates.contains(letter)));
+        }
         candidates
             .clone()
             .find(|candidate| !taken.contains(candidate))

@@ -56,6 +56,12 @@ impl Specials {
         }
     }
 
+    /// The control token of this spelling.
+    pub(super) fn control_token(&self, spelling: &str) -> Option<u32> {
+        let (start, end, id) = self.control.next(spelling, 0)?;
+        (start == 0 && end == spelling.len()).then_some(id)
+    }
+
     /// Where each control token starts that is spelled out in the text, overlapping ones too.
     pub(super) fn control_starts(&self, text: &str) -> Vec<usize> {
         let mut starts = Vec::new();

@@ -242,7 +242,7 @@ fn a_chat_has_one_start_token_whoever_writes_it() {
     let meta = with(byte_level(), "ggml.add_bos_token", Value::Bool(true));
     let chat = |template: &str| {
         let model = model(&with(meta.clone(), "chat_template", text(template)));
-        model.encode_chat(&[message(Role::User, " ab ")])
+        model.encode_messages(&[message(Role::User, " ab ")])
     };
     assert_eq!(chat(CHATML), Ok(vec![1, 6, 2]));
     assert_eq!(chat("{{ messages[0].content }}"), Ok(vec![1, 7, 5]));
@@ -252,7 +252,7 @@ fn a_chat_has_one_start_token_whoever_writes_it() {
 fn control_tokens_are_not_put_together_from_parts_of_messages() {
     let model = model(&with(byte_level(), "chat_template", text(CHATML)));
     let ends = |messages: &[Message]| {
-        let ids = model.encode_chat(messages).expect("it is a chat");
+        let ids = model.encode_messages(messages).expect("it is a chat");
         ids.iter().filter(|id| **id == 2).count()
     };
     let named = Message {
@@ -274,32 +274,32 @@ fn control_tokens_are_not_put_together_from_parts_of_messages() {
 #[test]
 fn chats_that_cannot_be_rendered_say_why() {
     let plain = model(&byte_level());
-    assert_eq!(plain.encode_chat(&[]), Err(TextError::NoTemplate));
+    assert_eq!(plain.encode_messages(&[]), Err(TextError::NoTemplate));
 
     let refuses = "{{ raise_exception('Only users may speak.') }}";
     let refuses = model(&with(byte_level(), "chat_template", text(refuses)));
     let words = TextError::Template("Only users may speak.".to_owned());
     assert_eq!(
-        refuses.encode_chat(&[message(Role::System, "a")]),
+        refuses.encode_messages(&[message(Role::System, "a")]),
         Err(words)
     );
 
     let broken = model(&with(byte_level(), "chat_template", text("{% if %}")));
     assert!(matches!(
-        broken.encode_chat(&[]),
+        broken.encode_messages(&[]),
         Err(TextError::BadTemplate(_))
     ));
 
     let every_guard: String = ('\u{10_0000}'..='\u{10_FFFD}').collect();
     let chatml = model(&with(byte_level(), "chat_template", text(CHATML)));
-    let unguarded = chatml.encode_chat(&[message(Role::User, &every_guard)]);
+    let unguarded = chatml.encode_messages(&[message(Role::User, &every_guard)]);
     assert!(matches!(unguarded, Err(TextError::Text(_))));
     let long = "a".repeat((4 << 20) + 1);
-    let long = chatml.encode_chat(&[message(Role::User, &long)]);
+    let long = chatml.encode_messages(&[message(Role::User, &long)]);
     assert_eq!(long, Err(TextError::TooLong));
     let repeats = "{% for n in range(9) %}{{ messages[0].content }}{% endfor %}";
     let repeats = model(&with(byte_level(), "chat_template", text(repeats)));
-    let long = repeats.encode_chat(&[message(Role::User, &"a".repeat(1 << 20))]);
+    let long = repeats.encode_messages(&[message(Role::User, &"a".repeat(1 << 20))]);
     assert_eq!(long, Err(TextError::TooLong), "once it is rendered");
 }
 
@@ -307,9 +307,9 @@ fn chats_that_cannot_be_rendered_say_why() {
 fn a_template_may_add_to_as_much_text_as_is_read() {
     let chatml = model(&with(byte_level(), "chat_template", text(CHATML)));
     let half = message(Role::User, &"a".repeat(2 << 20));
-    assert!(chatml.encode_chat(&[half.clone(), half]).is_ok());
+    assert!(chatml.encode_messages(&[half.clone(), half]).is_ok());
     let short: Vec<_> = (0..4_096).map(|_| message(Role::User, "a")).collect();
-    assert!(chatml.encode_chat(&short).is_ok());
+    assert!(chatml.encode_messages(&short).is_ok());
 }
 
 #[test]
@@ -396,7 +396,7 @@ fn mutilated_files_are_refused_or_work_and_never_panic() {
                     model.decode(&ids);
                 }
                 // Either outcome will do; it must come.
-                drop(model.encode_chat(&[message(Role::User, odd)]));
+                drop(model.encode_messages(&[message(Role::User, odd)]));
             }
         }
     }
