@@ -186,6 +186,8 @@ impl Generator {
         }
         let max_tokens = self.room(tokens.len(), &params, field)?;
         let plan = self.plan(prompt, &params)?;
+        check_echo(&params)?;
+        check_forced(&plan)?;
         Ok(Prepared(Request {
             prompt: tokens,
             n: u32::from(params.n),
@@ -382,6 +384,28 @@ fn refusal(error: TextError, param: &'static str) -> BackendError {
             reason: error.to_string(),
         },
         TextError::Vocabulary(_) => BackendError::Internal(error.to_string()),
+    }
+}
+
+/// Nothing repeats a prompt here.
+fn check_echo(params: &GenerateParams) -> Result<(), BackendError> {
+    if params.echo {
+        return Err(BackendError::Unsupported {
+            param: "echo",
+            reason: "this engine does not repeat prompts".into(),
+        });
+    }
+    Ok(())
+}
+
+/// Nothing keeps answers to a grammar here.
+fn check_forced(plan: &Plan) -> Result<(), BackendError> {
+    match plan.grammars.first() {
+        None => Ok(()),
+        Some(grammar) => Err(BackendError::Unsupported {
+            param: grammar.param,
+            reason: "this engine cannot force calls of tools".into(),
+        }),
     }
 }
 
