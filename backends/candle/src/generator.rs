@@ -4,9 +4,10 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::StreamExt;
 use kwaainet_core::{
-    BackendError, Conversation, Event, EventStream, FinishReason, GenerateParams, Grammar, ModelId,
-    Numerics, PrincipalId, Prompt, TextTokens, Tokenized, Usage,
+    BackendError, Conversation, Delta, Event, EventStream, FinishReason, GenerateParams, Grammar,
+    ModelId, Numerics, PrincipalId, Prompt, TextTokens, Tokenized, Usage,
 };
 use kwaainet_decoder::{Decoder, FileError, Gguf, ModelConfig};
 
@@ -191,7 +192,8 @@ impl Generator {
         let max_tokens = self.room(tokens.len(), &params, field)?;
         let plan = self.plan(prompt, &params)?;
         let grammar = self.grammar(&plan, params.grammar.as_ref(), &owner)?;
-        Ok(Prepared(Request {
+        let echo = echo(prompt, &params, &tokens, &self.text)?;
+        let request = Request {
             prompt: tokens,
             n: u32::from(params.n),
             max_tokens,
@@ -203,7 +205,8 @@ impl Generator {
             priority: params.priority,
             grammar,
             calls: plan.format,
-        }))
+        };
+        Ok(Prepared { request, echo })
     }
 
     /// Starts a generation.
@@ -211,11 +214,16 @@ impl Generator {
     /// # Errors
     /// When the engine is full or has broken down.
     pub(crate) fn start(&self, prepared: Prepared) -> Result<EventStream, BackendError> {
-        let Prepared(request) = prepared;
-        if request.max_tokens == 0 {
-            return Ok(nothing_to_do(&request));
-        }
-        self.engine.submit(request)
+        let Prepared { request, echo } = prepared;
+        let choices = request.n;
+        let events = match request.max_tokens {
+            0 => nothing_to_do(&request),
+            _ => self.engine.submit(request)?,
+        };
+        Ok(match echo {
+            Some(text) => echoed(events, text, choices),
+            None => events,
+        })
     }
 
     /// Token ids of a text or a conversation.
@@ -263,7 +271,7 @@ impl Generator {
             calls: None,
         };
         let events = self.engine.submit(request).expect("there is room");
-        let events: Vec<_> = futures_util::StreamExt::collect(events).await;
+        let events: Vec<_> = StreamExt::collect(events).await;
         assert!(matches!(events.last(), Some(Err(_))));
         while self.engine.is_alive() {
             tokio::task::yield_now().await;
@@ -379,7 +387,11 @@ pub(crate) fn text_model(file: &Gguf, vocab: usize) -> Result<Arc<TextModel>, Mo
 }
 
 /// A request that the engine can take as it is.
-pub(crate) struct Prepared(Request);
+pub(crate) struct Prepared {
+    request: Request,
+    /// Is said before anything else.
+    echo: Option<String>,
+}
 
 fn prompt_field(prompt: &Prompt) -> &'static str {
     match prompt {
@@ -411,6 +423,48 @@ fn refusal(error: TextError, param: &'static str) -> BackendError {
         },
         TextError::Vocabulary(_) => BackendError::Internal(error.to_string()),
     }
+}
+
+/// The text of a prompt that is to be said first.
+fn echo(
+    prompt: &Prompt,
+    params: &GenerateParams,
+    tokens: &[u32],
+    text: &TextModel,
+) -> Result<Option<String>, BackendError> {
+    if !params.echo {
+        return Ok(None);
+    }
+    if params.logprobs.is_some() {
+        return Err(BackendError::Unsupported {
+            param: "echo",
+            reason: "this engine gives no log-probabilities of a prompt; ask for 'echo' without \
+                     'logprobs'"
+                .into(),
+        });
+    }
+    Ok(Some(match prompt {
+        Prompt::Text(prompt) => prompt.clone(),
+        _ => text.decode(tokens),
+    }))
+}
+
+/// Says the prompt of each choice before anything else of it.
+fn echoed(events: EventStream, text: String, choices: u32) -> EventStream {
+    let said = move |event: Result<Event, BackendError>| {
+        let starts = matches!(event, Ok(Event::Started { .. }));
+        let choices = if starts { 0..choices } else { 0..0 };
+        let text = text.clone();
+        let prompt = choices.map(move |choice| {
+            Ok(Event::Delta(Delta {
+                choice,
+                text: text.clone(),
+                ..Delta::default()
+            }))
+        });
+        futures_util::stream::iter(std::iter::once(event).chain(prompt))
+    };
+    Box::pin(events.flat_map(said))
 }
 
 /// The answer to a request for no tokens at all.

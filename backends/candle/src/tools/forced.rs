@@ -128,13 +128,13 @@ impl Forced<'_> {
     /// What the arguments have to be. Where the schema only leaves open whether there may be
     /// arguments that it does not name, there are none: a model would invent them.
     fn schema(&self, tool: &Tool) -> String {
-        if self.only_strict && !tool.strict {
-            return ANY_OBJECT.to_owned();
-        }
         let Some(schema) = &tool.parameters else {
             return json!({"type": "object", "properties": {}, "additionalProperties": false})
                 .to_string();
         };
+        if self.only_strict && !tool.strict {
+            return ANY_OBJECT.to_owned();
+        }
         let Value::Object(mut schema) = schema.clone() else {
             return ANY_OBJECT.to_owned();
         };

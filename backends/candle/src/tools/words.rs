@@ -7,6 +7,7 @@ use kwaainet_core::{Conversation, Message, Role, ToolMode};
 use serde_json::Value;
 
 use super::family::Family;
+use super::shown;
 use crate::template::{FunctionView, spaced_json};
 
 /// The conversation without tools, but with all that was said of them in its messages.
@@ -34,7 +35,7 @@ pub(crate) fn in_words(chat: &Conversation, family: &Family) -> Vec<Message> {
         }
         tells_results = is_result;
     }
-    if !chat.tools.is_empty() {
+    if !shown(chat).is_empty() {
         let words = instructions(chat, family);
         match said.first_mut() {
             Some(first) if first.role == Role::System => {
@@ -101,8 +102,7 @@ pub(crate) fn one_call_each(chat: &Conversation) -> Conversation {
 }
 
 fn instructions(chat: &Conversation, family: &Family) -> String {
-    let functions: Vec<String> = chat
-        .tools
+    let functions: Vec<String> = shown(chat)
         .iter()
         .filter_map(|tool| spaced_json(&FunctionView::new(tool)))
         .collect();

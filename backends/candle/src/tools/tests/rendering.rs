@@ -14,14 +14,14 @@ const HERMES: &str = "{% if tools %}<|im_start|>system\n{{ messages[0].content }
     {% endif %}{% for m in messages if m.role != 'system' %}<|im_start|>{{ m.role }}\n{{ m.content }}\
     {% for c in m.tool_calls or [] %}<tool_call>\n{\"name\": \"{{ c.function.name }}\", \"arguments\": \
     {{ c.function.arguments | tojson }}}\n</tool_call>{% endfor %}<|im_end|>\n{% endfor %}\
-    <|im_start|>assistant\n";
+    {{ '<|im_start|>assistant\n' }}";
 
 const LLAMA: &str = "{% for m in messages %}<|start_header_id|>{{ m.role }}|\
     {% if loop.first and tools %}{% for tool in tools %}{{ tool | tojson }};{% endfor %}{% endif %}\
     {% if m.tool_calls %}{% if m.tool_calls | length != 1 %}\
     {{ raise_exception('only single tool-calls') }}{% endif %}\
     {{ {'name': m.tool_calls[0].function.name, 'parameters': m.tool_calls[0].function.arguments} | tojson }}\
-    {% else %}{{ m.content }}{% endif %}\n{% endfor %}";
+    {% else %}{{ m.content }}{% endif %}{{ '\n' }}{% endfor %}";
 
 const MISTRAL: &str = "{% for m in messages %}{% if m.role == 'user' %}{% if tools and loop.first %}\
     [AVAILABLE_TOOLS]{{ tools | tojson }}{% endif %}[INST]{{ m.content }}[/INST]\
@@ -30,7 +30,7 @@ const MISTRAL: &str = "{% for m in messages %}{% if m.role == 'user' %}{% if too
     {% else %}<{{ m.role }}>{{ m.content }}{% endif %}{% endfor %}";
 
 const CHATML: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n\
-    {% endfor %}<|im_start|>assistant\n";
+    {% endfor %}{{ '<|im_start|>assistant\n' }}";
 
 const STRICT: &str = "{% for m in messages %}\
     {% if m.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}\
