@@ -4,15 +4,24 @@
 //! Request types take unknown fields into `other`, so that the door can refuse what it knows and
 //! cannot honour, and pass over what nobody knows.
 
+mod batch;
 mod chat;
 mod completion;
 mod embedding;
 mod error;
+mod file;
 mod health;
 mod model;
+mod rerank;
 mod tokenize;
 mod usage;
+mod vector_store;
 
+pub use batch::{
+    Batch, BatchCounts, BatchError, BatchErrors, BatchInputTokens, BatchLine, BatchList,
+    BatchOutput, BatchOutputError, BatchOutputTokens, BatchRequest, BatchResponse, BatchUsage,
+    ExpiresAfter,
+};
 pub use chat::{
     AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatContent,
     ChatDelta, ChatLogprobs, ChatMessage, ChatRequest, ContentPart, TokenLogprob, TopLogprob,
@@ -25,10 +34,31 @@ pub use embedding::{
     EncodingFormat,
 };
 pub use error::{ErrorBody, ErrorObject};
+pub use file::{Deleted, FileList, FileObject, FileUpload};
 pub use health::{Health, Readiness};
 pub use model::{Model, ModelList};
+pub use rerank::{
+    RerankApiVersion, RerankDocument, RerankMeta, RerankRequest, RerankResult, RerankText,
+    RerankTokens, RerankUsage, Reranked,
+};
 pub use tokenize::{DetokenizeRequest, Detokenized, TokenizeRequest, Tokens};
 pub use usage::{CompletionTokensDetails, PromptTokensDetails, Stop, StreamOptions, Usage};
+pub use vector_store::{
+    ChunkingStrategy, FileCounts, RankingOptions, StaticChunking, VectorSearchContent,
+    VectorSearchQuery, VectorSearchRequest, VectorSearchResult, VectorSearchResults, VectorStore,
+    VectorStoreExpiry, VectorStoreFile, VectorStoreFileBatch, VectorStoreFileBatchRequest,
+    VectorStoreFileContent, VectorStoreFileError, VectorStoreFileList, VectorStoreFileRequest,
+    VectorStoreFileUpdate, VectorStoreList, VectorStoreRequest, VectorStoreUpdate,
+};
 
 /// Fields that a request carries and its type does not name.
 pub type Other = serde_json::Map<String, serde_json::Value>;
+
+/// Tells a field that is null from one that is not there.
+fn present<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: serde::Deserialize<'de>,
+    D: serde::Deserializer<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}

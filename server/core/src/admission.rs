@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::meter::Meter;
-use crate::{Clock, Job, Principal, PrincipalId, Receipt};
+use crate::{Clock, Job, Principal, PrincipalId, Priority, Receipt};
 
 /// How much is let in.
 #[derive(Clone, Copy, Debug)]
@@ -24,10 +24,15 @@ pub struct AdmissionLimits {
 }
 
 /// Lets jobs in while there is room, and reserves the place for their receipts.
+///
+/// Batch work has a few slots of its own. It is not in the waiting room and not in its principal's share,
+/// so that it never takes a place from somebody who waits for an answer; what it computes is computed
+/// after theirs.
 pub struct Admission {
     limits: AdmissionLimits,
     room: Arc<Semaphore>,
     slots: Arc<Semaphore>,
+    batch_slots: Arc<Semaphore>,
     shares: Shares,
     receipts: mpsc::Sender<Receipt>,
     clock: Arc<dyn Clock>,
@@ -35,6 +40,8 @@ pub struct Admission {
     admitted: AtomicU64,
     /// Moving average of how long a job holds its slot, for Retry-After.
     service_ms: Arc<AtomicU64>,
+    /// The same of batch work, which waits for others and so says nothing of them.
+    batch_service_ms: Arc<AtomicU64>,
 }
 
 /// A job that may run. Its place is given back, and its receipt leaves, when this (or the stream
@@ -53,8 +60,13 @@ impl Admitted {
 
 /// What a job holds while it runs.
 pub(crate) struct Permit {
-    _room: OwnedSemaphorePermit,
     _slot: OwnedSemaphorePermit,
+    _place: Option<Place>,
+}
+
+/// What a job holds from the moment it comes. Batch work holds none.
+struct Place {
+    _room: OwnedSemaphorePermit,
     _share: Share,
 }
 
@@ -83,13 +95,16 @@ pub enum AdmissionError {
 /// A look at the door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdmissionLoad {
-    /// Jobs that hold a slot.
+    /// Jobs that hold a slot, batch work included.
     pub running: usize,
     /// Jobs that wait for one.
     pub waiting: usize,
 }
 
 impl Admission {
+    /// Batch jobs that run at once, beside all others; never more than there are slots.
+    pub const BATCH_SLOTS: usize = 4;
+
     /// A door with these limits, whose receipts go to `receipts`.
     pub fn new(
         limits: AdmissionLimits,
@@ -99,6 +114,7 @@ impl Admission {
         Self {
             room: Arc::new(Semaphore::new(limits.slots + limits.waiting)),
             slots: Arc::new(Semaphore::new(limits.slots)),
+            batch_slots: Arc::new(Semaphore::new(batch_slots(&limits))),
             limits,
             shares: Shares::default(),
             receipts,
@@ -106,6 +122,7 @@ impl Admission {
             draining: AtomicBool::new(false),
             admitted: AtomicU64::new(0),
             service_ms: Arc::new(AtomicU64::new(1_000)),
+            batch_service_ms: Arc::default(),
         }
     }
 
@@ -114,42 +131,40 @@ impl Admission {
     /// # Errors
     /// At once when the waiting room or the principal's share is full, when the ledger cannot take
     /// one more receipt, or when the node drains; after `wait_max` when no slot came free.
-    pub async fn admit(&self, principal: Principal, job: Job) -> Result<Admitted, AdmissionError> {
+    pub async fn admit(
+        &self,
+        principal: Principal,
+        job: Job,
+        priority: Priority,
+    ) -> Result<Admitted, AdmissionError> {
         if self.draining.load(Ordering::Acquire) {
             return Err(AdmissionError::Draining);
         }
-        let share = self
-            .shares
-            .take(principal.id(), self.limits.per_principal)
-            .ok_or_else(|| AdmissionError::TooMany {
-                limit: self.limits.per_principal,
-                retry_after: self.retry_after(),
-            })?;
-        let overloaded = || AdmissionError::Overloaded {
-            retry_after: self.retry_after(),
+        let (place, slots, service_ms) = match priority {
+            Priority::Interactive => {
+                let place = self.place(&principal)?;
+                (Some(place), &self.slots, &self.service_ms)
+            }
+            Priority::Batch => (None, &self.batch_slots, &self.batch_service_ms),
         };
-        let room = Arc::clone(&self.room)
-            .try_acquire_owned()
-            .map_err(|_| overloaded())?;
         // Reserved before any work, so that no finished work is ever without its record.
         let receipt = self
             .receipts
             .clone()
             .try_reserve_owned()
-            .map_err(|_| overloaded())?;
+            .map_err(|_| self.overloaded())?;
 
         let came = self.clock.monotonic();
-        let slot = Arc::clone(&self.slots).acquire_owned();
+        let slot = Arc::clone(slots).acquire_owned();
         let slot = tokio::time::timeout(self.limits.wait_max, slot)
             .await
-            .map_err(|_| overloaded())?
+            .map_err(|_| self.overloaded())?
             .map_err(|_| AdmissionError::Draining)?;
         let queued = self.clock.monotonic().saturating_sub(came);
 
         let permit = Permit {
-            _room: room,
             _slot: slot,
-            _share: share,
+            _place: place,
         };
         let meter = Meter::new(
             &job,
@@ -158,16 +173,38 @@ impl Admission {
             receipt,
             queued,
             Arc::clone(&self.clock),
-            Arc::clone(&self.service_ms),
+            Arc::clone(service_ms),
         );
         self.admitted.fetch_add(1, Ordering::Relaxed);
         Ok(Admitted { job, meter })
+    }
+
+    fn place(&self, principal: &Principal) -> Result<Place, AdmissionError> {
+        let share = self
+            .shares
+            .take(principal.id(), self.limits.per_principal)
+            .ok_or_else(|| AdmissionError::TooMany {
+                limit: self.limits.per_principal,
+                retry_after: self.retry_after(),
+            })?;
+        let room = Arc::clone(&self.room).try_acquire_owned();
+        Ok(Place {
+            _room: room.map_err(|_| self.overloaded())?,
+            _share: share,
+        })
+    }
+
+    fn overloaded(&self) -> AdmissionError {
+        AdmissionError::Overloaded {
+            retry_after: self.retry_after(),
+        }
     }
 
     /// From now on nobody is let in, also of those who wait; whoever has a slot may finish.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
         self.slots.close();
+        self.batch_slots.close();
     }
 
     /// Whether the node is shutting down.
@@ -184,8 +221,9 @@ impl Admission {
     pub fn load(&self) -> AdmissionLoad {
         let running = self.limits.slots - self.slots.available_permits();
         let inside = self.limits.slots + self.limits.waiting - self.room.available_permits();
+        let batch = batch_slots(&self.limits) - self.batch_slots.available_permits();
         AdmissionLoad {
-            running,
+            running: running + batch,
             waiting: inside.saturating_sub(running),
         }
     }
@@ -197,6 +235,10 @@ impl Admission {
         let turns = (load.waiting as u64 + 1).div_ceil(self.limits.slots as u64);
         Duration::from_secs((service.saturating_mul(turns) / 1_000).clamp(1, 60))
     }
+}
+
+fn batch_slots(limits: &AdmissionLimits) -> usize {
+    Admission::BATCH_SLOTS.min(limits.slots)
 }
 
 /// How many jobs each principal has inside.
@@ -267,10 +309,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_full_house_turns_away_and_a_long_wait_ends() {
         let (admission, mut inbox) = admission(LIMITS, 8);
-        let first = admission.admit(Principal::operator(), job()).await;
+        let first = admission
+            .admit(Principal::operator(), job(), Priority::Interactive)
+            .await;
         assert!(first.is_ok(), "there is a slot");
         {
-            let waits = admission.admit(Principal::operator(), job());
+            let waits = admission.admit(Principal::operator(), job(), Priority::Interactive);
             tokio::pin!(waits);
             assert!(futures_util::poll!(&mut waits).is_pending());
             let expected = AdmissionLoad {
@@ -278,7 +322,9 @@ mod tests {
                 waiting: 1,
             };
             assert_eq!(admission.load(), expected);
-            let third = admission.admit(Principal::operator(), job()).await;
+            let third = admission
+                .admit(Principal::operator(), job(), Priority::Interactive)
+                .await;
             assert!(matches!(third, Err(AdmissionError::Overloaded { .. })));
             // Time is paused, so this jumps to the end of the wait.
             assert!(matches!(
@@ -304,31 +350,71 @@ mod tests {
             ..LIMITS
         };
         let (admission, _inbox) = admission(limits, 8);
-        let held = admission.admit(Principal::operator(), job()).await;
-        let second = admission.admit(Principal::operator(), job()).await;
+        let held = admission
+            .admit(Principal::operator(), job(), Priority::Interactive)
+            .await;
+        let second = admission
+            .admit(Principal::operator(), job(), Priority::Interactive)
+            .await;
         assert!(matches!(
             second,
             Err(AdmissionError::TooMany { limit: 1, .. })
         ));
         drop(held);
-        assert!(admission.admit(Principal::operator(), job()).await.is_ok());
+        assert!(
+            admission
+                .admit(Principal::operator(), job(), Priority::Interactive)
+                .await
+                .is_ok()
+        );
     }
 
     #[tokio::test]
     async fn a_slow_ledger_shows_at_the_door() {
         let (admission, mut inbox) = admission(LIMITS, 1);
-        drop(admission.admit(Principal::operator(), job()).await);
-        let refused = admission.admit(Principal::operator(), job()).await;
+        drop(
+            admission
+                .admit(Principal::operator(), job(), Priority::Interactive)
+                .await,
+        );
+        let refused = admission
+            .admit(Principal::operator(), job(), Priority::Interactive)
+            .await;
         assert!(matches!(refused, Err(AdmissionError::Overloaded { .. })));
         inbox.recv().await.expect("the receipt is there");
-        assert!(admission.admit(Principal::operator(), job()).await.is_ok());
+        assert!(
+            admission
+                .admit(Principal::operator(), job(), Priority::Interactive)
+                .await
+                .is_ok()
+        );
     }
 
     #[tokio::test]
     async fn a_draining_node_takes_nothing_new() {
         let (admission, _inbox) = admission(LIMITS, 8);
         admission.drain();
-        let refused = admission.admit(Principal::operator(), job()).await;
+        let refused = admission
+            .admit(Principal::operator(), job(), Priority::Interactive)
+            .await;
+        assert_eq!(refused.err(), Some(AdmissionError::Draining));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn batch_work_takes_no_place_from_others_and_waits_for_its_own() {
+        let (admission, _inbox) = admission(LIMITS, 8);
+        let admit = |priority| admission.admit(Principal::operator(), job(), priority);
+        let batch = admit(Priority::Batch).await;
+        assert!(batch.is_ok(), "it has a slot of its own");
+        let live = admit(Priority::Interactive).await;
+        assert!(live.is_ok(), "the one slot is free for those who wait");
+        assert_eq!(admission.load().running, 2);
+        let second = admit(Priority::Batch).await;
+        assert!(matches!(second, Err(AdmissionError::Overloaded { .. })));
+        drop(batch);
+        assert!(admit(Priority::Batch).await.is_ok());
+        admission.drain();
+        let refused = admit(Priority::Batch).await;
         assert_eq!(refused.err(), Some(AdmissionError::Draining));
     }
 }

@@ -32,11 +32,7 @@ impl Principal {
         let stored = stored.ok_or(AuthError::InvalidKey)?;
         let equal: bool = presented.hash().ct_eq(&stored.hash).into();
         if equal && stored.id == presented.id && stored.is_active(now_ms) {
-            Ok(Self {
-                id: PrincipalId::new(format!("key:{}", stored.id)),
-                key: Some(stored.id.clone()),
-                scopes: stored.scopes,
-            })
+            Ok(Self::of(stored))
         } else {
             Err(AuthError::InvalidKey)
         }
@@ -53,6 +49,31 @@ impl Principal {
             id: PrincipalId::operator(),
             key: None,
             scopes: Scopes::ALL,
+        }
+    }
+
+    /// Whoever left work behind that the node does later by itself, as he stands now. `key` is the one
+    /// that the work was given with; work without a key is the owner's.
+    ///
+    /// # Errors
+    /// [`AuthError::InvalidKey`] once the key is gone, revoked or expired.
+    pub fn returning(
+        key: Option<&KeyId>,
+        stored: Option<&KeyRecord>,
+        now_ms: i64,
+    ) -> Result<Self, AuthError> {
+        let Some(key) = key else {
+            return Ok(Self::operator());
+        };
+        let good = stored.filter(|stored| stored.id == *key && stored.is_active(now_ms));
+        good.map(Self::of).ok_or(AuthError::InvalidKey)
+    }
+
+    fn of(stored: &KeyRecord) -> Self {
+        Self {
+            id: PrincipalId::new(format!("key:{}", stored.id)),
+            key: Some(stored.id.clone()),
+            scopes: stored.scopes,
         }
     }
 
@@ -390,6 +411,28 @@ mod tests {
         let mut revoked = stored;
         revoked.revoked_at_ms = Some(1);
         assert_eq!(Principal::from_key(&key, Some(&revoked), 50), refused);
+    }
+
+    #[test]
+    fn work_that_was_left_behind_goes_on_while_its_key_is_good() {
+        let key = ApiKey::generate();
+        let mut stored = record(&key);
+        let back =
+            |stored: Option<&KeyRecord>, now| Principal::returning(Some(key.id()), stored, now);
+        assert_eq!(
+            back(Some(&stored), 50),
+            Principal::from_key(&key, Some(&stored), 50)
+        );
+        let refused = Err(AuthError::InvalidKey);
+        assert_eq!(back(None, 50), refused);
+        assert_eq!(back(Some(&stored), 100), refused);
+        assert_eq!(back(Some(&record(&ApiKey::generate())), 50), refused);
+        stored.revoked_at_ms = Some(1);
+        assert_eq!(back(Some(&stored), 50), refused);
+        assert_eq!(
+            Principal::returning(None, None, 50),
+            Ok(Principal::operator())
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use crate::{
     Admission, AdmissionError, Admitted, Backend, BackendError, BackendId, EmbedRequest,
     Embeddings, Event, EventStream, GenerateRequest, Job, MeteredStream, ModelId, Outcome,
-    Principal, RouteError, Snapshot, Usage, Work, plan,
+    Principal, Priority, RouteError, Snapshot, Usage, Work, plan,
 };
 
 /// Takes jobs in and runs them.
@@ -109,7 +109,11 @@ impl Hallway {
         principal: Principal,
         job: Job,
     ) -> Result<MeteredStream, JobError> {
-        let mut admitted = self.admit(principal, job).await?;
+        let priority = match &job.work {
+            Work::Generate { params, .. } => params.priority,
+            Work::Embed { .. } => Priority::Interactive,
+        };
+        let mut admitted = self.admit(principal, job, priority).await?;
         match self.start(&mut admitted).await {
             Ok(events) => Ok(MeteredStream::new(events, admitted.meter)),
             Err(error) => {
@@ -127,7 +131,23 @@ impl Hallway {
     /// # Panics
     /// When the job is not an embedding: the caller made it.
     pub async fn embed(&self, principal: Principal, job: Job) -> Result<Embeddings, JobError> {
-        let mut admitted = self.admit(principal, job).await?;
+        self.embed_as(principal, job, Priority::Interactive).await
+    }
+
+    /// Runs an embedding job that others go before, or do not.
+    ///
+    /// # Errors
+    /// Whatever kept it from being done.
+    ///
+    /// # Panics
+    /// When the job is not an embedding: the caller made it.
+    pub async fn embed_as(
+        &self,
+        principal: Principal,
+        job: Job,
+        priority: Priority,
+    ) -> Result<Embeddings, JobError> {
+        let mut admitted = self.admit(principal, job, priority).await?;
         let result = self.start_embed(&mut admitted).await;
         match &result {
             Ok(embeddings) => {
@@ -143,9 +163,14 @@ impl Hallway {
     }
 
     /// A job that has no route is told so at the door: it takes no place and leaves no receipt.
-    async fn admit(&self, principal: Principal, job: Job) -> Result<Admitted, JobError> {
+    async fn admit(
+        &self,
+        principal: Principal,
+        job: Job,
+        priority: Priority,
+    ) -> Result<Admitted, JobError> {
         plan(&job, &self.snapshot())?;
-        Ok(self.admission.admit(principal, job).await?)
+        Ok(self.admission.admit(principal, job, priority).await?)
     }
 
     async fn start(&self, admitted: &mut Admitted) -> Result<EventStream, JobError> {

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 pub use layers::{Effective, Environment, Flags};
 
+use crate::vault::VaultLimits;
+
 /// Why there is no valid configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -64,6 +66,8 @@ pub struct Config {
     pub catalogue: PathBuf,
     /// What is let in.
     pub limits: Limits,
+    /// Files that clients leave here.
+    pub files: Files,
     /// The local engine.
     pub engine: Engine,
     /// Other OpenAI-compatible servers that this node may ask.
@@ -90,6 +94,16 @@ pub struct Limits {
     pub connections: usize,
     /// Seconds that running jobs may take when the node is told to stop.
     pub drain_s: u64,
+}
+
+/// Files that clients leave here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Files {
+    /// Mebibytes of one file.
+    pub file_mib: usize,
+    /// Mebibytes of all files of one key.
+    pub key_mib: usize,
 }
 
 /// The local engine.
@@ -205,6 +219,7 @@ impl Default for Config {
             models: Vec::new(),
             catalogue: PathBuf::new(),
             limits: Limits::default(),
+            files: Files::default(),
             engine: Engine::default(),
             upstream: Vec::new(),
             log: Log::default(),
@@ -222,6 +237,15 @@ impl Default for Limits {
             body_bytes: 8 << 20,
             connections: 1024,
             drain_s: 30,
+        }
+    }
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self {
+            file_mib: 512,
+            key_mib: 4_096,
         }
     }
 }
@@ -262,6 +286,16 @@ impl Limits {
     }
 }
 
+impl Files {
+    /// How much is taken in.
+    pub fn limits(&self) -> VaultLimits {
+        VaultLimits {
+            file_bytes: (self.file_mib as u64) << 20,
+            principal_bytes: (self.key_mib as u64) << 20,
+        }
+    }
+}
+
 impl Config {
     /// The database's file.
     pub fn database(&self) -> PathBuf {
@@ -275,6 +309,8 @@ impl Config {
             ("limits.per_key", self.limits.per_key),
             ("limits.body_bytes", self.limits.body_bytes),
             ("limits.connections", self.limits.connections),
+            ("files.file_mib", self.files.file_mib),
+            ("files.key_mib", self.files.key_mib),
             ("engine.sequences", self.engine.sequences),
             ("engine.kv_mib", self.engine.kv_mib),
             ("engine.loaded_models", self.engine.loaded_models),
@@ -287,6 +323,8 @@ impl Config {
             ("limits.waiting", self.limits.waiting, 65_536),
             ("limits.body_bytes", self.limits.body_bytes, 1 << 30),
             ("limits.connections", self.limits.connections, 65_536),
+            ("files.file_mib", self.files.file_mib, 1 << 20),
+            ("files.key_mib", self.files.key_mib, 1 << 30),
             ("engine.threads", self.engine.threads, 1_024),
             ("engine.sequences", self.engine.sequences, 1_024),
             ("engine.kv_mib", self.engine.kv_mib, 1 << 24),

@@ -4,20 +4,26 @@
 //! [`auth::PUBLIC`], and answers errors through [`ApiError`]. Nothing is computed here.
 
 mod auth;
+mod batches;
 mod body;
 mod chat;
 mod completions;
 mod docs;
 mod embeddings;
 mod error;
+mod files;
+mod form;
 mod health;
 mod models;
+mod paging;
 mod params;
 mod request_id;
+mod rerank;
 mod stream;
 mod tokenize;
 mod tooling;
 mod unsupported;
+mod vector_stores;
 
 use std::sync::Arc;
 
@@ -33,11 +39,15 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use batches::answer as batch_answer;
+pub(crate) use body::to_value;
 pub use docs::document;
 pub use error::ApiError;
 pub(crate) use params::CHOICES_MAX;
 
+use crate::bell::Bells;
 use crate::metrics::Metrics;
+use crate::vault::Vault;
 
 /// What the handlers need.
 pub struct App {
@@ -55,6 +65,12 @@ pub struct App {
     pub body_bytes_max: usize,
     /// Kibibytes of bodies that are read and parsed at once, whoever sends them.
     pub body_budget: Semaphore,
+    /// Where the bytes of files lie.
+    pub vault: Vault,
+    /// Wake those who work in the background.
+    pub bells: Bells,
+    /// Searches in vector stores at once. Few, since each reads a whole store.
+    pub searches: Semaphore,
     /// Cancelled when running jobs have to end now; their clients are told.
     pub cut: CancellationToken,
 }
@@ -77,6 +93,36 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(chat::create))
         .routes(routes!(completions::create))
         .routes(routes!(embeddings::create))
+        .routes(routes!(rerank::create))
+        .routes(routes!(rerank::create_v2))
+        .routes(routes!(rerank::create_bare))
+        .routes(routes!(files::list, files::create))
+        .routes(routes!(files::show, files::delete))
+        .routes(routes!(files::content))
+        .routes(routes!(batches::list, batches::create))
+        .routes(routes!(batches::show))
+        .routes(routes!(batches::cancel))
+        .routes(routes!(vector_stores::list, vector_stores::create))
+        .routes(routes!(
+            vector_stores::show,
+            vector_stores::update,
+            vector_stores::delete
+        ))
+        .routes(routes!(vector_stores::search::create))
+        .routes(routes!(
+            vector_stores::files::list,
+            vector_stores::files::create
+        ))
+        .routes(routes!(
+            vector_stores::files::show,
+            vector_stores::files::update,
+            vector_stores::files::delete
+        ))
+        .routes(routes!(vector_stores::files::content))
+        .routes(routes!(vector_stores::batches::create))
+        .routes(routes!(vector_stores::batches::show))
+        .routes(routes!(vector_stores::batches::cancel))
+        .routes(routes!(vector_stores::batches::list_files))
         .routes(routes!(models::list))
         .routes(routes!(models::show))
         .routes(routes!(models::show_owned))
@@ -92,7 +138,7 @@ fn cors() -> CorsLayer {
     let ours = |origin: &HeaderValue, _: &Parts| origin.to_str().is_ok_and(is_loopback_origin);
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(ours))
-        .allow_methods([Method::GET, Method::POST])
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([request_id::HEADER, header::RETRY_AFTER])
 }

@@ -3,9 +3,13 @@
 //! Everything here is glue. What a request means is `kwaainet-core`'s, how it is computed the
 //! backends', what is kept the store's.
 
+mod batches;
+pub mod bell;
 pub mod commands;
 pub mod config;
 pub mod door;
+mod housekeeping;
+mod indexing;
 mod ledger;
 mod library;
 pub mod metrics;
@@ -14,6 +18,7 @@ mod server;
 mod snapshot;
 pub mod telemetry;
 pub mod terminal;
+pub mod vault;
 mod wiring;
 
 /// This program's version.

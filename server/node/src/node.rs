@@ -15,11 +15,13 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::bell::Bells;
 use crate::config::Config;
 use crate::door::{self, App};
 use crate::metrics::Metrics;
 use crate::snapshot::Observer;
-use crate::{ledger, server};
+use crate::vault::Vault;
+use crate::{batches, housekeeping, indexing, ledger, server};
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -134,8 +136,18 @@ impl Assembled {
             not_ready: parts.not_ready,
             body_bytes_max: limits.body_bytes,
             body_budget: Semaphore::new(BODIES_AT_ONCE * limits.body_bytes.div_ceil(1 << 10)),
+            vault: Vault::new(&parts.config.data_dir, parts.config.files.limits()),
+            bells: Bells::default(),
+            searches: Semaphore::new(SEARCHES_AT_ONCE),
             cut: CancellationToken::new(),
         });
+        housekeeping::after_a_crash(&app).await;
+        let keeping = housekeeping::run(Arc::clone(&app));
+        tasks.spawn(over.clone().run_until_cancelled_owned(keeping));
+        let indexing = indexing::run(Arc::clone(&app));
+        tasks.spawn(over.clone().run_until_cancelled_owned(indexing));
+        let running = batches::run(Arc::clone(&app));
+        tasks.spawn(over.clone().run_until_cancelled_owned(running));
         Self {
             router: door::router(Arc::clone(&app)),
             app,
@@ -163,6 +175,8 @@ impl Assembled {
 
 /// So many bodies of the largest size are read at once; any number of small ones.
 const BODIES_AT_ONCE: usize = 8;
+/// Each holds one of the few connections that read the database.
+const SEARCHES_AT_ONCE: usize = 2;
 /// How often recorded values are folded into the histograms.
 const UPKEEP_PERIOD: std::time::Duration = std::time::Duration::from_secs(5);
 

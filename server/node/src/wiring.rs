@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use kwaainet_candle::{CandleBackend, CandleConfig, EngineLimits, Kernel, KvFormat};
-use kwaainet_core::{Backend, BackendId, Clock, ModelId};
+use kwaainet_core::{Admission, Backend, BackendId, Clock, ModelId};
 use kwaainet_http::{HttpBackend, HttpConfig, Secret};
 use kwaainet_models::{Catalogue, HubToken, Progress, Sources, pull};
 
@@ -46,7 +46,7 @@ impl LocalEngine {
             limits: EngineLimits {
                 running: config.engine.sequences,
                 // What was admitted must find room: each job may bring so many prompts.
-                queued: config.limits.slots * PROMPTS_MAX,
+                queued: (config.limits.slots + Admission::BATCH_SLOTS) * PROMPTS_MAX,
                 kv_bytes: (config.engine.kv_mib as u64) << 20,
                 kv: match config.engine.kv {
                     Kv::F16 => KvFormat::F16,

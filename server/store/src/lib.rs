@@ -4,9 +4,21 @@
 //! synchronisation, so that what was acknowledged survives a power cut. The schema is made by the
 //! forward-only files in `migrations/`, which are part of the binary.
 
+mod batches;
+mod files;
 mod keys;
 mod migrations;
+mod page;
 mod receipts;
+mod vector_stores;
+
+pub use batches::{BatchCounts, BatchEnd, BatchLine, BatchRecord, BatchStatus};
+pub use files::FileRecord;
+pub use page::{Listed, Page};
+pub use vector_stores::{
+    Chunk, Hit, SearchPart, VectorFileBatch, VectorFileCounts, VectorFileRecord, VectorFileStatus,
+    VectorStoreRecord, VectorWork,
+};
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

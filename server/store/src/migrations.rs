@@ -10,11 +10,18 @@ use crate::StoreError;
 
 // Listed by hand: the macro that reads the folder would build SQLite a second time for the
 // compiler's own use.
-const FILES: [(i64, &str, &str); 1] = [(
-    1,
-    "keys and receipts",
-    include_str!("../../../migrations/0001_keys_and_receipts.sql"),
-)];
+const FILES: &[(i64, &str, &str)] = &[
+    (
+        1,
+        "keys and receipts",
+        include_str!("../../../migrations/0001_keys_and_receipts.sql"),
+    ),
+    (
+        3,
+        "files",
+        include_str!("../../../migrations/0003_files.sql"),
+    ),
+];
 
 pub(crate) async fn run(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {
     let known = FILES

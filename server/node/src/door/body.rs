@@ -8,7 +8,9 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use kwaainet_core::AdmissionError;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::sync::SemaphorePermit;
 
 use super::{ApiError, App};
@@ -19,7 +21,7 @@ pub(crate) struct ApiJson<T>(pub(crate) T);
 /// When to come again if too many bodies are read at once.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// How long a client may take from one piece of a body to the next.
-const PIECE_MAX: Duration = Duration::from_secs(30);
+pub(crate) const PIECE_MAX: Duration = Duration::from_secs(30);
 /// And for all of it.
 const BODY_MAX: Duration = Duration::from_secs(120);
 /// A body that is too large is read on and thrown away up to here, since a client that is still
@@ -54,7 +56,7 @@ async fn place(app: &App, bytes: usize) -> Result<SemaphorePermit<'_>, ApiError>
     place.map_err(|_| full())?.map_err(|_| full())
 }
 
-fn declared(headers: &HeaderMap) -> Option<usize> {
+pub(crate) fn declared(headers: &HeaderMap) -> Option<usize> {
     headers
         .get(header::CONTENT_LENGTH)?
         .to_str()
@@ -63,7 +65,7 @@ fn declared(headers: &HeaderMap) -> Option<usize> {
         .ok()
 }
 
-fn too_slow() -> ApiError {
+pub(crate) fn too_slow() -> ApiError {
     let message = "the request body did not come in time";
     ApiError::bad_request(
         StatusCode::REQUEST_TIMEOUT,
@@ -117,16 +119,19 @@ async fn read(headers: &HeaderMap, mut body: Body, max: usize) -> Result<Vec<u8>
             }
         }
     }
+    let message = format!("the request body is larger than {max} bytes");
+    Err(too_large(headers, body, message).await)
+}
+
+/// Turns away a body that is too large.
+pub(crate) async fn too_large(headers: &HeaderMap, body: Body, message: String) -> ApiError {
     // A client that asked first ("Expect: 100-continue") has sent nothing yet and will not.
     if !headers.contains_key(header::EXPECT) {
         let discarding = tokio::time::timeout(DISCARD_TIME_MAX, discard(body));
         discarding.await.unwrap_or_default();
     }
-    Err(ApiError::bad_request(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        Some("request_too_large"),
-        format!("the request body is larger than {max} bytes"),
-    ))
+    let code = Some("request_too_large");
+    ApiError::bad_request(StatusCode::PAYLOAD_TOO_LARGE, code, message)
 }
 
 async fn discard(mut body: Body) {
@@ -152,6 +157,19 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     })?;
     json.end().map_err(|error| not_json(&error))?;
     Ok(value)
+}
+
+/// Reads a request that was JSON already.
+pub(crate) fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        wrong_type(&path, &error.into_inner().to_string())
+    })
+}
+
+/// An answer as JSON that is not sent yet.
+pub(crate) fn to_value<T: Serialize>(answer: &T) -> Value {
+    serde_json::to_value(answer).expect("wire types have string keys only")
 }
 
 fn not_json(error: &serde_json::Error) -> ApiError {

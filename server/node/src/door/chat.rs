@@ -15,7 +15,7 @@ use kwaainet_openapi::{
 };
 use serde_json::Value;
 
-use super::body::ApiJson;
+use super::body::{self, ApiJson};
 use super::params::{self, IncludeUsage, sampling_fields};
 use super::stream::{self, Collected, Framing, Piece, Shape};
 use super::{ApiError, App, unsupported};
@@ -40,28 +40,40 @@ pub(crate) async fn create(
     Extension(principal): Extension<Principal>,
     ApiJson(request): ApiJson<ChatRequest>,
 ) -> Result<Response, ApiError> {
-    let asked = Asked::parse(request)?;
-    let head = Head {
-        id: format!("chatcmpl-{}", asked.job.id),
-        created: app.clock.unix_ms() / 1_000,
-        model: asked.job.model.clone(),
-    };
-    let events = app.hallway.generate(principal, asked.job).await?;
+    let asked = Asked::parse(request, Priority::Interactive)?;
     match asked.stream {
         Some(include_usage) => {
             let chunks = ChatChunks {
-                head,
+                head: asked.head(&app),
                 include_usage,
                 choices: asked.choices,
                 logprobs: asked.logprobs,
             };
+            let events = app.hallway.generate(principal, asked.job).await?;
             Ok(stream::respond(&app, events, chunks))
         }
-        None => {
-            let (choices, usage) = stream::collect(&app, events, asked.choices as usize).await?;
-            Ok(Json(head.completion(choices, usage, asked.logprobs)).into_response())
-        }
+        None => Ok(Json(whole(&app, principal, asked).await?).into_response()),
     }
+}
+
+/// The answer in one piece.
+async fn whole(app: &App, principal: Principal, asked: Asked) -> Result<ChatCompletion, ApiError> {
+    let head = asked.head(app);
+    let events = app.hallway.generate(principal, asked.job).await?;
+    let (choices, usage) = stream::collect(app, events, asked.choices as usize).await?;
+    Ok(head.completion(choices, usage, asked.logprobs))
+}
+
+/// The answer to a request that came in a batch.
+pub(crate) async fn answer(
+    app: &App,
+    principal: Principal,
+    body: Value,
+    priority: Priority,
+) -> Result<Value, ApiError> {
+    let asked = Asked::parse(body::from_value(body)?, priority)?;
+    params::no_stream(asked.stream)?;
+    Ok(body::to_value(&whole(app, principal, asked).await?))
 }
 
 struct Asked {
@@ -72,7 +84,15 @@ struct Asked {
 }
 
 impl Asked {
-    fn parse(mut request: ChatRequest) -> Result<Self, ApiError> {
+    fn head(&self, app: &App) -> Head {
+        Head {
+            id: format!("chatcmpl-{}", self.job.id),
+            created: app.clock.unix_ms() / 1_000,
+            model: self.job.model.clone(),
+        }
+    }
+
+    fn parse(mut request: ChatRequest, priority: Priority) -> Result<Self, ApiError> {
         unsupported::check_chat(&request.other)?;
         let model = params::model(request.model.take())?;
         let messages = messages(request.messages.take())?;
@@ -87,7 +107,7 @@ impl Asked {
             stop: params::stop(request.stop.take())?,
             logprobs,
             sampling: sampling_fields!(request).check()?,
-            priority: Priority::Interactive,
+            priority,
             ..GenerateParams::default()
         };
         Ok(Self {

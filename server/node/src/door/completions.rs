@@ -14,7 +14,7 @@ use kwaainet_openapi::{
 };
 use serde_json::Value;
 
-use super::body::ApiJson;
+use super::body::{self, ApiJson};
 use super::params::{self, IncludeUsage, sampling_fields};
 use super::stream::{self, Framing, Piece, Shape};
 use super::{ApiError, App, unsupported};
@@ -41,20 +41,22 @@ pub(crate) async fn create(
     Extension(principal): Extension<Principal>,
     ApiJson(request): ApiJson<CompletionRequest>,
 ) -> Result<Response, ApiError> {
-    let asked = Asked::parse(request)?;
-    let mut chunks = CompletionChunks {
-        id: format!("cmpl-{}", asked.job.id),
-        created: app.clock.unix_ms() / 1_000,
-        model: asked.job.model.clone(),
-        include_usage: asked.stream.unwrap_or(IncludeUsage(false)),
-        logprobs: asked.logprobs,
-        offsets: vec![0; asked.choices],
-    };
-    let events = app.hallway.generate(principal, asked.job).await?;
-    if asked.stream.is_some() {
-        return Ok(stream::respond(&app, events, chunks));
+    let asked = Asked::parse(request, Priority::Interactive)?;
+    match asked.stream {
+        Some(include_usage) => {
+            let chunks = asked.chunks(&app, include_usage);
+            let events = app.hallway.generate(principal, asked.job).await?;
+            Ok(stream::respond(&app, events, chunks))
+        }
+        None => Ok(Json(whole(&app, principal, asked).await?).into_response()),
     }
-    let (collected, usage) = stream::collect(&app, events, asked.choices).await?;
+}
+
+/// The answer in one piece.
+async fn whole(app: &App, principal: Principal, asked: Asked) -> Result<Completion, ApiError> {
+    let mut chunks = asked.chunks(app, IncludeUsage(true));
+    let events = app.hallway.generate(principal, asked.job).await?;
+    let (collected, usage) = stream::collect(app, events, asked.choices).await?;
     let choices = (0_u32..).zip(collected).map(|(index, choice)| {
         let delta = Delta {
             choice: index,
@@ -65,8 +67,19 @@ pub(crate) async fn create(
         chunks.choice(delta, Some(choice.reason.unwrap_or(FinishReason::Stop)))
     });
     let choices = choices.collect();
-    chunks.include_usage = IncludeUsage(true);
-    Ok(Json(chunks.completion(choices, Some(usage))).into_response())
+    Ok(chunks.completion(choices, Some(usage)))
+}
+
+/// The answer to a request that came in a batch.
+pub(crate) async fn answer(
+    app: &App,
+    principal: Principal,
+    body: Value,
+    priority: Priority,
+) -> Result<Value, ApiError> {
+    let asked = Asked::parse(body::from_value(body)?, priority)?;
+    params::no_stream(asked.stream)?;
+    Ok(body::to_value(&whole(app, principal, asked).await?))
 }
 
 struct Asked {
@@ -77,7 +90,18 @@ struct Asked {
 }
 
 impl Asked {
-    fn parse(mut request: CompletionRequest) -> Result<Self, ApiError> {
+    fn chunks(&self, app: &App, include_usage: IncludeUsage) -> CompletionChunks {
+        CompletionChunks {
+            id: format!("cmpl-{}", self.job.id),
+            created: app.clock.unix_ms() / 1_000,
+            model: self.job.model.clone(),
+            include_usage,
+            logprobs: self.logprobs,
+            offsets: vec![0; self.choices],
+        }
+    }
+
+    fn parse(mut request: CompletionRequest, priority: Priority) -> Result<Self, ApiError> {
         unsupported::check_completion(&request.other)?;
         let model = params::model(request.model.take())?;
         let prompts = prompts(request.prompt.take())?;
@@ -92,7 +116,7 @@ impl Asked {
             stop: params::stop(request.stop.take())?,
             logprobs: logprobs.map(|top| top as u8),
             sampling: sampling_fields!(request).check()?,
-            priority: Priority::Interactive,
+            priority,
             ..GenerateParams::default()
         };
         Ok(Self {

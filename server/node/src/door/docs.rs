@@ -90,7 +90,9 @@ pub(crate) fn routes_of_docs() -> Router<Arc<App>> {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.post].into_iter().flatten()
+    [&mut item.get, &mut item.post, &mut item.delete]
+        .into_iter()
+        .flatten()
 }
 
 fn add_common(operation: &mut Operation) {

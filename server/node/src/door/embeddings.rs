@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::{Extension, Json};
 use data_encoding::BASE64;
-use kwaainet_core::{EmbedInput, Job, JobId, Principal, Work};
+use kwaainet_core::{EmbedInput, Job, JobId, Principal, Priority, Work};
 use kwaainet_openapi::{
     Embedding, EmbeddingInput, EmbeddingList, EmbeddingRequest, EmbeddingUsage, EmbeddingVector,
     EncodingFormat,
 };
 use serde_json::Value;
 
-use super::body::ApiJson;
+use super::body::{self, ApiJson};
 use super::{ApiError, App, params, unsupported};
 
 /// OpenAI's limit.
@@ -32,6 +32,29 @@ pub(crate) async fn create(
     Extension(principal): Extension<Principal>,
     ApiJson(request): ApiJson<EmbeddingRequest>,
 ) -> Result<Json<EmbeddingList>, ApiError> {
+    Ok(Json(
+        whole(&app, principal, request, Priority::Interactive).await?,
+    ))
+}
+
+/// The answer to a request that came in a batch.
+pub(crate) async fn answer(
+    app: &App,
+    principal: Principal,
+    body: Value,
+    priority: Priority,
+) -> Result<Value, ApiError> {
+    let request = body::from_value(body)?;
+    let list = whole(app, principal, request, priority).await?;
+    Ok(body::to_value(&list))
+}
+
+async fn whole(
+    app: &App,
+    principal: Principal,
+    request: EmbeddingRequest,
+    priority: Priority,
+) -> Result<EmbeddingList, ApiError> {
     unsupported::check_embedding(&request.other)?;
     let model = params::model(request.model)?;
     let inputs = inputs(request.input)?;
@@ -45,7 +68,7 @@ pub(crate) async fn create(
             dimensions: dimensions.map(|keep| keep as u32),
         },
     };
-    let embeddings = app.hallway.embed(principal, job).await?;
+    let embeddings = app.hallway.embed_as(principal, job, priority).await?;
     let format = request.encoding_format.unwrap_or_default();
     let data = (0_u32..)
         .zip(embeddings.vectors)
@@ -54,7 +77,7 @@ pub(crate) async fn create(
             index,
             embedding: write(vector, format),
         });
-    Ok(Json(EmbeddingList {
+    Ok(EmbeddingList {
         object: "list",
         data: data.collect(),
         model: model.to_string(),
@@ -62,7 +85,7 @@ pub(crate) async fn create(
             prompt_tokens: embeddings.prompt_tokens,
             total_tokens: embeddings.prompt_tokens,
         },
-    }))
+    })
 }
 
 fn inputs(input: Option<Value>) -> Result<Vec<EmbedInput>, ApiError> {

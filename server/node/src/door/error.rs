@@ -49,6 +49,15 @@ impl ApiError {
         Self::new(status, INVALID, code, message)
     }
 
+    /// A 404 for something that is not the model; `param` says which field names it.
+    pub fn not_found(
+        param: impl Into<String>,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::new(StatusCode::NOT_FOUND, INVALID, Some(code), message).at(param)
+    }
+
     /// A fault of ours. The caller learns only that there was one.
     pub fn internal(log: impl Into<String>) -> Self {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
@@ -59,6 +68,11 @@ impl ApiError {
     /// The status it is sent with.
     pub fn status(&self) -> StatusCode {
         self.0.status
+    }
+
+    /// When it may be better, if it says so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
     }
 
     /// The object that the caller sees.
@@ -113,6 +127,14 @@ impl ApiError {
         Self::new(status, SERVER, Some("overloaded"), message).after(retry_after)
     }
 
+    /// The same where a field has another name.
+    pub(crate) fn renamed(self, from: &str, to: &str) -> Self {
+        if self.0.param.as_deref() == Some(from) {
+            return self.at(to);
+        }
+        self
+    }
+
     fn at(mut self, param: impl Into<String>) -> Self {
         self.0.param = Some(param.into());
         self
@@ -164,6 +186,12 @@ impl From<AuthError> for ApiError {
                 Self::bad_request(StatusCode::FORBIDDEN, code, message)
             }
         }
+    }
+}
+
+impl From<kwaainet_store::StoreError> for ApiError {
+    fn from(error: kwaainet_store::StoreError) -> Self {
+        Self::internal(error.to_string())
     }
 }
 

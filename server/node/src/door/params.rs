@@ -14,6 +14,10 @@ pub(crate) const CHOICES_MAX: i64 = 128;
 const STOPS_MAX: usize = 4;
 const STOP_BYTES_MAX: usize = 1_024;
 const USER_BYTES_MAX: usize = 512;
+/// OpenAI's limits of `metadata`; lengths in characters.
+const METADATA_PAIRS_MAX: usize = 16;
+const METADATA_KEY_MAX: usize = 64;
+const METADATA_VALUE_MAX: usize = 512;
 
 /// A field that must be there.
 pub(crate) fn required<T>(value: Option<T>, param: &'static str) -> Result<T, ApiError> {
@@ -163,6 +167,15 @@ pub(crate) fn streaming(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IncludeUsage(pub(crate) bool);
 
+/// Refuses a stream where there is nobody to read it.
+pub(crate) fn no_stream(stream: Option<IncludeUsage>) -> Result<(), ApiError> {
+    if stream.is_none() {
+        return Ok(());
+    }
+    let message = "Unsupported value: 'stream' cannot be true in a batch.";
+    Err(ApiError::invalid("stream", "unsupported_value", message))
+}
+
 /// The caller's name for his user: checked, then forgotten.
 pub(crate) fn user(user: Option<String>) -> Result<(), ApiError> {
     match user {
@@ -176,6 +189,32 @@ pub(crate) fn user(user: Option<String>) -> Result<(), ApiError> {
         }
         _ => Ok(()),
     }
+}
+
+/// The caller's notes on his request, within OpenAI's limits.
+pub(crate) fn metadata(
+    metadata: Option<BTreeMap<String, String>>,
+) -> Result<BTreeMap<String, String>, ApiError> {
+    let metadata = metadata.unwrap_or_default();
+    let refuse = |code, what| {
+        let message = format!("Invalid 'metadata': {what}.");
+        Err(ApiError::invalid("metadata", code, message))
+    };
+    if metadata.len() > METADATA_PAIRS_MAX {
+        let what = format!("at most {METADATA_PAIRS_MAX} pairs");
+        return refuse("object_above_max_properties", what);
+    }
+    for (key, value) in &metadata {
+        if key.chars().count() > METADATA_KEY_MAX {
+            let what = format!("a key has at most {METADATA_KEY_MAX} characters");
+            return refuse("string_above_max_length", what);
+        }
+        if value.chars().count() > METADATA_VALUE_MAX {
+            let what = format!("a value has at most {METADATA_VALUE_MAX} characters");
+            return refuse("string_above_max_length", what);
+        }
+    }
+    Ok(metadata)
 }
 
 /// The sampling fields, which chat and completions share word for word.

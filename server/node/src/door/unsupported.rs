@@ -91,6 +91,21 @@ const EMBEDDING: &[Refusal] = &[
     ("truncate_prompt_tokens", &[]),
 ];
 
+const RERANK: &[Refusal] = &[
+    ("max_chunks_per_doc", &[]),
+    ("max_tokens_per_doc", &[]),
+    ("overlap_tokens", &[]),
+    ("priority", &[Zero]),
+    ("rank_fields", &[Empty]),
+    ("return_embeddings", &[False]),
+    ("truncate", &[]),
+    ("truncation", &[False]),
+];
+
+const SEARCH: &[Refusal] = &[("after", &[]), ("page", &[])];
+
+const RANKING: &[Refusal] = &[("hybrid_search", &[Empty])];
+
 const TOKENIZE: &[Refusal] = &[
     ("add_generation_prompt", &[True]),
     ("chat_template", &[]),
@@ -124,6 +139,21 @@ pub(crate) fn check_completion(other: &Other) -> Result<(), ApiError> {
 /// Refuses what `/v1/embeddings` cannot honour.
 pub(crate) fn check_embedding(other: &Other) -> Result<(), ApiError> {
     check(other, EMBEDDING, "")
+}
+
+/// Refuses what `/v1/rerank` cannot honour.
+pub(crate) fn check_rerank(other: &Other) -> Result<(), ApiError> {
+    check(other, RERANK, "")
+}
+
+/// Refuses what a search in a vector store cannot honour.
+pub(crate) fn check_search(other: &Other) -> Result<(), ApiError> {
+    check(other, SEARCH, "")
+}
+
+/// Refuses what its `ranking_options` cannot honour.
+pub(crate) fn check_ranking(other: &Other) -> Result<(), ApiError> {
+    check(other, RANKING, "ranking_options.")
 }
 
 /// Refuses what `/v1/tokenize` cannot honour.

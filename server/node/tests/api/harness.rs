@@ -2,6 +2,7 @@
 //! every place came home and nothing runs on. [`TestNode::settled`] adds that receipts equal
 //! admissions.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +30,8 @@ pub(crate) struct TestNode {
     assembled: Option<Assembled>,
     pub(crate) script: ScriptHandle,
     pub(crate) store: Store,
-    _dir: tempfile::TempDir,
+    config: Config,
+    dir: Option<tempfile::TempDir>,
 }
 
 /// A whole answer.
@@ -81,14 +83,36 @@ impl TestNode {
     }
 
     pub(crate) async fn with(config: Config) -> Self {
-        let (parts, script, dir) = parts(config).await;
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        Self::on(config, dir).await
+    }
+
+    async fn on(config: Config, dir: tempfile::TempDir) -> Self {
+        let (parts, script) = parts_on(config.clone(), &dir).await;
         let store = parts.store.clone();
         Self {
             assembled: Some(Assembled::new(parts).await),
             script,
             store,
-            _dir: dir,
+            config,
+            dir: Some(dir),
         }
+    }
+
+    /// Where its data lies.
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.dir.as_ref().expect("it is there until dropped").path()
+    }
+
+    /// A new node with the data of this one, which ends without waiting for anything.
+    pub(crate) async fn restarted(mut self) -> Self {
+        let assembled = self.assembled.take().expect("it is there until dropped");
+        assembled.app.hallway.admission().drain();
+        assembled.close().await;
+        let dir = self.dir.take().expect("it is there until dropped");
+        let config = self.config.clone();
+        drop(self);
+        Self::on(config, dir).await
     }
 
     fn assembled(&self) -> &Assembled {
@@ -120,6 +144,18 @@ impl TestNode {
         self.ask(get(path)).await
     }
 
+    /// Waits until nothing runs: also after a restart, when receipts are more than were admitted since.
+    pub(crate) async fn comes_to_rest(&self) {
+        let rests = async {
+            while self.admission().load().running > 0 || self.script.counts().alive > 0 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(SOON, rests)
+            .await
+            .expect("it comes to rest");
+    }
+
     /// Waits until nothing runs and every receipt is written, and gives their counts.
     pub(crate) async fn settled(&self) -> [u64; 3] {
         let idle = AdmissionLoad {
@@ -147,7 +183,7 @@ impl TestNode {
 
 impl Drop for TestNode {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() || self.assembled.is_none() {
             return;
         }
         let load = self.admission().load();
@@ -167,8 +203,13 @@ pub(crate) async fn listening(config: Config) -> (Node, ScriptHandle, tempfile::
     (node, script, dir)
 }
 
-pub(crate) async fn parts(mut config: Config) -> (Parts, ScriptHandle, tempfile::TempDir) {
+pub(crate) async fn parts(config: Config) -> (Parts, ScriptHandle, tempfile::TempDir) {
     let dir = tempfile::tempdir().expect("a temporary folder");
+    let (parts, script) = parts_on(config, &dir).await;
+    (parts, script, dir)
+}
+
+async fn parts_on(mut config: Config, dir: &tempfile::TempDir) -> (Parts, ScriptHandle) {
     config.data_dir = dir.path().to_owned();
     config.listen = "127.0.0.1:0".parse().expect("it is an address");
     let backend = ScriptedBackend::builder("scripted")
@@ -187,7 +228,7 @@ pub(crate) async fn parts(mut config: Config) -> (Parts, ScriptHandle, tempfile:
         engine: None,
         not_ready,
     };
-    (parts, script, dir)
+    (parts, script)
 }
 
 pub(crate) fn post(path: &str, body: impl Into<Body>) -> Request<Body> {

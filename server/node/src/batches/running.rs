@@ -1,0 +1,218 @@
+//! Runs what is left of a batch's lines, a few at a time.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use kwaainet_core::{AuthError, Principal, Scope, Usage, random_id};
+use kwaainet_openapi::{BatchOutputError, BatchResponse};
+use kwaainet_store::{BatchLine, BatchRecord, BatchStatus};
+use serde_json::Value;
+
+use super::lines::{self, Lines, Request};
+use super::{Trouble, fault, unreadable};
+use crate::door::{self, ApiError, App};
+
+/// Lines of one batch at once.
+const LINES_AT_ONCE: usize = 4;
+/// Lines that are given up in one step.
+const GIVEN_UP_AT_ONCE: usize = 500;
+/// How often it is looked whether the batch is still wanted, besides before each line.
+const LOOK: Duration = Duration::from_secs(5);
+/// Rests between tries of a line that the node has no place for.
+const REST: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
+/// Tries of a line whose upstream fails.
+const UPSTREAM_TRIES: u32 = 3;
+
+/// Runs lines until all are done or the batch is to end otherwise; says how it ends.
+pub(super) async fn lines(app: &App, batch: &BatchRecord) -> Result<BatchStatus, Trouble> {
+    let mut input = Remaining::new(app, batch).await?;
+    let mut bell = app.bells.batches.listen();
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        // What is under way is dropped, and thereby stopped, when the batch ends early.
+        let principal = match standing(app, batch).await? {
+            Standing::Runs(principal) => principal,
+            Standing::Expired => {
+                drop(under_way);
+                give_up(app, batch).await?;
+                return Ok(BatchStatus::Expired);
+            }
+            Standing::Cancelled => return Ok(BatchStatus::Cancelled),
+        };
+        while under_way.len() < LINES_AT_ONCE {
+            let Some(request) = input.next().await? else {
+                break;
+            };
+            under_way.push(one(app, principal.clone(), &batch.endpoint, request));
+        }
+        tokio::select! {
+            done = under_way.next() => match done {
+                Some(line) => app.store.record_lines(&batch.id, &[line]).await?,
+                None => {
+                    let now = app.clock.unix_ms();
+                    app.store.batch_finalizes(&batch.id, now).await?;
+                    return Ok(BatchStatus::Completed);
+                }
+            },
+            () = bell.rings() => {}
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+/// Whether a batch still runs, and as whom.
+enum Standing {
+    Runs(Principal),
+    Expired,
+    Cancelled,
+}
+
+async fn standing(app: &App, batch: &BatchRecord) -> Result<Standing, Trouble> {
+    let found = app.store.batch(&batch.principal, &batch.id).await?;
+    if found.is_none_or(|now| now.status == BatchStatus::Cancelling) {
+        return Ok(Standing::Cancelled);
+    }
+    let now = app.clock.unix_ms();
+    let stored = match &batch.key {
+        Some(key) => app.store.key(key).await?,
+        None => None,
+    };
+    let principal = Principal::returning(batch.key.as_ref(), stored.as_ref(), now);
+    let allowed = principal.and_then(|principal| {
+        principal.require(Scope::Inference)?;
+        Ok::<_, AuthError>(principal)
+    });
+    let message = "The API key that the batch was made with is expired or revoked.";
+    let principal = allowed.map_err(|_| fault("invalid_api_key", message))?;
+    if now >= batch.expires_at_ms {
+        return Ok(Standing::Expired);
+    }
+    Ok(Standing::Runs(principal))
+}
+
+/// The lines that have no answer yet.
+struct Remaining<'a> {
+    lines: Lines,
+    done: std::collections::HashSet<u32>,
+    endpoint: &'a str,
+}
+
+impl<'a> Remaining<'a> {
+    async fn new(app: &App, batch: &'a BatchRecord) -> Result<Self, Trouble> {
+        let file = app
+            .vault
+            .open(&batch.input_file)
+            .await
+            .map_err(unreadable)?;
+        Ok(Self {
+            lines: Lines::new(file, app.body_bytes_max),
+            done: app.store.lines_done(&batch.id).await?,
+            endpoint: &batch.endpoint,
+        })
+    }
+
+    async fn next(&mut self) -> Result<Option<Request>, Trouble> {
+        while let Some(line) = self.lines.next().await? {
+            if self.done.contains(&line.number) {
+                continue;
+            }
+            // It was sound when the batch began, so only a smaller limit can make it fail now.
+            let request = line.read(self.endpoint);
+            return request
+                .map(Some)
+                .map_err(|error| Trouble::Fault(vec![error]));
+        }
+        Ok(None)
+    }
+}
+
+/// The answer to one line, however long it takes to be let in.
+async fn one(app: &App, principal: Principal, endpoint: &str, request: Request) -> BatchLine {
+    let mut tries = 0;
+    let mut rest = REST.0;
+    let answer = loop {
+        let body = request.body.clone();
+        // In a box: what every endpoint's answer needs is large.
+        let answer = Box::pin(door::batch_answer(app, principal.clone(), endpoint, body)).await;
+        let Err(error) = &answer else { break answer };
+        match error.status() {
+            // The node is full, or a model is not there for now.
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {}
+            StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT if tries < UPSTREAM_TRIES => {
+                tries += 1;
+            }
+            _ => break answer,
+        }
+        let told = error.retry_after().unwrap_or(rest);
+        tokio::time::sleep(told.clamp(REST.0, REST.1)).await;
+        rest = (rest * 2).min(REST.1);
+    };
+    line(request, answer)
+}
+
+fn line(request: Request, answer: Result<Value, ApiError>) -> BatchLine {
+    let (status, body, usage) = match answer {
+        Ok(body) => (StatusCode::OK, body.clone(), usage(&body)),
+        Err(error) => {
+            error.record();
+            let body = door::to_value(&error.body());
+            (error.status(), body, Usage::default())
+        }
+    };
+    let mut output = lines::output(request.custom_id);
+    output.response = Some(BatchResponse {
+        status_code: status.as_u16(),
+        request_id: format!("req_{}", random_id()),
+        body,
+    });
+    BatchLine {
+        line: request.number,
+        good: status == StatusCode::OK,
+        output: door::to_value(&output).to_string(),
+        usage,
+    }
+}
+
+/// What an answer says of its tokens; every endpoint has the first of these names.
+fn usage(body: &Value) -> Usage {
+    let tokens = |pointer| {
+        let count = body.pointer(pointer).and_then(Value::as_u64);
+        count.map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX))
+    };
+    Usage {
+        prompt_tokens: tokens("/usage/prompt_tokens"),
+        cached_tokens: tokens("/usage/prompt_tokens_details/cached_tokens"),
+        completion_tokens: tokens("/usage/completion_tokens"),
+    }
+}
+
+/// Says of every line without an answer that its time is over.
+async fn give_up(app: &App, batch: &BatchRecord) -> Result<(), Trouble> {
+    let mut input = Remaining::new(app, batch).await?;
+    let mut given_up = Vec::new();
+    loop {
+        let next = input.next().await?;
+        let over = next.is_none();
+        if let Some(request) = next {
+            let mut output = lines::output(request.custom_id);
+            output.error = Some(BatchOutputError {
+                code: "batch_expired",
+                message: "This request could not be executed before the completion window expired.",
+            });
+            given_up.push(BatchLine {
+                line: request.number,
+                good: false,
+                output: door::to_value(&output).to_string(),
+                usage: Usage::default(),
+            });
+        }
+        if over || given_up.len() == GIVEN_UP_AT_ONCE {
+            app.store.record_lines(&batch.id, &given_up).await?;
+            given_up.clear();
+        }
+        if over {
+            return Ok(());
+        }
+    }
+}
