@@ -4,6 +4,7 @@
 //! Request types take unknown fields into `other`, so that the door can refuse what it knows and
 //! cannot honour, and pass over what nobody knows.
 
+mod audio;
 mod batch;
 mod chat;
 mod completion;
@@ -17,6 +18,10 @@ mod tokenize;
 mod usage;
 mod vector_store;
 
+pub use audio::{
+    SpeechText, SpeechUsage, Transcription, TranscriptionForm, TranscriptionSegment,
+    TranslationForm, VerboseTranscription,
+};
 pub use batch::{
     Batch, BatchCounts, BatchError, BatchErrors, BatchInputTokens, BatchLine, BatchList,
     BatchOutput, BatchOutputError, BatchOutputTokens, BatchRequest, BatchResponse, BatchUsage,

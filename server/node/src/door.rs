@@ -3,6 +3,7 @@
 //! Every route is registered together with its documentation, authenticated unless it stands in
 //! [`auth::PUBLIC`], and answers errors through [`ApiError`]. Nothing is computed here.
 
+mod audio;
 mod auth;
 mod batches;
 mod body;
@@ -39,6 +40,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use audio::RECORDINGS_AT_ONCE;
 pub(crate) use batches::answer as batch_answer;
 pub(crate) use body::to_value;
 pub use docs::document;
@@ -71,6 +73,10 @@ pub struct App {
     pub bells: Bells,
     /// Searches in vector stores at once. Few, since each reads a whole store.
     pub searches: Semaphore,
+    /// Recordings in memory at once.
+    pub recordings: Semaphore,
+    /// Bytes of a recording.
+    pub recording_bytes_max: usize,
     /// Cancelled when running jobs have to end now; their clients are told.
     pub cut: CancellationToken,
 }
@@ -93,6 +99,8 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(chat::create))
         .routes(routes!(completions::create))
         .routes(routes!(embeddings::create))
+        .routes(routes!(audio::transcribe))
+        .routes(routes!(audio::translate))
         .routes(routes!(rerank::create))
         .routes(routes!(rerank::create_v2))
         .routes(routes!(rerank::create_bare))

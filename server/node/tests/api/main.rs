@@ -1,5 +1,6 @@
 //! The door, tested in one process over the scripted backend.
 
+mod audio;
 mod auth;
 mod batches;
 mod chat;
