@@ -127,7 +127,7 @@ mod tests {
     fn subtitles_have_clocks_and_one_line_each() {
         let segments = [
             segment(0.0, 2.5, " Hello\n\nthere."),
-            segment(3_599.9996, 3_661.02, " a --> b"),
+            segment(3_599.999_6, 3_661.02, " a --> b"),
         ];
         let expected = "1\n00:00:00,000 --> 00:00:02,500\nHello there.\n\n\
                         2\n01:00:00,000 --> 01:01:01,020\na -> b\n\n";
