@@ -5,6 +5,7 @@
 //! cannot honour, and pass over what nobody knows.
 
 mod anthropic;
+mod audio;
 mod batch;
 mod chat;
 mod completion;
@@ -32,6 +33,10 @@ pub use anthropic::{
     AnthropicRequest, AnthropicRole, AnthropicStop, AnthropicText, AnthropicTextBlock,
     AnthropicTokens, AnthropicTool, AnthropicToolChoice, AnthropicToolMode, AnthropicTurn,
     AnthropicUsage,
+};
+pub use audio::{
+    SpeechText, SpeechUsage, Transcription, TranscriptionForm, TranscriptionSegment,
+    TranslationForm, VerboseTranscription,
 };
 pub use batch::{
     Batch, BatchCounts, BatchError, BatchErrors, BatchInputTokens, BatchLine, BatchList,

@@ -21,7 +21,7 @@ pub struct Model {
     pub created: i64,
     /// Which backend serves it.
     pub owned_by: String,
-    /// Extension: `generate`, `embed` or `unknown`.
+    /// Extension: `generate`, `embed`, `transcribe` or `unknown`.
     pub kind: &'static str,
     /// Extension: its context in tokens, once known.
     pub context_length: Option<u32>,

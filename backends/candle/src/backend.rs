@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use kwaainet_core::{
     Backend, BackendError, BackendId, BackendReport, BoxFuture, Clock, EmbedRequest, Embeddings,
-    EventStream, GenerateRequest, ModelFacts, ModelId, TextTokens, Tokenized,
+    EventStream, GenerateRequest, ModelFacts, ModelId, TextTokens, Tokenized, TranscribeRequest,
+    Transcript,
 };
 use kwaainet_kernels::{Compute, Kernel, KvFormat, Pool};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
+use crate::audio::{Listener, Stop};
 use crate::embedder::Embedder;
 use crate::generator::Generator;
 use crate::shelf::{Loaded, Shelf};
@@ -36,6 +38,8 @@ pub struct CandleConfig {
     /// Models, and for each the one that guesses for it: a smaller one with the same vocabulary, which
     /// is loaded with it and counts as part of it. Changes nothing but the speed.
     pub drafts: HashMap<ModelId, ModelId>,
+    /// Seconds of a recording that are listened to; longer ones are refused.
+    pub audio_seconds_max: u32,
 }
 
 /// The bounds of one model's engine.
@@ -149,6 +153,7 @@ pub struct CandleBackend {
     texts: Arc<Semaphore>,
     /// One batch at a time: candle spreads each over all cores.
     embeddings: Arc<Semaphore>,
+    audio_seconds_max: u32,
 }
 
 impl CandleBackend {
@@ -156,6 +161,7 @@ impl CandleBackend {
     pub fn new(config: CandleConfig, library: Arc<dyn Library>, clock: Arc<dyn Clock>) -> Self {
         Self {
             id: config.id.clone(),
+            audio_seconds_max: config.audio_seconds_max,
             shelf: Arc::new(Shelf::new(library, config, clock)),
             texts: Arc::new(Semaphore::new(TEXTS_AT_ONCE)),
             embeddings: Arc::new(Semaphore::new(1)),
@@ -265,6 +271,22 @@ impl CandleBackend {
         })
     }
 
+    async fn transcribe_now(&self, request: TranscribeRequest) -> Result<Transcript, BackendError> {
+        let model = self.model(&request.model).await?;
+        let (speech, id) = (request.speech, request.model);
+        let heard = listener(&model, &id)?;
+        heard.check(&speech)?;
+        let turn = heard.turn().await?;
+        let (stop, seconds_max) = (Stop::default(), self.audio_seconds_max);
+        // Nobody can end a thread from outside, so it looks whether somebody still waits.
+        let _leaving = stop.when_dropped();
+        let work = spawn_blocking(move || {
+            let _turn = turn;
+            listener(&model, &id)?.transcribe(&speech, seconds_max, &stop)
+        });
+        work.await.unwrap_or_else(|_| Err(broke_down()))
+    }
+
     async fn tokenize_now(&self, id: ModelId, text: Tokenized) -> Result<TextTokens, BackendError> {
         let model = self.model(&id).await?;
         let work = move || match (&*model, text) {
@@ -275,6 +297,7 @@ impl CandleBackend {
                     text, add_special, ..
                 },
             ) => embedder.tokenize(&text, add_special),
+            (Loaded::Listener(_), _) => Err(wrong_kind(&id, "read text")),
             (Loaded::Embedder(_), Tokenized::Chat(_)) => Err(BackendError::Unsupported {
                 param: "messages",
                 reason: format!("the model '{id}' makes embeddings and knows no conversations"),
@@ -288,6 +311,7 @@ impl CandleBackend {
         let work = move || match &*model {
             Loaded::Generator(generator) => generator.detokenize(&ids),
             Loaded::Embedder(embedder) => embedder.detokenize(&ids),
+            Loaded::Listener(_) => Err(wrong_kind(&id, "spell out tokens")),
         };
         self.on_text(work).await
     }
@@ -330,6 +354,13 @@ impl Backend for CandleBackend {
         Box::pin(self.embed_now(request))
     }
 
+    fn transcribe(
+        &self,
+        request: TranscribeRequest,
+    ) -> BoxFuture<'_, Result<Transcript, BackendError>> {
+        Box::pin(self.transcribe_now(request))
+    }
+
     fn tokenize(
         &self,
         model: ModelId,
@@ -350,14 +381,21 @@ impl Backend for CandleBackend {
 fn generator<'a>(model: &'a Loaded, id: &ModelId) -> Result<&'a Generator, BackendError> {
     match model {
         Loaded::Generator(generator) => Ok(generator),
-        Loaded::Embedder(_) => Err(wrong_kind(id, "generate text")),
+        Loaded::Embedder(_) | Loaded::Listener(_) => Err(wrong_kind(id, "generate text")),
     }
 }
 
 fn embedder<'a>(model: &'a Loaded, id: &ModelId) -> Result<&'a Embedder, BackendError> {
     match model {
         Loaded::Embedder(embedder) => Ok(embedder),
-        Loaded::Generator(_) => Err(wrong_kind(id, "make embeddings")),
+        Loaded::Generator(_) | Loaded::Listener(_) => Err(wrong_kind(id, "make embeddings")),
+    }
+}
+
+fn listener<'a>(model: &'a Loaded, id: &ModelId) -> Result<&'a Listener, BackendError> {
+    match model {
+        Loaded::Listener(listener) => Ok(listener),
+        Loaded::Generator(_) | Loaded::Embedder(_) => Err(wrong_kind(id, "transcribe audio")),
     }
 }
 

@@ -33,7 +33,9 @@ impl DraftFile {
     ) -> Result<Self, ModelError> {
         let path = match entry.map(|entry| entry.files) {
             Some(Files::Gguf(path)) => path,
-            Some(Files::Embedder(_)) => return Err(unfit(id, "it generates nothing")),
+            Some(Files::Embedder(_) | Files::Whisper(_)) => {
+                return Err(unfit(id, "it generates nothing"));
+            }
             None => return Err(unfit(id, "it is not here and has to be pulled")),
         };
         Ok(Self {
@@ -162,6 +164,7 @@ mod tests {
                 ..EngineLimits::default()
             },
             drafts: HashMap::from([(model.into(), draft.into())]),
+            audio_seconds_max: 60,
         };
         CandleBackend::new(config, Arc::new(folder()), Arc::new(ManualClock::default()))
     }

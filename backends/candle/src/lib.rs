@@ -4,6 +4,7 @@
 //! files, tokenizer, chat template, arithmetic, batching and sampling. It never opens a socket and
 //! never fetches a file; what models there are, a [`Library`] says.
 
+mod audio;
 mod backend;
 mod costs;
 mod detokenize;

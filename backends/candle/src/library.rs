@@ -34,6 +34,9 @@ pub enum Files {
     /// `tokenizer.json`, `model.safetensors`, optionally `1_Pooling/config.json` and
     /// `sentence_bert_config.json`).
     Embedder(PathBuf),
+    /// A Whisper: a directory as Hugging Face's hub has `openai/whisper-*` (`config.json`,
+    /// `tokenizer.json`, `model.safetensors`, optionally `generation_config.json`).
+    Whisper(PathBuf),
 }
 
 impl Files {
@@ -42,6 +45,7 @@ impl Files {
         match self {
             Self::Gguf(_) => ModelKind::Generate,
             Self::Embedder(_) => ModelKind::Embed,
+            Self::Whisper(_) => ModelKind::Transcribe,
         }
     }
 }

@@ -16,7 +16,7 @@ use kwaainet_kernels::Kernel;
 
 use draw::{draw, relative_mass};
 use logits::{Logits, clean};
-pub(crate) use philox::philox;
+pub(crate) use philox::{bits as random_bits, philox};
 use ranking::Ranking;
 
 /// Draws the tokens of one choice.

@@ -13,6 +13,7 @@ use kwaainet_core::{Clock, ModelId, Numerics};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::spawn_blocking;
 
+use crate::audio::Listener;
 use crate::backend::{CandleConfig, EngineLimits, EngineStats};
 use crate::drafts::DraftFile;
 use crate::embedder::Embedder;
@@ -26,6 +27,7 @@ const FAILURE_KEPT: Duration = Duration::from_secs(5);
 pub(crate) enum Loaded {
     Generator(Box<Generator>),
     Embedder(Box<Embedder>),
+    Listener(Box<Listener>),
 }
 
 impl Loaded {
@@ -40,7 +42,8 @@ impl Loaded {
                 generator.map(Box::new).map(Self::Generator)
             }
             (Files::Embedder(dir), None) => Embedder::load(dir).map(Box::new).map(Self::Embedder),
-            (Files::Embedder(_), Some(draft)) => {
+            (Files::Whisper(dir), None) => Listener::load(dir).map(Box::new).map(Self::Listener),
+            (Files::Embedder(_) | Files::Whisper(_), Some(draft)) => {
                 Err(draft.unfit("the model generates nothing that could be guessed"))
             }
         }
@@ -50,35 +53,36 @@ impl Loaded {
         match self {
             Self::Generator(generator) => generator.context(),
             Self::Embedder(embedder) => embedder.context(),
+            Self::Listener(listener) => listener.context(),
         }
     }
 
-    /// Which bits it computes. Embedders are candle's, which rounds differently on different machines.
+    /// Which bits it computes. All but generators are candle's, which rounds differently on different machines.
     pub(crate) fn numerics(&self) -> Option<Numerics> {
         match self {
             Self::Generator(generator) => generator.numerics(),
-            Self::Embedder(_) => None,
+            Self::Embedder(_) | Self::Listener(_) => None,
         }
     }
 
     fn stats(&self) -> EngineStats {
         match self {
             Self::Generator(generator) => generator.stats(),
-            Self::Embedder(_) => EngineStats::default(),
+            Self::Embedder(_) | Self::Listener(_) => EngineStats::default(),
         }
     }
 
     fn is_idle(&self) -> bool {
         match self {
             Self::Generator(generator) => generator.is_idle(),
-            Self::Embedder(_) => true,
+            Self::Embedder(_) | Self::Listener(_) => true,
         }
     }
 
     fn is_alive(&self) -> bool {
         match self {
             Self::Generator(generator) => generator.is_alive(),
-            Self::Embedder(_) => true,
+            Self::Embedder(_) | Self::Listener(_) => true,
         }
     }
 }

@@ -6,6 +6,7 @@
 mod embedding;
 mod generation;
 mod script;
+mod speech;
 mod text_out;
 mod vocab;
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 use kwaainet_core::{
     Backend, BackendError, BackendId, BackendReport, BoxFuture, EmbedInput, EmbedRequest,
     Embeddings, EventStream, GenerateRequest, ModelFacts, ModelId, ModelKind, Prompt, TextTokens,
-    Tokenized,
+    Tokenized, TranscribeRequest, Transcript,
 };
 
 pub use script::{Answer, Counts, Fault, Script, ScriptHandle, ScriptedCall};
@@ -47,6 +48,7 @@ struct Model {
 enum Purpose {
     Generate,
     Embed { dimensions: u32 },
+    Transcribe,
 }
 
 impl Builder {
@@ -66,6 +68,16 @@ impl Builder {
             id: model.into(),
             context,
             purpose: Purpose::Embed { dimensions },
+        });
+        self
+    }
+
+    /// Serves a model that hears: each word of its script is a second long.
+    pub fn listener(mut self, model: &str) -> Self {
+        self.models.push(Model {
+            id: model.into(),
+            context: 448,
+            purpose: Purpose::Transcribe,
         });
         self
     }
@@ -206,6 +218,26 @@ impl ScriptedBackend {
         Ok(embeddings)
     }
 
+    async fn hear(&self, request: TranscribeRequest) -> Result<Transcript, BackendError> {
+        let script = self.handle.script();
+        self.handle.remember_speech(&request);
+        if let Some(Fault::Refuse(error)) = &script.fault {
+            return Err(error.clone());
+        }
+        let model = self.model(&request.model)?;
+        if !matches!(model.purpose, Purpose::Transcribe) {
+            return Err(wrong_kind(&model.id, "transcribe audio"));
+        }
+        let _alive = self.handle.start();
+        match &script.fault {
+            Some(Fault::FailAfter { error, .. }) => return Err(error.clone()),
+            Some(Fault::HangAfter { .. }) => std::future::pending().await,
+            Some(Fault::Refuse(_)) | None => {}
+        }
+        pause(script.delay).await;
+        Ok(speech::transcript(&script.answer, &request.speech))
+    }
+
     /// The words of each input, none of them too many.
     fn embed_inputs(
         &self,
@@ -252,6 +284,7 @@ impl Backend for ScriptedBackend {
             kind: match model.purpose {
                 Purpose::Generate => ModelKind::Generate,
                 Purpose::Embed { .. } => ModelKind::Embed,
+                Purpose::Transcribe => ModelKind::Transcribe,
             },
             context: Some(model.context),
             created: 1_700_000_000,
@@ -273,6 +306,13 @@ impl Backend for ScriptedBackend {
 
     fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
         Box::pin(self.vectors(request))
+    }
+
+    fn transcribe(
+        &self,
+        request: TranscribeRequest,
+    ) -> BoxFuture<'_, Result<Transcript, BackendError>> {
+        Box::pin(self.hear(request))
     }
 
     fn tokenize(

@@ -6,7 +6,10 @@ use std::time::Duration;
 use futures_util::Stream;
 use serde::Serialize;
 
-use crate::{BackendId, EmbedInput, Event, GenerateParams, ModelId, PrincipalId, Prompt};
+use crate::{
+    BackendId, EmbedInput, Event, GenerateParams, ModelId, PrincipalId, Prompt, Transcribe,
+    Transcript,
+};
 
 /// A boxed future that may cross threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -34,6 +37,18 @@ pub trait Backend: Send + Sync + 'static {
 
     /// One vector for each input, in order; each is what it would be alone.
     fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>>;
+
+    /// The text of a recording. Dropping the answer ends the work soon.
+    fn transcribe(
+        &self,
+        request: TranscribeRequest,
+    ) -> BoxFuture<'_, Result<Transcript, BackendError>> {
+        let error = BackendError::Unsupported {
+            param: "model",
+            reason: format!("the model '{}' cannot transcribe audio", request.model),
+        };
+        Box::pin(std::future::ready(Err(error)))
+    }
 
     /// Token ids of a text or a conversation.
     fn tokenize(
@@ -73,6 +88,15 @@ pub struct EmbedRequest {
     pub inputs: Vec<EmbedInput>,
     /// Keep the first so many components and normalise again.
     pub dimensions: Option<u32>,
+}
+
+/// A recording on its way to a backend.
+#[derive(Clone, Debug)]
+pub struct TranscribeRequest {
+    /// Which of the backend's models.
+    pub model: ModelId,
+    /// What to hear, and how.
+    pub speech: Transcribe,
 }
 
 /// Vectors of unit length.
@@ -143,6 +167,8 @@ pub enum ModelKind {
     Generate,
     /// Makes vectors.
     Embed,
+    /// Makes text of speech.
+    Transcribe,
     /// An upstream did not say; it is asked and may refuse.
     Unknown,
 }
@@ -178,6 +204,12 @@ pub enum BackendError {
         param: &'static str,
         /// What is read at most.
         bytes_max: usize,
+    },
+    /// The recording is longer than is listened to.
+    #[error("the recording is longer than {seconds_max} seconds")]
+    AudioTooLong {
+        /// What is listened to at most.
+        seconds_max: u32,
     },
     /// This backend or model cannot do what a field asks for.
     #[error("{reason}")]
@@ -231,6 +263,7 @@ impl BackendError {
             | Self::Internal(_) => true,
             Self::ContextOverflow { .. }
             | Self::InputTooLong { .. }
+            | Self::AudioTooLong { .. }
             | Self::Unsupported { .. }
             | Self::Invalid { .. } => false,
         }

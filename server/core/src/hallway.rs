@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use crate::{
     Admission, AdmissionError, Admitted, Backend, BackendError, BackendId, EmbedRequest,
     Embeddings, Event, EventStream, GenerateRequest, Job, MeteredStream, ModelId, Outcome,
-    Principal, Priority, RouteError, Snapshot, Usage, Work, plan,
+    Principal, Priority, RouteError, Snapshot, TranscribeRequest, Transcript, Usage, Work, plan,
 };
 
 /// Takes jobs in and runs them.
@@ -115,7 +115,7 @@ impl Hallway {
     ) -> Result<MeteredStream, JobError> {
         let priority = match &job.work {
             Work::Generate { params, .. } => params.priority,
-            Work::Embed { .. } => Priority::Interactive,
+            Work::Embed { .. } | Work::Transcribe(_) => Priority::Interactive,
         };
         let mut admitted = self.admit(principal, job, priority).await?;
         match self.start(&mut admitted).await {
@@ -157,6 +157,29 @@ impl Hallway {
             Ok(embeddings) => {
                 admitted.meter.count(Usage {
                     prompt_tokens: embeddings.prompt_tokens,
+                    ..Usage::default()
+                });
+                admitted.meter.ended(Outcome::Done);
+            }
+            Err(_) => admitted.meter.ended(Outcome::Error),
+        }
+        result
+    }
+
+    /// Runs a transcription.
+    ///
+    /// # Errors
+    /// Whatever kept it from being done.
+    ///
+    /// # Panics
+    /// When the job is not a transcription: the caller made it.
+    pub async fn transcribe(&self, principal: Principal, job: Job) -> Result<Transcript, JobError> {
+        let mut admitted = self.admit(principal, job, Priority::Interactive).await?;
+        let result = self.start_transcribe(&mut admitted).await;
+        match &result {
+            Ok(transcript) => {
+                admitted.meter.count(Usage {
+                    completion_tokens: transcript.tokens,
                     ..Usage::default()
                 });
                 admitted.meter.ended(Outcome::Done);
@@ -224,6 +247,25 @@ impl Hallway {
             };
             match embedded {
                 Ok(embeddings) => return Ok(embeddings),
+                Err(error) => last = Some(next_or_fail(error)?),
+            }
+        }
+        Err(exhausted(last))
+    }
+
+    async fn start_transcribe(&self, admitted: &mut Admitted) -> Result<Transcript, JobError> {
+        let Work::Transcribe(speech) = &admitted.job.work else {
+            unreachable!("the door sends transcriptions here");
+        };
+        let mut last = None;
+        for backend in self.route(&admitted.job)? {
+            admitted.meter.served_by(backend.id());
+            let request = TranscribeRequest {
+                model: admitted.job.model.clone(),
+                speech: speech.clone(),
+            };
+            match backend.transcribe(request).await {
+                Ok(transcript) => return Ok(transcript),
                 Err(error) => last = Some(next_or_fail(error)?),
             }
         }

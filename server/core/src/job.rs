@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{JobId, ModelId};
+use crate::{JobId, ModelId, Transcribe};
 
 /// One request for work, as it is admitted, routed and settled.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub enum Work {
         /// Keep the first so many components and normalise again.
         dimensions: Option<u32>,
     },
+    /// Text of speech.
+    Transcribe(Transcribe),
 }
 
 /// What the model continues.

@@ -16,6 +16,7 @@ mod job;
 mod meter;
 mod receipt;
 mod router;
+mod speech;
 
 pub use admission::{Admission, AdmissionError, AdmissionLimits, AdmissionLoad, Admitted};
 pub use auth::{
@@ -24,7 +25,7 @@ pub use auth::{
 };
 pub use backend::{
     Backend, BackendError, BackendReport, BoxFuture, EmbedRequest, Embeddings, EventStream,
-    GenerateRequest, ModelFacts, ModelKind, Numerics, TextTokens, Tokenized,
+    GenerateRequest, ModelFacts, ModelKind, Numerics, TextTokens, Tokenized, TranscribeRequest,
 };
 pub use clock::{Clock, ManualClock, SystemClock, civil_date};
 pub use event::{
@@ -39,3 +40,4 @@ pub use job::{
 pub use meter::MeteredStream;
 pub use receipt::{Outcome, Receipt};
 pub use router::{Candidate, Dropped, Route, RouteError, Snapshot, plan};
+pub use speech::{SpeechSegment, SpeechTask, Transcribe, Transcript};

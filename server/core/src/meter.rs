@@ -43,6 +43,7 @@ impl Meter {
             work: match job.work {
                 Work::Generate { .. } => "generate",
                 Work::Embed { .. } => "embed",
+                Work::Transcribe(_) => "transcribe",
             },
             backend: None,
             outcome: Outcome::Cancelled,

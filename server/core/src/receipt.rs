@@ -15,7 +15,7 @@ pub struct Receipt {
     pub key: Option<KeyId>,
     /// For which model.
     pub model: ModelId,
-    /// `generate` or `embed`.
+    /// `generate`, `embed` or `transcribe`.
     pub work: &'static str,
     /// Who served it; none if no backend took it.
     pub backend: Option<BackendId>,

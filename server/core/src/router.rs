@@ -72,6 +72,7 @@ pub fn plan(job: &Job, snapshot: &Snapshot) -> Result<Route, RouteError> {
     let (needed, verb) = match job.work {
         Work::Generate { .. } => (ModelKind::Generate, "generate text"),
         Work::Embed { .. } => (ModelKind::Embed, "make embeddings"),
+        Work::Transcribe(_) => (ModelKind::Transcribe, "transcribe audio"),
     };
     let mut serving: Vec<&Candidate> = snapshot
         .candidates

@@ -70,6 +70,8 @@ pub struct Config {
     pub files: Files,
     /// The local engine.
     pub engine: Engine,
+    /// Speech to text.
+    pub audio: Audio,
     /// Other OpenAI-compatible servers that this node may ask.
     pub upstream: Vec<Upstream>,
     /// What is kept of the Responses API.
@@ -130,6 +132,19 @@ pub struct Engine {
     /// What computes models that generate: `cpu`, or `cuda` or `metal` where the node was built with the
     /// feature of that name. A GPU is candle's, one sequence at a time, and untested.
     pub device: Device,
+}
+
+/// Speech to text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audio {
+    /// Mebibytes of one recording.
+    pub file_mib: usize,
+    /// Seconds of one recording.
+    pub seconds_max: u32,
+    /// Names, and for each the folder of a Whisper, as Hugging Face's hub has `openai/whisper-*`. They are
+    /// loaded when first asked for.
+    pub models: BTreeMap<String, PathBuf>,
 }
 
 /// How the engine keeps keys and values.
@@ -232,6 +247,7 @@ impl Default for Config {
             catalogue: PathBuf::new(),
             limits: Limits::default(),
             files: Files::default(),
+            audio: Audio::default(),
             engine: Engine::default(),
             upstream: Vec::new(),
             responses: Responses::default(),
@@ -283,6 +299,16 @@ impl Default for Responses {
         Self {
             keep_days: 30,
             keep_mib: 1_024,
+        }
+    }
+}
+
+impl Default for Audio {
+    fn default() -> Self {
+        Self {
+            file_mib: 25,
+            seconds_max: 3_600,
+            models: BTreeMap::new(),
         }
     }
 }
@@ -345,6 +371,8 @@ impl Config {
             ("limits.connections", self.limits.connections),
             ("files.file_mib", self.files.file_mib),
             ("files.key_mib", self.files.key_mib),
+            ("audio.file_mib", self.audio.file_mib),
+            ("audio.seconds_max", self.audio.seconds_max as usize),
             ("engine.sequences", self.engine.sequences),
             ("engine.kv_mib", self.engine.kv_mib),
             ("engine.loaded_models", self.engine.loaded_models),
@@ -361,6 +389,9 @@ impl Config {
             ("limits.connections", self.limits.connections, 65_536),
             ("files.file_mib", self.files.file_mib, 1 << 20),
             ("files.key_mib", self.files.key_mib, 1 << 30),
+            ("audio.file_mib", self.audio.file_mib, 1 << 10),
+            // What is heard at once lies in memory: a quarter of a gibibyte for each hour.
+            ("audio.seconds_max", self.audio.seconds_max as usize, 86_400),
             ("engine.threads", self.engine.threads, 1_024),
             ("engine.sequences", self.engine.sequences, 1_024),
             ("engine.kv_mib", self.engine.kv_mib, 1 << 24),

@@ -5,6 +5,7 @@
 //! [`auth::PUBLIC`], and answers errors through [`ApiError`]. Nothing is computed here.
 
 mod anthropic;
+mod audio;
 mod auth;
 mod batches;
 mod body;
@@ -49,6 +50,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use audio::RECORDINGS_AT_ONCE;
 pub(crate) use batches::answer as batch_answer;
 pub(crate) use body::to_value;
 pub use docs::document;
@@ -86,6 +88,10 @@ pub struct App {
     pub bells: Bells,
     /// Searches in vector stores at once. Few, since each reads a whole store.
     pub searches: Semaphore,
+    /// Recordings in memory at once.
+    pub recordings: Semaphore,
+    /// Bytes of a recording.
+    pub recording_bytes_max: usize,
     /// Cancelled when running jobs have to end now; their clients are told.
     pub cut: CancellationToken,
     /// Responses that are made without their clients.
@@ -123,6 +129,8 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(chat::create))
         .routes(routes!(completions::create))
         .routes(routes!(embeddings::create))
+        .routes(routes!(audio::transcribe))
+        .routes(routes!(audio::translate))
         .routes(routes!(rerank::create))
         .routes(routes!(rerank::create_v2))
         .routes(routes!(rerank::create_bare))

@@ -2,7 +2,7 @@
 //! owner named.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use kwaainet_candle::{Files, Library, LibraryEntry};
@@ -20,6 +20,9 @@ pub(crate) enum BadModel {
     /// Models are called as their files, and two files have one name.
     #[error("two model files are called '{name}'; rename one, or list them in a catalogue")]
     SameName { name: ModelId },
+    /// It is to hear, and lies nowhere.
+    #[error("audio.models: '{name}' is no folder with a config.json")]
+    NoListener { name: String },
     /// A guess costs as much as the answer then.
     #[error("engine.drafts: '{name}' cannot be its own draft model")]
     OwnDraft { name: ModelId },
@@ -89,6 +92,33 @@ impl NodeLibrary {
             wanted.insert(model, draft);
         }
         Ok(wanted)
+    }
+
+    /// Takes in models that hear, by their names.
+    ///
+    /// # Errors
+    /// For the first whose folder is none, or whose name is taken.
+    pub(crate) fn want_listeners(
+        &mut self,
+        listeners: &BTreeMap<String, PathBuf>,
+    ) -> Result<(), BadModel> {
+        for (name, folder) in listeners {
+            if name.is_empty() || !folder.join("config.json").is_file() {
+                let name = name.clone();
+                return Err(BadModel::NoListener { name });
+            }
+            let id = ModelId::new(name.as_str());
+            let taken = self.files.iter().any(|file| file.id == id);
+            if taken || self.catalogue.get(name).is_some() {
+                return Err(BadModel::SameName { name: id });
+            }
+            self.files.push(LibraryEntry {
+                files: Files::Whisper(folder.clone()),
+                created: created(folder),
+                id,
+            });
+        }
+        Ok(())
     }
 
     fn want_one(&mut self, name: &str) -> Result<Wanted, BadModel> {
@@ -162,17 +192,20 @@ fn file_entry(path: &Path) -> Option<LibraryEntry> {
     } else {
         Files::Gguf(path.to_owned())
     };
-    let created = path
-        .metadata()
-        .ok()
-        .and_then(|metadata| metadata.modified().ok())
-        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-        .map_or(0, |since| since.as_secs() as i64);
     Some(LibraryEntry {
         id: ModelId::new(name.to_str()?),
         files,
-        created,
+        created: created(path),
     })
+}
+
+/// When a file or folder last changed: seconds since 1970.
+fn created(path: &Path) -> i64 {
+    path.metadata()
+        .ok()
+        .and_then(|metadata| metadata.modified().ok())
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+        .map_or(0, |since| since.as_secs() as i64)
 }
 
 #[cfg(test)]
@@ -213,6 +246,30 @@ mod tests {
             .want(&["gemma9".to_owned()])
             .expect_err("no such thing");
         assert!(error.to_string().contains("all-minilm-l6-v2"), "{error}");
+    }
+
+    #[test]
+    fn a_model_that_hears_is_a_folder_with_a_name_of_its_own() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let config = Config {
+            cache_dir: dir.path().to_owned(),
+            ..Config::default()
+        };
+        let mut library = NodeLibrary::new(&config, Catalogue::builtin());
+        let folder = dir.path().to_owned();
+        let mut want = |name: &str, folder: &Path| {
+            let listeners = BTreeMap::from([(name.to_owned(), folder.to_owned())]);
+            library.want_listeners(&listeners)
+        };
+        let error = want("whisper", &folder).expect_err("there is nothing in it");
+        assert!(error.to_string().contains("config.json"), "{error}");
+        std::fs::write(folder.join("config.json"), "{}").expect("it can be written");
+        want("whisper", &folder).expect("it is a folder");
+        want("whisper", &folder).expect_err("the name is taken");
+        want("gemma3-270m", &folder).expect_err("the catalogue has the name");
+        let listed = library.list();
+        assert_eq!(listed.len(), 1);
+        assert_eq!(listed[0].files, Files::Whisper(folder));
     }
 
     #[test]

@@ -145,6 +145,8 @@ impl Assembled {
             vault: Vault::new(&parts.config.data_dir, parts.config.files.limits()),
             bells: Bells::default(),
             searches: Semaphore::new(SEARCHES_AT_ONCE),
+            recordings: Semaphore::new(door::RECORDINGS_AT_ONCE),
+            recording_bytes_max: parts.config.audio.file_mib << 20,
             cut: CancellationToken::new(),
             background: Background::new(limits.slots / 2),
             keep: responses.keep(),

@@ -83,7 +83,8 @@ impl Shelf {
                 licence: Some(entry.licence().to_owned()),
             });
         }
-        let (Files::Gguf(path) | Files::Embedder(path)) = self.library.find(model)?.files;
+        let (Files::Gguf(path) | Files::Embedder(path) | Files::Whisper(path)) =
+            self.library.find(model)?.files;
         Some(About {
             bytes: size(&path),
             file: file_name(&path),

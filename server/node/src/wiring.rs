@@ -40,6 +40,7 @@ impl LocalEngine {
         let mut library = NodeLibrary::new(config, catalogue(config)?);
         let wanted = library.want(&config.models)?;
         let drafts = library.want_drafts(&config.engine.drafts)?;
+        library.want_listeners(&config.audio.models)?;
         let library = Arc::new(library);
         let candle = CandleConfig {
             id: BackendId::new(LOCAL_BACKEND),
@@ -58,6 +59,7 @@ impl LocalEngine {
                 kernel: kernel(environment)?,
                 device: config.engine.device,
             },
+            audio_seconds_max: config.audio.seconds_max,
             drafts: drafts
                 .iter()
                 .map(|(model, draft)| (model.clone(), draft.id().clone()))

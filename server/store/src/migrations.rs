@@ -26,39 +26,24 @@ const FILES: &[(i64, &str, &str)] = &[
         "files",
         include_str!("../../../migrations/0003_files.sql"),
     ),
+    (
+        4,
+        "transcribe",
+        include_str!("../../../migrations/0004_transcribe.sql"),
+    ),
 ];
 
 pub(crate) async fn run(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {
-    apply(pool, path, FILES).await
-}
-
-async fn apply(
-    pool: &SqlitePool,
-    path: &Path,
-    files: &[(i64, &'static str, &'static str)],
-) -> Result<(), StoreError> {
-    let known = files
+    let known = FILES
         .iter()
         .map(|(version, ..)| *version)
         .max()
         .unwrap_or(0);
-    let migrations = files
-        .iter()
-        .map(|(version, description, sql)| {
-            Migration::new(
-                *version,
-                (*description).into(),
-                MigrationType::Simple,
-                (*sql).into_sql_str(),
-                false,
-            )
-        })
-        .collect();
     let failed = |source| StoreError::Migrate {
         path: path.to_owned(),
         source,
     };
-    match Migrator::with_migrations(migrations).run(pool).await {
+    match migrator(FILES).run(pool).await {
         Ok(()) => Ok(()),
         Err(MigrateError::VersionMissing(found)) if found > known => Err(StoreError::Newer {
             path: path.to_owned(),
@@ -75,10 +60,24 @@ async fn apply(
     }
 }
 
+fn migrator(files: &'static [(i64, &str, &str)]) -> Migrator {
+    let migration = |(version, description, sql): &(i64, &'static str, &'static str)| {
+        Migration::new(
+            *version,
+            (*description).into(),
+            MigrationType::Simple,
+            (*sql).into_sql_str(),
+            false,
+        )
+    };
+    Migrator::with_migrations(files.iter().map(migration).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Store;
+    use kwaainet_core::{JobId, Outcome, Receipt, Usage};
     use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
     #[tokio::test]
@@ -94,7 +93,7 @@ mod tests {
                 .connect_with(options)
                 .await
                 .expect("it opens");
-            let applied = apply(&old, &path, &FILES[..version]).await;
+            let applied = migrator(&FILES[..version]).run(&old).await;
             applied.expect("the earlier schema is sound");
             sqlx::query(
                 "INSERT INTO api_keys (id, name, hash, scopes, created_at_ms)
@@ -110,5 +109,36 @@ mod tests {
             assert_eq!(keys[0].name, "phone", "from version {version}");
             store.close().await;
         }
+    }
+
+    #[tokio::test]
+    async fn receipts_of_the_first_version_are_kept_and_speech_gets_its_own() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("node.db");
+        let address = format!("sqlite://{}?mode=rwc", path.display());
+        let first = SqlitePool::connect(&address).await.expect("it is made");
+        migrator(&FILES[..1]).run(&first).await.expect("it is new");
+        let old = "INSERT INTO receipts VALUES
+            (7, 'job', 'owner', NULL, 'm', 'embed', NULL, 'error', 1, 0, 2, 3, 4, NULL, 5)";
+        sqlx::query(old).execute(&first).await.expect("it fits");
+        first.close().await;
+        let store = Store::open(&path).await.expect("it is brought up to date");
+        let receipt = Receipt {
+            job: JobId::random(),
+            principal: "owner".into(),
+            key: None,
+            model: "m".into(),
+            work: "transcribe",
+            backend: None,
+            outcome: Outcome::Done,
+            usage: Usage::default(),
+            admitted_at_ms: 1,
+            queued_ms: 2,
+            first_token_ms: None,
+            duration_ms: 3,
+        };
+        store.record(&[receipt]).await.expect("it is written");
+        let counts = store.receipt_counts().await.expect("it answers");
+        assert_eq!(counts, [1, 1, 0]);
     }
 }

@@ -135,6 +135,7 @@ fn backend(file: &Path) -> Arc<CandleBackend> {
         max_loaded: 1,
         limits: EngineLimits::default(),
         drafts: HashMap::new(),
+        audio_seconds_max: 60,
     };
     let library = Arc::new(One(file.to_owned()));
     Arc::new(CandleBackend::new(

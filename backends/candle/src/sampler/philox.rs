@@ -6,7 +6,7 @@ const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
 /// Sixty-four random bits for one place in one choice.
-pub(super) fn bits(seed: u64, position: u64, choice: u32) -> u64 {
+pub(crate) fn bits(seed: u64, position: u64, choice: u32) -> u64 {
     let [low, high] = halves(position);
     let [first, second, ..] = philox([low, high, choice, 0], halves(seed));
     u64::from(first) << 32 | u64::from(second)

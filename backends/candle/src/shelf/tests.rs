@@ -51,6 +51,7 @@ fn bench_with(max_loaded: usize, limits: EngineLimits) -> Bench {
         max_loaded,
         limits,
         drafts: HashMap::new(),
+        audio_seconds_max: 60,
     };
     Bench {
         backend: CandleBackend::new(config, library, Arc::clone(&clock) as _),

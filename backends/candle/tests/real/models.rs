@@ -68,6 +68,7 @@ pub(crate) fn backend(names: &[&str]) -> Arc<CandleBackend> {
         max_loaded: 2,
         limits: EngineLimits::default(),
         drafts: HashMap::new(),
+        audio_seconds_max: 60,
     };
     let library = Arc::new(Fixed(entries.collect()));
     let clock = Arc::new(SystemClock::default());

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kwaainet_core::{BackendError, GenerateRequest};
+use kwaainet_core::{BackendError, GenerateRequest, TranscribeRequest};
 
 /// What a [`ScriptedBackend`](crate::ScriptedBackend) does with the jobs that start from now on.
 #[derive(Clone, Debug, Default)]
@@ -121,6 +121,7 @@ pub struct ScriptHandle(Arc<Shared>);
 struct Shared {
     script: Mutex<Arc<Script>>,
     last: Mutex<Option<GenerateRequest>>,
+    last_speech: Mutex<Option<TranscribeRequest>>,
     started: AtomicU64,
     alive: AtomicU64,
     tokens: AtomicU64,
@@ -131,6 +132,7 @@ impl ScriptHandle {
         Self(Arc::new(Shared {
             script: Mutex::new(Arc::new(script)),
             last: Mutex::default(),
+            last_speech: Mutex::default(),
             started: AtomicU64::default(),
             alive: AtomicU64::default(),
             tokens: AtomicU64::default(),
@@ -156,12 +158,21 @@ impl ScriptHandle {
         self.0.last.lock().expect("no holder panics").clone()
     }
 
+    /// The last transcription that was asked for, also if it was refused.
+    pub fn last_transcribe(&self) -> Option<TranscribeRequest> {
+        self.0.last_speech.lock().expect("no holder panics").clone()
+    }
+
     pub(super) fn script(&self) -> Arc<Script> {
         Arc::clone(&self.0.script.lock().expect("no holder panics"))
     }
 
     pub(super) fn remember(&self, request: &GenerateRequest) {
         *self.0.last.lock().expect("no holder panics") = Some(request.clone());
+    }
+
+    pub(super) fn remember_speech(&self, request: &TranscribeRequest) {
+        *self.0.last_speech.lock().expect("no holder panics") = Some(request.clone());
     }
 
     /// Counts a job until the guard is dropped.

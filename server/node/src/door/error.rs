@@ -263,6 +263,13 @@ impl From<BackendError> for ApiError {
             | BackendError::InputTooLong { param, .. } => {
                 Self::invalid(param, "context_length_exceeded", message)
             }
+            BackendError::AudioTooLong { .. } => Self::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                INVALID,
+                Some("audio_too_long"),
+                message,
+            )
+            .at("file"),
             BackendError::Unsupported { param, .. } => {
                 Self::invalid(param, "unsupported_parameter", message)
             }

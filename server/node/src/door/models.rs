@@ -96,6 +96,7 @@ fn wire(candidate: &Candidate) -> Model {
         kind: match candidate.model.kind {
             ModelKind::Generate => "generate",
             ModelKind::Embed => "embed",
+            ModelKind::Transcribe => "transcribe",
             ModelKind::Unknown => "unknown",
         },
         context_length: candidate.model.context,

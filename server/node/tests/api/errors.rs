@@ -7,7 +7,7 @@ use kwaainet_core::BackendError;
 use kwaainet_testkit::{Fault, Script};
 use serde_json::{Value, json};
 
-use crate::harness::{EMBEDDER, MODEL, TestNode, get, post};
+use crate::harness::{EMBEDDER, LISTENER, MODEL, TestNode, get, post};
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -312,7 +312,7 @@ async fn models_are_found_or_not() {
         .iter()
         .map(|m| &m["id"])
         .collect();
-    assert_eq!(ids, [MODEL, EMBEDDER]);
+    assert_eq!(ids, [MODEL, EMBEDDER, LISTENER]);
     let one = node.get(&format!("/v1/models/{MODEL}")).await.json();
     assert_eq!(
         (&one["object"], &one["owned_by"]),

@@ -21,6 +21,7 @@ use tower::ServiceExt;
 
 pub(crate) const MODEL: &str = "scripted";
 pub(crate) const EMBEDDER: &str = "scripted-vectors";
+pub(crate) const LISTENER: &str = "scripted-ears";
 pub(crate) const CONTEXT: u32 = 100;
 
 /// How long anything that must happen may take before a test gives up on it.
@@ -249,6 +250,7 @@ async fn parts_on(mut config: Config, dir: &tempfile::TempDir) -> (Parts, Script
     let backend = ScriptedBackend::builder("scripted")
         .generator(MODEL, CONTEXT)
         .embedder(EMBEDDER, CONTEXT, 8)
+        .listener(LISTENER)
         .script(Script::words(4))
         .build();
     let script = backend.handle();

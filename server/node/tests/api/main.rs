@@ -1,6 +1,7 @@
 //! The door, tested in one process over the scripted backend.
 
 mod anthropic;
+mod audio;
 mod auth;
 mod batches;
 mod chat;

@@ -90,6 +90,8 @@ pub(super) fn choice(
             return Err(ApiError::invalid(param, "invalid_value", message));
         }
     };
-    let parallel = !choice.disable_parallel_tool_use.unwrap_or(false);
+    // A tool that is named is called once.
+    let is_named = only.is_some();
+    let parallel = !(is_named || choice.disable_parallel_tool_use.unwrap_or(false));
     Ok((tooling::choice(mode, only, tools, at)?, parallel))
 }

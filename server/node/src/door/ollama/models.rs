@@ -115,6 +115,7 @@ pub(crate) async fn show(
         model_info,
         capabilities: match facts.kind {
             ModelKind::Embed => vec!["embedding"],
+            ModelKind::Transcribe => vec!["audio"],
             ModelKind::Generate | ModelKind::Unknown => vec!["completion", "tools"],
         },
         modified_at: rfc3339(facts.created * 1_000),
