@@ -71,19 +71,20 @@ pub use rerank::{
     RerankTokens, RerankUsage, Reranked,
 };
 pub use response::{
-    ConversationParam, ConversationRef, FunctionTool, IncompleteDetails, InputContent, InputItem,
-    InputTokens, InputTokensDetails, OutputTokensDetails, ReasoningConfig, ResponseDeleted,
-    ResponseError, ResponseInput, ResponseJsonSchema, ResponseObject, ResponseRequest,
-    ResponseStatus, ResponseToolChoice, ResponseUsage, TextConfig, TextFormat, TextRequest,
-    Truncation,
+    ConversationParam, ConversationRef, FileSearchTool, FunctionTool, IncompleteDetails,
+    InputContent, InputItem, InputTokens, InputTokensDetails, OutputTokensDetails, ReasoningConfig,
+    ResponseDeleted, ResponseError, ResponseInput, ResponseJsonSchema, ResponseObject,
+    ResponseRequest, ResponseStatus, ResponseTool, ResponseToolChoice, ResponseUsage, TextConfig,
+    TextFormat, TextRequest, Truncation,
 };
 pub use response_event::{
-    ArgumentsDeltaStep, ArgumentsDoneStep, ItemStep, Lifecycle, PartStep, ResponseEvent,
-    ResponseStep, TextDeltaStep, TextDoneStep,
+    AnnotationStep, ArgumentsDeltaStep, ArgumentsDoneStep, ItemStep, Lifecycle, PartStep,
+    ResponseEvent, ResponseStep, SearchStep, TextDeltaStep, TextDoneStep,
 };
 pub use response_item::{
-    FunctionCallItem, FunctionCallOutputItem, ItemStatus, MessageItem, MessagePart, MessageRole,
-    OutputLogprob, OutputText, OutputTopLogprob, ReasoningItem, ResponseItem, ResponseItemList,
+    Annotation, FileCitation, FileSearchCallItem, FileSearchResult, FunctionCallItem,
+    FunctionCallOutputItem, ItemStatus, MessageItem, MessagePart, MessageRole, OutputLogprob,
+    OutputText, OutputTopLogprob, ReasoningItem, ResponseItem, ResponseItemList, SearchStatus,
 };
 pub use tokenize::{DetokenizeRequest, Detokenized, TokenizeRequest, Tokens};
 pub use tool::{

@@ -174,16 +174,21 @@ fn line(request: Request, answer: Result<Value, ApiError>) -> BatchLine {
     }
 }
 
-/// What an answer says of its tokens; every endpoint has the first of these names.
+/// What an answer says of its tokens, under the names that responses have for them or those that all
+/// others have.
 fn usage(body: &Value) -> Usage {
-    let tokens = |pointer| {
-        let count = body.pointer(pointer).and_then(Value::as_u64);
-        count.map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX))
+    let tokens = |names: [&str; 2]| {
+        let mut counts = names.iter().filter_map(|name| body.pointer(name)?.as_u64());
+        let count = counts.next().unwrap_or(0);
+        u32::try_from(count).unwrap_or(u32::MAX)
     };
     Usage {
-        prompt_tokens: tokens("/usage/prompt_tokens"),
-        cached_tokens: tokens("/usage/prompt_tokens_details/cached_tokens"),
-        completion_tokens: tokens("/usage/completion_tokens"),
+        prompt_tokens: tokens(["/usage/prompt_tokens", "/usage/input_tokens"]),
+        cached_tokens: tokens([
+            "/usage/prompt_tokens_details/cached_tokens",
+            "/usage/input_tokens_details/cached_tokens",
+        ]),
+        completion_tokens: tokens(["/usage/completion_tokens", "/usage/output_tokens"]),
     }
 }
 

@@ -52,11 +52,11 @@ const MOVED: &[(&str, &str)] = &[
 ];
 
 const LOGPROBS: &str = "message.output_text.logprobs";
+const SEARCH_RESULTS: &str = "file_search_call.results";
 /// What clients ask to see more of; there is none of it here, so that nothing is left out.
-const INCLUDE_NOTHING: [&str; 7] = [
+const INCLUDE_NOTHING: [&str; 6] = [
     "code_interpreter_call.outputs",
     "computer_call_output.output.image_url",
-    "file_search_call.results",
     "message.input_image.image_url",
     "reasoning.encrypted_content",
     "web_search_call.action.sources",
@@ -118,26 +118,35 @@ pub(super) fn streaming(
     Ok(params::streaming(stream, options)?.is_some())
 }
 
-/// The number of alternatives for each token, if log-probabilities are asked for.
-pub(super) fn logprobs(
-    include: Option<&[String]>,
-    top: Option<i64>,
-) -> Result<Option<u8>, ApiError> {
+/// What a client wants to see besides.
+pub(super) struct Include {
+    /// The number of alternatives for each token, if log-probabilities are asked for.
+    pub(super) logprobs: Option<u8>,
+    /// What searches find.
+    pub(super) search_results: bool,
+}
+
+/// Reads `include`, and `top_logprobs`, which goes with it.
+pub(super) fn include(include: Option<&[String]>, top: Option<i64>) -> Result<Include, ApiError> {
     let top = params::integer(top, "top_logprobs", (0, 20))?.unwrap_or(0);
     let include = include.unwrap_or_default();
     for (i, name) in include.iter().enumerate() {
-        if name != LOGPROBS && !INCLUDE_NOTHING.contains(&name.as_str()) {
+        let is_known = name == LOGPROBS || name == SEARCH_RESULTS;
+        if !is_known && !INCLUDE_NOTHING.contains(&name.as_str()) {
             let param = format!("include[{i}]");
             let message = format!("Invalid '{param}': there is nothing of this name to include.");
             return Err(ApiError::invalid(param, "invalid_value", message));
         }
     }
-    let wanted = include.iter().any(|name| name == LOGPROBS);
-    if !wanted && top > 0 {
+    let has = |wanted: &str| include.iter().any(|name| name == wanted);
+    if !has(LOGPROBS) && top > 0 {
         let message = format!("'top_logprobs' needs '{LOGPROBS}' in 'include'.");
         return Err(ApiError::invalid("top_logprobs", "invalid_value", message));
     }
-    Ok(wanted.then_some(top as u8))
+    Ok(Include {
+        logprobs: has(LOGPROBS).then_some(top as u8),
+        search_results: has(SEARCH_RESULTS),
+    })
 }
 
 /// Pairs that are kept with a thing.
