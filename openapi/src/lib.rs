@@ -46,8 +46,7 @@ pub use completion::{
     Completion, CompletionChoice, CompletionLogprobs, CompletionPrompt, CompletionRequest,
 };
 pub use conversation::{
-    Conversation, ConversationDeleted, ConversationItemsRequest, ConversationRequest,
-    ConversationUpdate,
+    Conversation, ConversationItemsRequest, ConversationRequest, ConversationUpdate,
 };
 pub use embedding::{
     Embedding, EmbeddingInput, EmbeddingList, EmbeddingRequest, EmbeddingUsage, EmbeddingVector,
@@ -73,9 +72,9 @@ pub use rerank::{
 pub use response::{
     ConversationParam, ConversationRef, FileSearchTool, FunctionTool, IncompleteDetails,
     InputContent, InputItem, InputTokens, InputTokensDetails, OutputTokensDetails, ReasoningConfig,
-    ResponseDeleted, ResponseError, ResponseInput, ResponseJsonSchema, ResponseObject,
-    ResponseRequest, ResponseStatus, ResponseTool, ResponseToolChoice, ResponseUsage, TextConfig,
-    TextFormat, TextRequest, Truncation,
+    ResponseError, ResponseInput, ResponseJsonSchema, ResponseObject, ResponseRequest,
+    ResponseStatus, ResponseTool, ResponseToolChoice, ResponseUsage, TextConfig, TextFormat,
+    TextRequest, Truncation,
 };
 pub use response_event::{
     AnnotationStep, ArgumentsDeltaStep, ArgumentsDoneStep, ItemStep, Lifecycle, PartStep,

@@ -470,17 +470,6 @@ pub struct OutputTokensDetails {
     pub reasoning_tokens: u32,
 }
 
-/// What is left of a response that was erased.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ResponseDeleted {
-    /// Which.
-    pub id: String,
-    /// `response`.
-    pub object: &'static str,
-    /// True.
-    pub deleted: bool,
-}
-
 /// The length of a prompt.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct InputTokens {

@@ -30,7 +30,6 @@ use serde_json::Value;
 
 pub use background::Background;
 pub(super) use context::{item, kept, resolve, store_failed};
-pub(super) use fields::metadata;
 pub(super) use items::{new_id, read};
 pub(super) use page::{Parameters, list, page, parameters, wrong};
 pub(super) use stored::seeker;

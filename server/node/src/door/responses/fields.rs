@@ -1,6 +1,4 @@
-//! The smaller fields of a request: formats, metadata, names, and what is refused by name.
-
-use std::collections::BTreeMap;
+//! The smaller fields of a request: formats, names, and what is refused by name.
 
 use kwaainet_core::{Grammar, GrammarKind};
 use kwaainet_openapi::{
@@ -62,10 +60,6 @@ const INCLUDE_NOTHING: [&str; 6] = [
     "web_search_call.action.sources",
     "web_search_call.results",
 ];
-
-const METADATA_MAX: usize = 16;
-const METADATA_KEY_MAX: usize = 64;
-const METADATA_VALUE_MAX: usize = 512;
 
 /// Refuses what cannot be honoured.
 pub(super) fn check_other(other: &Other) -> Result<(), ApiError> {
@@ -147,31 +141,6 @@ pub(super) fn include(include: Option<&[String]>, top: Option<i64>) -> Result<In
         logprobs: has(LOGPROBS).then_some(top as u8),
         search_results: has(SEARCH_RESULTS),
     })
-}
-
-/// Pairs that are kept with a thing.
-pub(in crate::door) fn metadata(
-    metadata: Option<BTreeMap<String, String>>,
-) -> Result<BTreeMap<String, String>, ApiError> {
-    let metadata = metadata.unwrap_or_default();
-    if metadata.len() > METADATA_MAX {
-        let (len, max) = (metadata.len(), METADATA_MAX);
-        let message = format!("Invalid 'metadata': at most {max} pairs, but got {len}.");
-        let code = "object_above_max_properties";
-        return Err(ApiError::invalid("metadata", code, message));
-    }
-    let is_long = |text: &str, max| text.chars().count() > max;
-    for (key, value) in &metadata {
-        if is_long(key, METADATA_KEY_MAX) || is_long(value, METADATA_VALUE_MAX) {
-            let message = format!(
-                "Invalid 'metadata': keys have at most {METADATA_KEY_MAX} characters, values \
-                 {METADATA_VALUE_MAX}."
-            );
-            let code = "string_above_max_length";
-            return Err(ApiError::invalid("metadata", code, message));
-        }
-    }
-    Ok(metadata)
 }
 
 /// A short name that is echoed and nothing else.

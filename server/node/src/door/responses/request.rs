@@ -91,7 +91,7 @@ impl Asked {
             instructions: instructions.clone(),
             max_output_tokens: request.max_output_tokens,
             max_tool_calls: request.max_tool_calls,
-            metadata: fields::metadata(request.metadata.take())?,
+            metadata: params::metadata(request.metadata.take())?,
             model: model.to_string(),
             output: Vec::new(),
             parallel_tool_calls: parallel_calls,
