@@ -167,7 +167,8 @@ async fn responses_run_too_and_are_kept_as_asked() {
         ask("background", json!({"background": true})),
     ];
     let made = create(&node, url, &input.join("\n")).await;
-    let batch = until(&node, &made["id"], &["completed"]).await;
+    let batch = until(&node, &made["id"], &["completed", "failed"]).await;
+    assert_eq!(batch["errors"], Value::Null);
     let counts = json!({"total": 4, "completed": 2, "failed": 2});
     assert_eq!(batch["request_counts"], counts);
     assert_eq!(batch["usage"]["input_tokens"], 4);
