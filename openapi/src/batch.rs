@@ -13,7 +13,8 @@ pub struct BatchRequest {
     /// (`POST`), `url` and `body`.
     #[schema(required, nullable = false, example = "file-abc")]
     pub input_file_id: Option<String>,
-    /// Where all its lines go: `/v1/chat/completions`, `/v1/completions` or `/v1/embeddings`.
+    /// Where all its lines go: `/v1/chat/completions`, `/v1/completions`, `/v1/embeddings` or
+    /// `/v1/responses`.
     #[schema(required, nullable = false, example = "/v1/chat/completions")]
     pub endpoint: Option<String>,
     /// `24h`.

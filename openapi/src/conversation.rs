@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -22,14 +22,9 @@ pub struct ConversationRequest {
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 pub struct ConversationUpdate {
     /// Takes the place of all pairs; null for none.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "crate::present")]
     #[schema(required, value_type = Option<BTreeMap<String, String>>)]
     pub metadata: Option<Option<BTreeMap<String, String>>>,
-}
-
-/// Tells a null from nothing.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(json: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(json).map(Some)
 }
 
 /// `POST /v1/conversations/{id}/items`.
@@ -52,15 +47,4 @@ pub struct Conversation {
     pub created_at: i64,
     /// As given.
     pub metadata: BTreeMap<String, String>,
-}
-
-/// What is left of a conversation that was erased.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ConversationDeleted {
-    /// Which.
-    pub id: String,
-    /// `conversation.deleted`.
-    pub object: &'static str,
-    /// True.
-    pub deleted: bool,
 }

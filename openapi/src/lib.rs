@@ -51,8 +51,7 @@ pub use completion::{
     Completion, CompletionChoice, CompletionLogprobs, CompletionPrompt, CompletionRequest,
 };
 pub use conversation::{
-    Conversation, ConversationDeleted, ConversationItemsRequest, ConversationRequest,
-    ConversationUpdate,
+    Conversation, ConversationItemsRequest, ConversationRequest, ConversationUpdate,
 };
 pub use embedding::{
     Embedding, EmbeddingInput, EmbeddingList, EmbeddingRequest, EmbeddingUsage, EmbeddingVector,
@@ -76,19 +75,20 @@ pub use rerank::{
     RerankTokens, RerankUsage, Reranked,
 };
 pub use response::{
-    ConversationParam, ConversationRef, FunctionTool, IncompleteDetails, InputContent, InputItem,
-    InputTokens, InputTokensDetails, OutputTokensDetails, ReasoningConfig, ResponseDeleted,
+    ConversationParam, ConversationRef, FileSearchTool, FunctionTool, IncompleteDetails,
+    InputContent, InputItem, InputTokens, InputTokensDetails, OutputTokensDetails, ReasoningConfig,
     ResponseError, ResponseInput, ResponseJsonSchema, ResponseObject, ResponseRequest,
-    ResponseStatus, ResponseToolChoice, ResponseUsage, TextConfig, TextFormat, TextRequest,
-    Truncation,
+    ResponseStatus, ResponseTool, ResponseToolChoice, ResponseUsage, TextConfig, TextFormat,
+    TextRequest, Truncation,
 };
 pub use response_event::{
-    ArgumentsDeltaStep, ArgumentsDoneStep, ItemStep, Lifecycle, PartStep, ResponseEvent,
-    ResponseStep, TextDeltaStep, TextDoneStep,
+    AnnotationStep, ArgumentsDeltaStep, ArgumentsDoneStep, ItemStep, Lifecycle, PartStep,
+    ResponseEvent, ResponseStep, SearchStep, TextDeltaStep, TextDoneStep,
 };
 pub use response_item::{
-    FunctionCallItem, FunctionCallOutputItem, ItemStatus, MessageItem, MessagePart, MessageRole,
-    OutputLogprob, OutputText, OutputTopLogprob, ReasoningItem, ResponseItem, ResponseItemList,
+    Annotation, FileCitation, FileSearchCallItem, FileSearchResult, FunctionCallItem,
+    FunctionCallOutputItem, ItemStatus, MessageItem, MessagePart, MessageRole, OutputLogprob,
+    OutputText, OutputTopLogprob, ReasoningItem, ResponseItem, ResponseItemList, SearchStatus,
 };
 pub use tokenize::{DetokenizeRequest, Detokenized, TokenizeRequest, Tokens};
 pub use tool::{

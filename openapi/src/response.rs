@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::{Other, ResponseItem, StreamOptions};
+use crate::{Other, RankingOptions, ResponseItem, StreamOptions};
 
 /// `POST /v1/responses`.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
@@ -19,11 +19,11 @@ pub struct ResponseRequest {
     /// A system message that stands before everything else; it is not carried on.
     #[serde(default)]
     pub instructions: Option<String>,
-    /// Functions that the model may call.
+    /// Functions that the model may call, and `file_search`, which the node runs itself.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<FunctionTool>>)]
+    #[schema(value_type = Option<Vec<ResponseTool>>)]
     pub tools: Option<Vec<Value>>,
-    /// `auto`, `none`, `required`, one function, or `allowed_tools`.
+    /// `auto`, `none`, `required`, one function, `file_search`, or `allowed_tools`.
     #[serde(default)]
     #[schema(value_type = Option<ResponseToolChoice>)]
     pub tool_choice: Option<Value>,
@@ -38,7 +38,7 @@ pub struct ResponseRequest {
     #[serde(default)]
     #[schema(minimum = 1)]
     pub max_output_tokens: Option<i64>,
-    /// Most calls of built-in tools, of which there are none.
+    /// Most searches that the node makes; 16 at the most, which is also what holds if not given.
     #[serde(default)]
     #[schema(minimum = 1)]
     pub max_tool_calls: Option<i64>,
@@ -54,7 +54,7 @@ pub struct ResponseRequest {
     #[serde(default)]
     #[schema(minimum = 0, maximum = 20)]
     pub top_logprobs: Option<i64>,
-    /// More to put into the answer: `message.output_text.logprobs`.
+    /// More to put into the answer: `message.output_text.logprobs`, `file_search_call.results`.
     #[serde(default)]
     pub include: Option<Vec<String>>,
     /// The response that this one follows on.
@@ -139,8 +139,8 @@ pub enum ResponseInput {
 /// An item as it comes in. Which fields it needs depends on its type.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 pub struct InputItem {
-    /// `message` (if there is a `role`), `function_call`, `function_call_output`, `reasoning` or
-    /// `item_reference`.
+    /// `message` (if there is a `role`), `function_call`, `function_call_output`, `file_search_call`,
+    /// `reasoning` or `item_reference`.
     #[serde(default, rename = "type")]
     pub kind: Option<String>,
     /// Of an `item_reference`: which stored item. Items that come in get ids of the node's own.
@@ -169,6 +169,12 @@ pub struct InputItem {
     #[serde(default)]
     #[schema(value_type = Option<InputContent>)]
     pub output: Option<Value>,
+    /// Of a search: what was looked for.
+    #[serde(default)]
+    pub queries: Option<Vec<String>>,
+    /// Of a search: what was found. A search without it is not shown to the model.
+    #[serde(default)]
+    pub results: Option<Vec<crate::FileSearchResult>>,
     /// Of reasoning.
     #[serde(default)]
     #[schema(value_type = Option<Vec<Object>>)]
@@ -208,7 +214,8 @@ pub struct ConversationRef {
 pub enum ResponseToolChoice {
     /// `auto`, `none` or `required`.
     Mode(String),
-    /// `{"type": "function", "name": …}` or `{"type": "allowed_tools", "mode": …, "tools": […]}`.
+    /// `{"type": "function", "name": …}`, `{"type": "file_search"}` (the node searches with the user's
+    /// last text, then the model answers), or `{"type": "allowed_tools", "mode": …, "tools": […]}`.
     #[schema(value_type = Object)]
     Which(Other),
 }
@@ -270,12 +277,38 @@ pub struct ResponseJsonSchema {
     pub strict: Option<bool>,
 }
 
+/// What the model may call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ResponseTool {
+    /// A function of the client's.
+    Function(FunctionTool),
+    /// A search in vector stores, which the node makes itself.
+    FileSearch(FileSearchTool),
+}
+
+/// A search in vector stores, which the node makes itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FileSearchTool {
+    /// Where to search, at most 16.
+    #[schema(min_items = 1, max_items = 16)]
+    pub vector_store_ids: Vec<String>,
+    /// At most so many pieces, 1 to 50; 10 if not given, and no more than the model has room for.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 50)]
+    pub max_num_results: Option<i64>,
+    /// Only in files with such attributes, as in a search of a vector store.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub filters: Option<Value>,
+    /// How results are ranked.
+    #[serde(default)]
+    pub ranking_options: Option<RankingOptions>,
+}
+
 /// A function that the model may call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FunctionTool {
-    /// `function`.
-    #[serde(rename = "type")]
-    pub kind: String,
     /// Letters, digits, `_` and `-`; at most 64.
     pub name: String,
     /// When and how to call it.
@@ -393,7 +426,7 @@ pub struct ResponseObject {
     #[schema(value_type = ResponseToolChoice)]
     pub tool_choice: Value,
     /// As asked for.
-    pub tools: Vec<FunctionTool>,
+    pub tools: Vec<ResponseTool>,
     /// As asked for.
     pub top_logprobs: i64,
     /// What holds.
@@ -435,17 +468,6 @@ pub struct InputTokensDetails {
 pub struct OutputTokensDetails {
     /// Always 0: reasoning is part of the text.
     pub reasoning_tokens: u32,
-}
-
-/// What is left of a response that was erased.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ResponseDeleted {
-    /// Which.
-    pub id: String,
-    /// `response`.
-    pub object: &'static str,
-    /// True.
-    pub deleted: bool,
 }
 
 /// The length of a prompt.

@@ -1,7 +1,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{MessagePart, OutputLogprob, ResponseItem, ResponseObject};
+use crate::{Annotation, MessagePart, OutputLogprob, ResponseItem, ResponseObject};
 
 /// A step of a streamed response.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -53,6 +53,18 @@ pub enum ResponseStep {
     /// All text of a part.
     #[serde(rename = "response.output_text.done")]
     TextDone(TextDoneStep),
+    /// A text rests on something.
+    #[serde(rename = "response.output_text.annotation.added")]
+    AnnotationAdded(AnnotationStep),
+    /// A search in files is asked for.
+    #[serde(rename = "response.file_search_call.in_progress")]
+    SearchInProgress(SearchStep),
+    /// It is being made.
+    #[serde(rename = "response.file_search_call.searching")]
+    SearchSearching(SearchStep),
+    /// It is over.
+    #[serde(rename = "response.file_search_call.completed")]
+    SearchCompleted(SearchStep),
     /// More of a call's arguments.
     #[serde(rename = "response.function_call_arguments.delta")]
     ArgumentsDelta(ArgumentsDeltaStep),
@@ -77,6 +89,10 @@ impl ResponseStep {
             Self::PartDone(_) => "response.content_part.done",
             Self::TextDelta(_) => "response.output_text.delta",
             Self::TextDone(_) => "response.output_text.done",
+            Self::AnnotationAdded(_) => "response.output_text.annotation.added",
+            Self::SearchInProgress(_) => "response.file_search_call.in_progress",
+            Self::SearchSearching(_) => "response.file_search_call.searching",
+            Self::SearchCompleted(_) => "response.file_search_call.completed",
             Self::ArgumentsDelta(_) => "response.function_call_arguments.delta",
             Self::ArgumentsDone(_) => "response.function_call_arguments.done",
         }
@@ -140,6 +156,30 @@ pub struct TextDoneStep {
     pub text: String,
     /// One for each token, if asked for.
     pub logprobs: Vec<OutputLogprob>,
+}
+
+/// A text rests on something.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct AnnotationStep {
+    /// The message.
+    pub item_id: String,
+    /// The message's place in the output.
+    pub output_index: u32,
+    /// The part's place in the message.
+    pub content_index: u32,
+    /// The annotation's place in the part.
+    pub annotation_index: u32,
+    /// On what.
+    pub annotation: Annotation,
+}
+
+/// A step of a search in files.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SearchStep {
+    /// The search.
+    pub item_id: String,
+    /// Its place in the output.
+    pub output_index: u32,
 }
 
 /// More of a call's arguments.

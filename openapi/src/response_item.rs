@@ -12,6 +12,8 @@ pub enum ResponseItem {
     FunctionCall(FunctionCallItem),
     /// What a function gave.
     FunctionCallOutput(FunctionCallOutputItem),
+    /// A search in files, which the node makes itself.
+    FileSearchCall(FileSearchCallItem),
     /// Thoughts of another model. They are kept and never shown to this one.
     Reasoning(ReasoningItem),
 }
@@ -23,6 +25,7 @@ impl ResponseItem {
             Self::Message(item) => &item.id,
             Self::FunctionCall(item) => &item.id,
             Self::FunctionCallOutput(item) => &item.id,
+            Self::FileSearchCall(item) => &item.id,
             Self::Reasoning(item) => &item.id,
         }
     }
@@ -101,11 +104,29 @@ impl MessagePart {
 pub struct OutputText {
     /// The text.
     pub text: String,
-    /// Always empty: nothing is cited.
-    #[schema(value_type = Vec<Object>)]
-    pub annotations: Vec<Value>,
+    /// The files that the model was given pieces of before it said this; empty in what comes in.
+    pub annotations: Vec<Annotation>,
     /// One for each token, if asked for.
     pub logprobs: Vec<OutputLogprob>,
+}
+
+/// What a text rests on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Annotation {
+    /// A file.
+    FileCitation(FileCitation),
+}
+
+/// A file that a text rests on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FileCitation {
+    /// Which file.
+    pub file_id: String,
+    /// Its name.
+    pub filename: String,
+    /// Where the citation belongs: so many characters into the text, which is its end.
+    pub index: u32,
 }
 
 /// One token that was chosen.
@@ -158,6 +179,52 @@ pub struct FunctionCallOutputItem {
     pub call_id: String,
     /// The text.
     pub output: String,
+}
+
+/// A search in files, which the node makes itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FileSearchCallItem {
+    /// Starts with `fs_`.
+    pub id: String,
+    /// How far it is.
+    pub status: SearchStatus,
+    /// What was looked for.
+    pub queries: Vec<String>,
+    /// The pieces that the model was given, nearest first, if `include` asks for them; else null.
+    pub results: Option<Vec<FileSearchResult>>,
+}
+
+/// How far a search is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SearchStatus {
+    /// It is asked for.
+    InProgress,
+    /// It is being made.
+    Searching,
+    /// It is over.
+    Completed,
+    /// It was cut.
+    Incomplete,
+    /// It could not be made, and the model was told so.
+    Failed,
+}
+
+/// A piece of a file that the model was given.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct FileSearchResult {
+    /// Which file.
+    pub file_id: String,
+    /// Its name.
+    pub filename: String,
+    /// From 0 to 1.
+    pub score: f32,
+    /// The file's attributes.
+    #[schema(value_type = Option<Object>)]
+    pub attributes: Option<Value>,
+    /// The piece.
+    pub text: String,
 }
 
 /// Thoughts of another model.

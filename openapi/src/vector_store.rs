@@ -324,7 +324,7 @@ pub enum VectorSearchQuery {
 }
 
 /// How results are ranked.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RankingOptions {
     /// `auto` or `none`: by the score alone.
     #[serde(default)]

@@ -122,7 +122,7 @@ impl ScriptedBackend {
     }
 
     fn start(&self, request: GenerateRequest) -> Result<EventStream, BackendError> {
-        let script = self.handle.script();
+        let script = self.handle.next_script();
         self.handle.remember(&request);
         if let Some(Fault::Refuse(error)) = &script.fault {
             return Err(error.clone());

@@ -1,5 +1,6 @@
 //! What the fake is told to do, and what it has done.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -120,6 +121,7 @@ pub struct ScriptHandle(Arc<Shared>);
 
 struct Shared {
     script: Mutex<Arc<Script>>,
+    next: Mutex<VecDeque<Script>>,
     last: Mutex<Option<GenerateRequest>>,
     last_speech: Mutex<Option<TranscribeRequest>>,
     started: AtomicU64,
@@ -131,6 +133,7 @@ impl ScriptHandle {
     pub(super) fn new(script: Script) -> Self {
         Self(Arc::new(Shared {
             script: Mutex::new(Arc::new(script)),
+            next: Mutex::default(),
             last: Mutex::default(),
             last_speech: Mutex::default(),
             started: AtomicU64::default(),
@@ -142,6 +145,11 @@ impl ScriptHandle {
     /// Changes what happens to jobs that start from now on.
     pub fn set(&self, script: Script) {
         *self.0.script.lock().expect("no holder panics") = Arc::new(script);
+    }
+
+    /// Generations that start from now on each take the next of these; the last one stays.
+    pub fn set_each(&self, scripts: impl IntoIterator<Item = Script>) {
+        *self.0.next.lock().expect("no holder panics") = scripts.into_iter().collect();
     }
 
     /// What was done so far.
@@ -165,6 +173,13 @@ impl ScriptHandle {
 
     pub(super) fn script(&self) -> Arc<Script> {
         Arc::clone(&self.0.script.lock().expect("no holder panics"))
+    }
+
+    /// The script of a generation that starts now.
+    pub(super) fn next_script(&self) -> Arc<Script> {
+        let next = self.0.next.lock().expect("no holder panics").pop_front();
+        next.into_iter().for_each(|script| self.set(script));
+        self.script()
     }
 
     pub(super) fn remember(&self, request: &GenerateRequest) {

@@ -29,26 +29,40 @@ pub(super) async fn lines(app: &App, batch: &BatchRecord) -> Result<BatchStatus,
     let mut input = Remaining::new(app, batch).await?;
     let mut bell = app.bells.batches.listen();
     let mut under_way = FuturesUnordered::new();
+    let mut done = Vec::new();
     loop {
-        // What is under way is dropped, and thereby stopped, when the batch ends early.
-        let principal = match standing(app, batch).await? {
+        let recorded = std::mem::take(&mut done);
+        if !recorded.is_empty() {
+            let recording = app.store.record_lines(&batch.id, &recorded);
+            meanwhile(&mut under_way, &mut done, recording).await?;
+        }
+        let standing = standing(app, batch);
+        let principal = match meanwhile(&mut under_way, &mut done, standing).await? {
             Standing::Runs(principal) => principal,
-            Standing::Expired => {
+            over => {
+                // What is under way is dropped, and thereby stopped.
                 drop(under_way);
+                app.store.record_lines(&batch.id, &done).await?;
+                if matches!(over, Standing::Cancelled) {
+                    return Ok(BatchStatus::Cancelled);
+                }
                 give_up(app, batch).await?;
                 return Ok(BatchStatus::Expired);
             }
-            Standing::Cancelled => return Ok(BatchStatus::Cancelled),
         };
-        while under_way.len() < LINES_AT_ONCE {
-            let Some(request) = input.next().await? else {
+        while under_way.len() + done.len() < LINES_AT_ONCE {
+            let next = meanwhile(&mut under_way, &mut done, input.next()).await?;
+            let Some(request) = next else {
                 break;
             };
             under_way.push(one(app, principal.clone(), &batch.endpoint, request));
         }
+        if !done.is_empty() {
+            continue;
+        }
         tokio::select! {
-            done = under_way.next() => match done {
-                Some(line) => app.store.record_lines(&batch.id, &[line]).await?,
+            line = under_way.next() => match line {
+                Some(line) => done.push(line),
                 None => {
                     let now = app.clock.unix_ms();
                     app.store.batch_finalizes(&batch.id, now).await?;
@@ -57,6 +71,21 @@ pub(super) async fn lines(app: &App, batch: &BatchRecord) -> Result<BatchStatus,
             },
             () = bell.rings() => {}
             () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+/// Waits for something while the lines go on: one of them may hold the database that it needs.
+async fn meanwhile<T>(
+    under_way: &mut FuturesUnordered<impl Future<Output = BatchLine>>,
+    done: &mut Vec<BatchLine>,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            value = &mut work => return value,
+            Some(line) = under_way.next() => done.push(line),
         }
     }
 }
@@ -174,16 +203,21 @@ fn line(request: Request, answer: Result<Value, ApiError>) -> BatchLine {
     }
 }
 
-/// What an answer says of its tokens; every endpoint has the first of these names.
+/// What an answer says of its tokens, under the names that responses have for them or those that all
+/// others have.
 fn usage(body: &Value) -> Usage {
-    let tokens = |pointer| {
-        let count = body.pointer(pointer).and_then(Value::as_u64);
-        count.map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX))
+    let tokens = |names: [&str; 2]| {
+        let mut counts = names.iter().filter_map(|name| body.pointer(name)?.as_u64());
+        let count = counts.next().unwrap_or(0);
+        u32::try_from(count).unwrap_or(u32::MAX)
     };
     Usage {
-        prompt_tokens: tokens("/usage/prompt_tokens"),
-        cached_tokens: tokens("/usage/prompt_tokens_details/cached_tokens"),
-        completion_tokens: tokens("/usage/completion_tokens"),
+        prompt_tokens: tokens(["/usage/prompt_tokens", "/usage/input_tokens"]),
+        cached_tokens: tokens([
+            "/usage/prompt_tokens_details/cached_tokens",
+            "/usage/input_tokens_details/cached_tokens",
+        ]),
+        completion_tokens: tokens(["/usage/completion_tokens", "/usage/output_tokens"]),
     }
 }
 

@@ -17,7 +17,7 @@ use super::body::ApiJson;
 use super::files::{self, check_expiry};
 use super::paging::{self, AskedQuery, SHORT, page_of};
 use super::path::ApiPath;
-use super::{ApiError, App, chat, completions, embeddings, params};
+use super::{ApiError, App, chat, completions, embeddings, params, responses};
 
 /// Batches of one principal that are not over.
 const UNDER_WAY_MAX: u64 = 16;
@@ -26,7 +26,12 @@ const KEPT_MAX: u64 = 10_000;
 const WINDOW_MS: i64 = 24 * 3_600 * 1_000;
 
 /// Where the lines of a batch can go.
-const ENDPOINTS: [&str; 3] = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"];
+const ENDPOINTS: [&str; 4] = [
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/responses",
+];
 
 /// The answer to one line, exactly as its endpoint would give it.
 pub(crate) async fn answer(
@@ -40,6 +45,7 @@ pub(crate) async fn answer(
         "/v1/chat/completions" => chat::answer(app, principal, body, priority).await,
         "/v1/completions" => completions::answer(app, principal, body, priority).await,
         "/v1/embeddings" => embeddings::answer(app, principal, body, priority).await,
+        "/v1/responses" => responses::answer(app, principal, body, priority).await,
         other => Err(ApiError::internal(format!(
             "a batch for {other} was let in"
         ))),

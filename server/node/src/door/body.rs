@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use kwaainet_core::AdmissionError;
@@ -13,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::SemaphorePermit;
 
+use super::dialect::Dialect;
 use super::{ApiError, App};
 
 /// A request body that was read whole and understood.
@@ -34,7 +36,9 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for ApiJson<T> {
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        require_json(&parts.headers)?;
+        if !is_curl_to_ollama(&parts) {
+            require_json(&parts.headers)?;
+        }
         let max = app.body_bytes_max;
         let _place = place(app, declared(&parts.headers).unwrap_or(max).min(max)).await?;
         let reading = read(&parts.headers, body, max);
@@ -72,6 +76,12 @@ pub(crate) fn too_slow() -> ApiError {
         Some("request_timeout"),
         message,
     )
+}
+
+/// Ollama's users write `curl -d '{…}'`, which calls everything a form. A page in a browser could send
+/// a form too, but then it says whence it comes, and `auth` refuses foreign pages.
+fn is_curl_to_ollama(parts: &Parts) -> bool {
+    Dialect::of(parts.uri.path()) == Dialect::Ollama && !parts.headers.contains_key(header::ORIGIN)
 }
 
 fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {

@@ -76,7 +76,7 @@ pub(crate) async fn answer(
     priority: Priority,
 ) -> Result<Value, ApiError> {
     let asked = Asked::parse(body::from_value(body)?, priority)?;
-    params::no_stream(asked.stream)?;
+    params::not_in_a_batch("stream", asked.stream.is_some())?;
     Ok(body::to_value(&whole(app, principal, asked).await?))
 }
 

@@ -9,8 +9,8 @@ use axum::extract::{Path, Query, State};
 use axum::{Extension, Json};
 use kwaainet_core::Principal;
 use kwaainet_openapi::{
-    Conversation, ConversationDeleted, ConversationItemsRequest, ConversationRequest,
-    ConversationUpdate, ResponseItem, ResponseItemList,
+    Conversation, ConversationItemsRequest, ConversationRequest, ConversationUpdate, Deleted,
+    ResponseItem, ResponseItemList,
 };
 use kwaainet_store::{Added, ConversationLimits, KeptItem};
 use serde_json::Value;
@@ -41,7 +41,7 @@ pub(crate) async fn create(
     Extension(principal): Extension<Principal>,
     ApiJson(request): ApiJson<ConversationRequest>,
 ) -> Result<Json<Conversation>, ApiError> {
-    let metadata = shared::metadata(request.metadata)?;
+    let metadata = params::metadata(request.metadata)?;
     let items = kept(&app, &principal, request.items.unwrap_or_default()).await?;
     let (id, who) = (shared::new_id("conv"), shared::seeker(&app, &principal));
     let (until, body) = (app.keeps_until_ms(), body(&metadata));
@@ -92,7 +92,7 @@ pub(crate) async fn update(
 ) -> Result<Json<Conversation>, ApiError> {
     let id = named(path)?;
     let metadata = params::required(request.metadata, "metadata")?;
-    let metadata = shared::metadata(metadata)?;
+    let metadata = params::metadata(metadata)?;
     let (who, until) = (shared::seeker(&app, &principal), app.keeps_until_ms());
     let body = body(&metadata);
     let update = app.store.update_conversation(who, &id, &body, until);
@@ -109,20 +109,20 @@ pub(crate) async fn update(
     tag = "conversations",
     operation_id = "deleteConversation",
     params(("conversation_id" = String, Path, description = "The conversation's id.")),
-    responses((status = 200, description = "It is gone.", body = ConversationDeleted))
+    responses((status = 200, description = "It is gone.", body = Deleted))
 )]
 pub(crate) async fn delete(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
     path: Result<Path<String>, PathRejection>,
-) -> Result<Json<ConversationDeleted>, ApiError> {
+) -> Result<Json<Deleted>, ApiError> {
     let id = named(path)?;
     let who = shared::seeker(&app, &principal);
     let erased = app.store.erase_conversation(who, &id).await;
     if !erased.map_err(store_failed)? {
         return Err(missing(&id));
     }
-    Ok(Json(ConversationDeleted {
+    Ok(Json(Deleted {
         id,
         object: "conversation.deleted",
         deleted: true,

@@ -21,6 +21,20 @@ use super::{App, routes};
 /// Where the document is served.
 const DOCUMENT_PATH: &str = "/openapi.json";
 
+const NO_MODEL: &str = "There is no such model.";
+/// What a 404 says on other routes, by the beginning of their paths.
+const NOT_FOUND: [(&str, &str); 5] = [
+    ("/v1/batches", NO_THING),
+    ("/v1/conversations", NO_THING),
+    ("/v1/files", NO_THING),
+    (
+        "/v1/responses",
+        "There is no such thing here: no such response, or none of what the request names.",
+    ),
+    ("/v1/vector_stores", NO_THING),
+];
+const NO_THING: &str = "There is no such thing here.";
+
 /// The errors that every operation may answer, by status.
 const ERRORS: [(&str, &str); 11] = [
     ("400", "The request is wrong; `param` says where."),
@@ -29,7 +43,7 @@ const ERRORS: [(&str, &str); 11] = [
         "403",
         "The key may not do this, or the request comes from elsewhere.",
     ),
-    ("404", "There is no such model."),
+    ("404", NO_MODEL),
     ("408", "The request's body did not come in time."),
     ("413", "The request's body is too large."),
     ("429", "The key has too much under way; see Retry-After."),
@@ -45,7 +59,9 @@ pub fn document() -> OpenApi {
     for (path, item) in &mut document.paths.paths {
         if !PUBLIC.contains(&path.as_str()) {
             let dialect = Dialect::of(path);
-            operations(item).for_each(|operation| add_common(operation, dialect));
+            let found = NOT_FOUND.iter().find(|(root, _)| path.starts_with(root));
+            let not_found = found.map_or(NO_MODEL, |(_, description)| description);
+            operations(item).for_each(|operation| add_common(operation, dialect, not_found));
         }
     }
     document
@@ -104,9 +120,14 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
         .flatten()
 }
 
-fn add_common(operation: &mut Operation, dialect: Dialect) {
+fn add_common(operation: &mut Operation, dialect: Dialect, not_found: &str) {
     operation.security = Some(vec![SecurityRequirement::new("key", [""; 0])]);
     for (status, description) in ERRORS {
+        let description = if status == "404" {
+            not_found
+        } else {
+            description
+        };
         let status = match (dialect, status) {
             // Anthropic has a status of its own for it.
             (Dialect::Anthropic, "503") => "529",

@@ -153,6 +153,17 @@ impl ApiError {
         self
     }
 
+    /// The same for a field that stands within another one.
+    pub(crate) fn within(mut self, at: &str) -> Self {
+        if let Some(field) = self.0.param.take() {
+            let param = format!("{at}.{field}");
+            let message = &self.0.message;
+            self.0.message = message.replace(&format!("'{field}"), &format!("'{param}"));
+            self.0.param = Some(param);
+        }
+        self
+    }
+
     fn at(mut self, param: impl Into<String>) -> Self {
         self.0.param = Some(param.into());
         self

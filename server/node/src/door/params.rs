@@ -167,13 +167,13 @@ pub(crate) fn streaming(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IncludeUsage(pub(crate) bool);
 
-/// Refuses a stream where there is nobody to read it.
-pub(crate) fn no_stream(stream: Option<IncludeUsage>) -> Result<(), ApiError> {
-    if stream.is_none() {
+/// Refuses what makes no sense where nobody waits for the answer.
+pub(crate) fn not_in_a_batch(param: &str, is_asked: bool) -> Result<(), ApiError> {
+    if !is_asked {
         return Ok(());
     }
-    let message = "Unsupported value: 'stream' cannot be true in a batch.";
-    Err(ApiError::invalid("stream", "unsupported_value", message))
+    let message = format!("Unsupported value: '{param}' cannot be true in a batch.");
+    Err(ApiError::invalid(param, "unsupported_value", message))
 }
 
 /// The caller's name for his user: checked, then forgotten.

@@ -1,11 +1,12 @@
 //! The Responses API: `POST /v1/responses` and what becomes of the responses that are kept.
 //!
-//! A request is checked ([`request`]), what it refers to is looked up ([`context`]), and the job goes the
-//! way of all jobs; [`writer`] makes the response and its events out of what comes back, [`run`] keeps
+//! A request is checked ([`request`]), what it refers to is looked up ([`context`]), and each of its jobs
+//! ([`course`]) goes the way of all jobs; [`writer`] makes the response and its events out of what comes back, [`run`] keeps
 //! it. The words of a response lie in the database only if it is stored.
 
 mod background;
 mod context;
+mod course;
 mod fields;
 mod items;
 mod page;
@@ -20,15 +21,15 @@ mod writer;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use kwaainet_core::{Job, JobId, Principal, Prompt, Work};
+use kwaainet_core::{Job, Principal, Priority};
 use kwaainet_openapi::{InputTokens, ResponseEvent, ResponseObject, ResponseRequest};
 use kwaainet_store::{Store, StoreError};
+use serde_json::Value;
 
 pub use background::Background;
 pub(super) use context::{item, kept, resolve, store_failed};
-pub(super) use fields::metadata;
 pub(super) use items::{new_id, read};
 pub(super) use page::{Parameters, list, page, parameters, wrong};
 pub(super) use stored::seeker;
@@ -37,8 +38,9 @@ pub(crate) use stored::{
     retrieve,
 };
 
-use super::body::ApiJson;
-use super::{ApiError, App};
+use super::body::{self, ApiJson};
+use super::{ApiError, App, params};
+use course::Course;
 use request::Asked;
 use run::Run;
 use writer::{Ending, Writer};
@@ -60,28 +62,46 @@ pub(crate) async fn create(
     Extension(principal): Extension<Principal>,
     ApiJson(request): ApiJson<ResponseRequest>,
 ) -> Result<Response, ApiError> {
-    let mut asked = Asked::parse(request, app.clock.unix_ms())?;
-    let said = context::gather(&app, &principal, &mut asked).await?;
-    let chat = context::prompt(&app, &principal, &asked, &said).await?;
-    let job = Job {
-        id: JobId::random(),
-        model: asked.model,
-        work: Work::Generate {
-            prompts: vec![Prompt::Chat(chat)],
-            params: asked.params,
-        },
-    };
-    let is_background = asked.object.background;
-    let run = Run::new(&app, principal.clone(), asked.object, &said.input)?;
+    let (asked, object) = Asked::parse(request, app.clock.unix_ms())?;
+    let (stream, is_background) = (asked.stream, object.background);
+    let (run, job) = prepare(&app, principal, asked, object).await?;
     if is_background {
-        return background::start(app, principal, run, job, asked.stream).await;
+        return background::start(app, run, job, stream).await;
     }
-    let events = app.hallway.generate(principal, job).await;
-    let events = events.map_err(context::refused)?;
-    match asked.stream {
+    let events = run.course.begin(&app, job).await?;
+    match stream {
         true => Ok(run.streamed(app, events)),
-        false => run.whole(&app, events).await,
+        false => Ok(Json(run.whole(&app, events).await?).into_response()),
     }
+}
+
+/// The answer to a request that came in a batch.
+pub(super) async fn answer(
+    app: &App,
+    principal: Principal,
+    body: Value,
+    priority: Priority,
+) -> Result<Value, ApiError> {
+    let (mut asked, object) = Asked::parse(body::from_value(body)?, app.clock.unix_ms())?;
+    params::not_in_a_batch("stream", asked.stream)?;
+    params::not_in_a_batch("background", object.background)?;
+    asked.params.priority = priority;
+    let (run, job) = prepare(app, principal, asked, object).await?;
+    let events = run.course.begin(app, job).await?;
+    Ok(body::to_value(&run.whole(app, events).await?))
+}
+
+/// Looks up what the request refers to. Gives the response and its first generation.
+async fn prepare(
+    app: &App,
+    principal: Principal,
+    mut asked: Asked,
+    object: ResponseObject,
+) -> Result<(Run, Job), ApiError> {
+    let said = context::gather(app, &principal, &mut asked).await?;
+    let course = Course::new(app, principal, asked, said).await?;
+    let job = course.job(app, &[]).await?;
+    Ok((Run::new(app, course, object)?, job))
 }
 
 /// Counts the tokens of the prompt that a request would make.
@@ -98,9 +118,9 @@ pub(crate) async fn input_tokens(
     Extension(principal): Extension<Principal>,
     ApiJson(request): ApiJson<ResponseRequest>,
 ) -> Result<Json<InputTokens>, ApiError> {
-    let mut asked = Asked::parse(request, app.clock.unix_ms())?;
+    let (mut asked, _) = Asked::parse(request, app.clock.unix_ms())?;
     let said = context::gather(&app, &principal, &mut asked).await?;
-    let chat = context::prompt(&app, &principal, &asked, &said).await?;
+    let chat = context::prompt(&app, &principal, &asked, &said.all()).await?;
     Ok(Json(InputTokens {
         object: "response.input_tokens",
         input_tokens: context::length(&app, &principal, &asked, chat).await?,

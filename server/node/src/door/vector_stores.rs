@@ -218,7 +218,7 @@ async fn find(app: &App, principal: &Principal, id: &str) -> Result<VectorStoreR
 }
 
 /// The same, if its time is not over.
-async fn find_live(
+pub(crate) async fn find_live(
     app: &App,
     principal: &Principal,
     id: &str,

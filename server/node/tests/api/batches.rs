@@ -151,6 +151,50 @@ async fn every_line_gets_the_answer_that_its_endpoint_gives() {
 }
 
 #[tokio::test]
+async fn responses_run_too_and_are_kept_as_asked() {
+    let node = TestNode::new().await;
+    let url = "/v1/responses";
+    let ask = |id: &str, more: Value| {
+        let mut body = json!({"model": MODEL, "input": "hi", "max_output_tokens": 3});
+        let fields = more.as_object().expect("an object").clone();
+        body.as_object_mut().expect("an object").extend(fields);
+        line(id, url, body)
+    };
+    let input = [
+        ask("kept", json!({})),
+        ask("gone", json!({"store": false})),
+        ask("stream", json!({"stream": true})),
+        ask("background", json!({"background": true})),
+    ];
+    let made = create(&node, url, &input.join("\n")).await;
+    let batch = until(&node, &made["id"], &["completed", "failed"]).await;
+    assert_eq!(batch["errors"], Value::Null);
+    let counts = json!({"total": 4, "completed": 2, "failed": 2});
+    assert_eq!(batch["request_counts"], counts);
+    assert_eq!(batch["usage"]["input_tokens"], 4);
+    assert_eq!(batch["usage"]["output_tokens"], 6);
+    assert_eq!(batch["usage"]["total_tokens"], 10);
+    for (name, line) in lines(&node, &batch["output_file_id"]).await {
+        let body = &line["response"]["body"];
+        assert_eq!(body["object"], "response");
+        assert_eq!(body["output"][0]["content"][0]["text"], "w0 w1 w2");
+        let id = body["id"].as_str().expect("an id");
+        let shown = node.get(&format!("{url}/{id}")).await;
+        match name.as_str() {
+            "kept" => assert_eq!(shown.json(), *body),
+            _ => assert_eq!(shown.status, 404),
+        }
+    }
+    for (name, line) in lines(&node, &batch["error_file_id"]).await {
+        let response = &line["response"];
+        assert_eq!(response["status_code"], 400);
+        assert_eq!(response["body"]["error"]["param"], json!(name));
+        assert_eq!(response["body"]["error"]["code"], "unsupported_value");
+    }
+    node.settled().await;
+}
+
+#[tokio::test]
 async fn embeddings_and_completions_run_too() {
     let node = TestNode::new().await;
     let url = "/v1/embeddings";

@@ -550,7 +550,7 @@ async fn bad_values_are_refused_by_name() {
             "tool_choice",
         ),
         (
-            json!({"tool_choice": {"type": "file_search"}}),
+            json!({"tool_choice": {"type": "web_search_preview"}}),
             "unsupported_value",
             "tool_choice.type",
         ),

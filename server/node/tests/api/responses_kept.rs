@@ -400,6 +400,7 @@ async fn what_a_killed_node_left_unfinished_has_failed() {
         .expect("it opens");
     second.config = config;
     let second = kwaainet::node::Assembled::new(second).await;
+    second.work_alone().await;
     let found = tower::ServiceExt::oneshot(second.router.clone(), get(&format!("{PATH}/{id}")));
     let found = crate::harness::read(found.await.expect("the router never fails")).await;
     let found = found.json();

@@ -10,14 +10,14 @@ use crate::harness::{EMBEDDER, SOON, TestNode, get, post};
 
 const PATH: &str = "/v1/vector_stores";
 
-async fn create(node: &TestNode, body: Value) -> String {
+pub(crate) async fn create(node: &TestNode, body: Value) -> String {
     let answer = node.post(PATH, body).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     answer.json()["id"].as_str().expect("an id").to_owned()
 }
 
 /// Waits until no file is waiting.
-async fn read(node: &TestNode, store: &str) -> Value {
+pub(crate) async fn read(node: &TestNode, store: &str) -> Value {
     let done = async {
         loop {
             let shown = node.get(&format!("{PATH}/{store}")).await.json();

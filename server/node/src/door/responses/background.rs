@@ -9,13 +9,13 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use kwaainet_core::{AdmissionError, Job, JobError, MeteredStream, Principal, PrincipalId, plan};
+use kwaainet_core::{AdmissionError, Job, MeteredStream, PrincipalId, plan};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::context::refused;
-use super::run::{Broken, Outlet, Run, generate};
+use super::run::{Broken, Outlet, Run};
 use crate::door::stream::{Framing, KEEP_ALIVE, keep_alive, streamed};
 use crate::door::{ApiError, App};
 
@@ -156,7 +156,6 @@ impl Log {
 /// Begins a response and answers at once: with the response as it stands, or with its events.
 pub(super) async fn start(
     app: Arc<App>,
-    principal: Principal,
     mut run: Run,
     job: Job,
     stream: bool,
@@ -167,32 +166,26 @@ pub(super) async fn start(
     // What can be told now is not told later.
     plan(&job, &app.hallway.snapshot()).map_err(|error| refused(error.into()))?;
     let id = run.writer.object().id.clone();
-    let (running, entry) = app.background.enter(&app, principal.id(), &id)?;
+    let principal = run.course.principal.id();
+    let (running, entry) = app.background.enter(&app, principal, &id)?;
     run.keep(&app).await?;
     let answer = Json(run.writer.object()).into_response();
     let log = Arc::clone(&running.log);
     let tasks = app.background.tasks.clone();
-    tasks.spawn(make(app, principal, run, job, running, entry));
+    tasks.spawn(make(app, run, job, running, entry));
     Ok(match stream {
         true => follow(log, 0),
         false => answer,
     })
 }
 
-async fn make(
-    app: Arc<App>,
-    principal: Principal,
-    mut run: Run,
-    job: Job,
-    running: Running,
-    entry: Entry,
-) {
+async fn make(app: Arc<App>, mut run: Run, job: Job, running: Running, entry: Entry) {
     let outlet = Outlet::Log(Arc::clone(&running.log));
     run.writer.created();
     outlet.tell(&mut run.writer).await;
     let stop = &running.stop;
     let events = tokio::select! {
-        events = begin(&app, principal, job) => events,
+        events = begin(&app, &run, job) => events,
         () = app.cut.cancelled() => Err(Broken::Stopped),
         () = stop.cancelled() => Err(Broken::Cancelled),
     };
@@ -202,7 +195,7 @@ async fn make(
         Ok((events, _turn)) => {
             // Asked for meanwhile, it says that it is under way; if that cannot be written, so be it.
             drop(run.keep(&app).await);
-            generate(&app, &mut run.writer, events, &outlet, stop).await
+            run.make(&app, events, &outlet, stop).await
         }
         Err(broken) => Err(broken),
     };
@@ -211,18 +204,14 @@ async fn make(
 }
 
 /// Waits for a turn and begins.
-async fn begin(
-    app: &App,
-    principal: Principal,
+async fn begin<'a>(
+    app: &'a App,
+    run: &Run,
     job: Job,
-) -> Result<(MeteredStream, SemaphorePermit<'_>), Broken> {
+) -> Result<(Option<MeteredStream>, SemaphorePermit<'a>), Broken> {
     let turn = app.background.turns.acquire().await;
     let turn = turn.map_err(|_| Broken::Stopped)?;
-    match app.hallway.generate(principal, job).await {
-        Ok(events) => Ok((events, turn)),
-        Err(JobError::Admission(AdmissionError::Draining)) => Err(Broken::Stopped),
-        Err(error) => Err(Broken::Failed(refused(error))),
-    }
+    Ok((run.course.begin(app, job).await?, turn))
 }
 
 /// The events from this number on, as long as they come.

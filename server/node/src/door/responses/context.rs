@@ -4,11 +4,15 @@
 use kwaainet_core::{
     BackendError, Conversation, JobError, Message, Principal, Role, TextTokens, Tokenized, ToolCall,
 };
-use kwaainet_openapi::{ItemStatus, MessagePart, MessageRole, ResponseItem, Truncation};
+use kwaainet_openapi::{
+    FileSearchResult, ItemStatus, MessagePart, MessageRole, ResponseItem, SearchStatus, Truncation,
+};
 use kwaainet_store::{History, HistoryLimits, KeptItem, Seeker};
+use serde_json::json;
 
 use super::items::{self, Given};
 use super::request::Asked;
+use super::tools::FILE_SEARCH;
 use crate::door::{ApiError, App};
 
 /// Responses that follow on each other.
@@ -25,7 +29,8 @@ pub(super) struct Said {
 }
 
 impl Said {
-    fn all(&self) -> Vec<&ResponseItem> {
+    /// In order.
+    pub(super) fn all(&self) -> Vec<&ResponseItem> {
         self.earlier.iter().chain(&self.input).collect()
     }
 }
@@ -183,10 +188,9 @@ pub(super) async fn prompt(
     app: &App,
     principal: &Principal,
     asked: &Asked,
-    said: &Said,
+    all: &[&ResponseItem],
 ) -> Result<Conversation, ApiError> {
-    let all = said.all();
-    let whole = asked.around(messages(asked.instructions.as_deref(), &all));
+    let whole = whole(asked, all);
     if asked.truncation == Truncation::Disabled {
         return Ok(whole);
     }
@@ -197,7 +201,7 @@ pub(super) async fn prompt(
     let (mut low, mut high) = (1, all.len().saturating_sub(1));
     let without = |dropped: usize| {
         let left = complete(&all[dropped..]);
-        asked.around(messages(asked.instructions.as_deref(), &left))
+        self::whole(asked, &left)
     };
     while low < high {
         let middle = low.midpoint(high);
@@ -208,6 +212,11 @@ pub(super) async fn prompt(
         }
     }
     Ok(without(high))
+}
+
+/// The prompt of all these items.
+pub(super) fn whole(asked: &Asked, items: &[&ResponseItem]) -> Conversation {
+    asked.around(messages(asked.instructions.as_deref(), items))
 }
 
 /// Whether there is room for the prompt and the answer that is asked for, or some answer.
@@ -248,7 +257,8 @@ pub(super) async fn length(
     Ok(u32::try_from(tokens.ids.len()).unwrap_or(u32::MAX))
 }
 
-async fn count(
+/// The tokens of a prompt, or why the backend does not count them.
+pub(super) async fn count(
     app: &App,
     principal: &Principal,
     asked: &Asked,
@@ -310,19 +320,29 @@ fn messages(instructions: Option<&str>, items: &[&ResponseItem]) -> Vec<Message>
                 if call.status == ItemStatus::Incomplete && !is_answered(&call.call_id, items) {
                     continue;
                 }
-                if messages
-                    .last()
-                    .is_none_or(|last| last.role != Role::Assistant)
-                {
-                    messages.push(Message::new(Role::Assistant, ""));
-                }
-                if let Some(last) = messages.last_mut() {
-                    last.tool_calls.push(ToolCall {
-                        id: call.call_id.clone(),
-                        name: call.name.clone(),
-                        arguments: call.arguments.clone(),
-                    });
-                }
+                let call = ToolCall {
+                    id: call.call_id.clone(),
+                    name: call.name.clone(),
+                    arguments: call.arguments.clone(),
+                };
+                add_call(&mut messages, call);
+            }
+            ResponseItem::FileSearchCall(search) => {
+                // Without results there is nothing to show; what was said of them is in the text.
+                let Some(results) = &search.results else {
+                    continue;
+                };
+                let query = search.queries.join(" ");
+                let call = ToolCall {
+                    id: search.id.clone(),
+                    name: FILE_SEARCH.to_owned(),
+                    arguments: json!({"query": query}).to_string(),
+                };
+                add_call(&mut messages, call);
+                messages.push(Message {
+                    tool_call_id: Some(search.id.clone()),
+                    ..Message::new(Role::Tool, findings(search.status, results))
+                });
             }
             ResponseItem::FunctionCallOutput(output) => messages.push(Message {
                 tool_call_id: Some(output.call_id.clone()),
@@ -332,6 +352,30 @@ fn messages(instructions: Option<&str>, items: &[&ResponseItem]) -> Vec<Message>
         }
     }
     messages
+}
+
+/// Adds a call to the assistant's turn.
+fn add_call(messages: &mut Vec<Message>, call: ToolCall) {
+    match messages.last_mut() {
+        Some(last) if last.role == Role::Assistant => last.tool_calls.push(call),
+        _ => messages.push(Message {
+            tool_calls: vec![call],
+            ..Message::new(Role::Assistant, "")
+        }),
+    }
+}
+
+/// What a search found, as the model reads it.
+fn findings(status: SearchStatus, results: &[FileSearchResult]) -> String {
+    if status == SearchStatus::Failed {
+        return "The search failed.".to_owned();
+    }
+    if results.is_empty() {
+        return "Nothing was found.".to_owned();
+    }
+    let pieces = results.iter();
+    let pieces = pieces.map(|result| format!("From {}:\n{}", result.filename, result.text));
+    pieces.collect::<Vec<_>>().join("\n\n")
 }
 
 fn is_answered(call_id: &str, items: &[&ResponseItem]) -> bool {

@@ -1,6 +1,4 @@
-//! The smaller fields of a request: formats, metadata, names, and what is refused by name.
-
-use std::collections::BTreeMap;
+//! The smaller fields of a request: formats, names, and what is refused by name.
 
 use kwaainet_core::{Grammar, GrammarKind};
 use kwaainet_openapi::{
@@ -52,20 +50,16 @@ const MOVED: &[(&str, &str)] = &[
 ];
 
 const LOGPROBS: &str = "message.output_text.logprobs";
+const SEARCH_RESULTS: &str = "file_search_call.results";
 /// What clients ask to see more of; there is none of it here, so that nothing is left out.
-const INCLUDE_NOTHING: [&str; 7] = [
+const INCLUDE_NOTHING: [&str; 6] = [
     "code_interpreter_call.outputs",
     "computer_call_output.output.image_url",
-    "file_search_call.results",
     "message.input_image.image_url",
     "reasoning.encrypted_content",
     "web_search_call.action.sources",
     "web_search_call.results",
 ];
-
-const METADATA_MAX: usize = 16;
-const METADATA_KEY_MAX: usize = 64;
-const METADATA_VALUE_MAX: usize = 512;
 
 /// Refuses what cannot be honoured.
 pub(super) fn check_other(other: &Other) -> Result<(), ApiError> {
@@ -118,51 +112,35 @@ pub(super) fn streaming(
     Ok(params::streaming(stream, options)?.is_some())
 }
 
-/// The number of alternatives for each token, if log-probabilities are asked for.
-pub(super) fn logprobs(
-    include: Option<&[String]>,
-    top: Option<i64>,
-) -> Result<Option<u8>, ApiError> {
+/// What a client wants to see besides.
+pub(super) struct Include {
+    /// The number of alternatives for each token, if log-probabilities are asked for.
+    pub(super) logprobs: Option<u8>,
+    /// What searches find.
+    pub(super) search_results: bool,
+}
+
+/// Reads `include`, and `top_logprobs`, which goes with it.
+pub(super) fn include(include: Option<&[String]>, top: Option<i64>) -> Result<Include, ApiError> {
     let top = params::integer(top, "top_logprobs", (0, 20))?.unwrap_or(0);
     let include = include.unwrap_or_default();
     for (i, name) in include.iter().enumerate() {
-        if name != LOGPROBS && !INCLUDE_NOTHING.contains(&name.as_str()) {
+        let is_known = name == LOGPROBS || name == SEARCH_RESULTS;
+        if !is_known && !INCLUDE_NOTHING.contains(&name.as_str()) {
             let param = format!("include[{i}]");
             let message = format!("Invalid '{param}': there is nothing of this name to include.");
             return Err(ApiError::invalid(param, "invalid_value", message));
         }
     }
-    let wanted = include.iter().any(|name| name == LOGPROBS);
-    if !wanted && top > 0 {
+    let has = |wanted: &str| include.iter().any(|name| name == wanted);
+    if !has(LOGPROBS) && top > 0 {
         let message = format!("'top_logprobs' needs '{LOGPROBS}' in 'include'.");
         return Err(ApiError::invalid("top_logprobs", "invalid_value", message));
     }
-    Ok(wanted.then_some(top as u8))
-}
-
-/// Pairs that are kept with a thing.
-pub(in crate::door) fn metadata(
-    metadata: Option<BTreeMap<String, String>>,
-) -> Result<BTreeMap<String, String>, ApiError> {
-    let metadata = metadata.unwrap_or_default();
-    if metadata.len() > METADATA_MAX {
-        let (len, max) = (metadata.len(), METADATA_MAX);
-        let message = format!("Invalid 'metadata': at most {max} pairs, but got {len}.");
-        let code = "object_above_max_properties";
-        return Err(ApiError::invalid("metadata", code, message));
-    }
-    let is_long = |text: &str, max| text.chars().count() > max;
-    for (key, value) in &metadata {
-        if is_long(key, METADATA_KEY_MAX) || is_long(value, METADATA_VALUE_MAX) {
-            let message = format!(
-                "Invalid 'metadata': keys have at most {METADATA_KEY_MAX} characters, values \
-                 {METADATA_VALUE_MAX}."
-            );
-            let code = "string_above_max_length";
-            return Err(ApiError::invalid("metadata", code, message));
-        }
-    }
-    Ok(metadata)
+    Ok(Include {
+        logprobs: has(LOGPROBS).then_some(top as u8),
+        search_results: has(SEARCH_RESULTS),
+    })
 }
 
 /// A short name that is echoed and nothing else.

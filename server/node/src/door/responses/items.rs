@@ -3,9 +3,10 @@
 
 use kwaainet_core::random_id;
 use kwaainet_openapi::{
-    FunctionCallItem, FunctionCallOutputItem, ItemStatus, MessageItem, MessagePart, MessageRole,
-    OutputText, ReasoningItem, ResponseItem,
+    FileSearchCallItem, FileSearchResult, FunctionCallItem, FunctionCallOutputItem, ItemStatus,
+    MessageItem, MessagePart, MessageRole, OutputText, ReasoningItem, ResponseItem, SearchStatus,
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::door::{ApiError, tooling};
@@ -13,6 +14,8 @@ use crate::door::{ApiError, tooling};
 /// Items of one request; OpenAI has no limit in its document.
 const ITEMS_MAX: usize = 4_096;
 const CALL_ID_BYTES_MAX: usize = 256;
+/// Results of one search, as many as the node itself gives.
+const RESULTS_MAX: usize = 50;
 
 /// An item of a request.
 #[derive(Debug, PartialEq)]
@@ -62,6 +65,7 @@ pub(super) fn renamed(mut item: ResponseItem) -> ResponseItem {
         ResponseItem::Message(item) => item.id = new_id("msg"),
         ResponseItem::FunctionCall(item) => item.id = new_id("fc"),
         ResponseItem::FunctionCallOutput(item) => item.id = new_id("fco"),
+        ResponseItem::FileSearchCall(item) => item.id = new_id("fs"),
         ResponseItem::Reasoning(item) => item.id = new_id("rs"),
     }
     item
@@ -88,6 +92,7 @@ fn one(item: Value, at: &str) -> Result<Given, ApiError> {
         Some("message") => item.message()?,
         Some("function_call") => item.function_call()?,
         Some("function_call_output") => item.function_call_output()?,
+        Some("file_search_call") => item.file_search_call()?,
         Some("reasoning") => item.reasoning(),
         Some("item_reference") => return item.reference(),
         None if has("role") => item.message()?,
@@ -97,7 +102,7 @@ fn one(item: Value, at: &str) -> Result<Given, ApiError> {
             let param = item.path("type");
             let message = format!(
                 "Unsupported '{param}': this node knows 'message', 'function_call', \
-                 'function_call_output', 'reasoning' and 'item_reference'."
+                 'function_call_output', 'file_search_call', 'reasoning' and 'item_reference'."
             );
             return Err(ApiError::invalid(param, "unsupported_value", message));
         }
@@ -201,6 +206,39 @@ impl Fields<'_> {
             call_id: self.call_id()?,
             output: parts.iter().map(MessagePart::text).collect(),
         }))
+    }
+
+    fn file_search_call(&self) -> Result<ResponseItem, ApiError> {
+        let status = match self.text("status")? {
+            None | Some("completed") => SearchStatus::Completed,
+            Some("in_progress" | "searching" | "incomplete") => SearchStatus::Incomplete,
+            Some("failed") => SearchStatus::Failed,
+            Some(_) => return Err(self.wrong("status", "the status of a search")),
+        };
+        let queries: Option<Vec<String>> = self.list("queries", "a list of strings")?;
+        let results: Option<Vec<FileSearchResult>> =
+            self.list("results", "a list of results, or null")?;
+        if results
+            .as_ref()
+            .is_some_and(|results| results.len() > RESULTS_MAX)
+        {
+            return Err(self.wrong("results", &format!("at most {RESULTS_MAX} results")));
+        }
+        Ok(ResponseItem::FileSearchCall(FileSearchCallItem {
+            id: new_id("fs"),
+            status,
+            queries: queries.ok_or_else(|| self.missing("queries"))?,
+            results,
+        }))
+    }
+
+    fn list<T: DeserializeOwned>(&self, name: &str, expected: &str) -> Result<Option<T>, ApiError> {
+        let value = self.fields.get(name).unwrap_or(&Value::Null);
+        serde_json::from_value(value.clone()).map_err(|_| {
+            let param = self.path(name);
+            let message = format!("Invalid type for '{param}': expected {expected}.");
+            ApiError::invalid(param, "invalid_type", message)
+        })
     }
 
     fn reasoning(&self) -> ResponseItem {

@@ -2,7 +2,8 @@
 
 use kwaainet_core::CallStart;
 use kwaainet_openapi::{
-    ItemStatus, MessagePart, ResponseEvent, ResponseItem, ResponseObject, ResponseStatus,
+    Annotation, ItemStatus, MessagePart, ResponseEvent, ResponseItem, ResponseObject,
+    ResponseStatus, SearchStatus,
 };
 
 use super::writer::{Cut, Writer};
@@ -71,6 +72,10 @@ fn tell(
         ResponseItem::Message(message) => {
             writer.begin_message();
             if let Some(MessagePart::OutputText(part)) = message.content.first() {
+                writer.forget_sources();
+                for Annotation::FileCitation(source) in &part.annotations {
+                    writer.rests_on(&source.file_id, &source.filename);
+                }
                 let mut logprobs = part.logprobs.iter().cloned();
                 for (piece, Cut(_, count)) in pieces(&part.text, cuts) {
                     let its_own = logprobs.by_ref().take(count as usize).collect();
@@ -89,6 +94,14 @@ fn tell(
                 writer.arguments(piece);
             }
             call.status
+        }
+        ResponseItem::FileSearchCall(search) => {
+            writer.begin_search(search.queries.clone());
+            if search.status == SearchStatus::Incomplete {
+                return ItemStatus::Incomplete;
+            }
+            writer.end_search(search.status, search.results.clone());
+            ItemStatus::Completed
         }
         ResponseItem::FunctionCallOutput(item) => item.status,
         ResponseItem::Reasoning(_) => ItemStatus::Completed,

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::fields;
 use super::items::{self, Given};
-use super::tools;
+use super::tools::{self, FileSearch};
 use crate::door::ApiError;
 use crate::door::params::{self, sampling_fields};
 
@@ -17,6 +17,8 @@ const SAFETY_IDENTIFIER_MAX: usize = 64;
 const PROMPT_CACHE_KEY_MAX: usize = 64;
 const USER_MAX: usize = 512;
 const ID_MAX: usize = 128;
+/// Searches of one response.
+const SEARCHES_MAX: usize = 16;
 
 /// A checked request.
 pub(super) struct Asked {
@@ -27,35 +29,44 @@ pub(super) struct Asked {
     pub(super) conversation: Option<String>,
     pub(super) tools: Vec<Tool>,
     pub(super) tool_choice: ToolChoice,
+    /// Where the node searches, if it is to.
+    pub(super) search: Option<FileSearch>,
+    /// Whether it searches before it asks the model.
+    pub(super) searches_first: bool,
+    /// Whether the client wants to see what is found.
+    pub(super) shows_results: bool,
+    /// How often the node may search.
+    pub(super) searches_max: usize,
     pub(super) parallel_calls: bool,
     pub(super) params: GenerateParams,
     pub(super) truncation: Truncation,
     pub(super) stream: bool,
-    /// The answer as far as it is known by now.
-    pub(super) object: ResponseObject,
 }
 
 impl Asked {
-    /// Checks every field. `now_ms` becomes the response's time.
-    pub(super) fn parse(mut request: ResponseRequest, now_ms: i64) -> Result<Self, ApiError> {
+    /// Checks every field. Gives the answer too, as far as it is known by now; `now_ms` is its time.
+    pub(super) fn parse(
+        mut request: ResponseRequest,
+        now_ms: i64,
+    ) -> Result<(Self, ResponseObject), ApiError> {
         fields::check_other(&request.other)?;
         let model = params::model(request.model.take())?;
         let input = items::input(request.input.take())?;
         let tools = tools::read(request.tools.take())?;
-        let (choice_echo, tool_choice) = tools::choice(request.tool_choice.take(), &tools)?;
+        let choice = tools::choice(request.tool_choice.take(), &tools)?;
         let (text, grammar) = fields::text(request.text.take())?;
-        let logprobs = fields::logprobs(request.include.as_deref(), request.top_logprobs)?;
+        let include = fields::include(request.include.as_deref(), request.top_logprobs)?;
         let max_tokens_param = "max_output_tokens";
         let params = GenerateParams {
             max_tokens: params::max_tokens(request.max_output_tokens, max_tokens_param)?,
             max_tokens_param,
-            logprobs,
+            logprobs: include.logprobs,
             sampling: sampling_fields!(request).check()?,
             grammar,
             priority: Priority::Interactive,
             ..GenerateParams::default()
         };
-        params::integer(request.max_tool_calls, "max_tool_calls", (1, i64::MAX))?;
+        let max_calls = params::integer(request.max_tool_calls, "max_tool_calls", (1, i64::MAX))?;
         fields::service_tier(request.service_tier.as_deref())?;
         let previous = id(request.previous_response_id.take(), "previous_response_id")?;
         let conversation = conversation_id(request.conversation.take())?;
@@ -80,7 +91,7 @@ impl Asked {
             instructions: instructions.clone(),
             max_output_tokens: request.max_output_tokens,
             max_tool_calls: request.max_tool_calls,
-            metadata: fields::metadata(request.metadata.take())?,
+            metadata: params::metadata(request.metadata.take())?,
             model: model.to_string(),
             output: Vec::new(),
             parallel_tool_calls: parallel_calls,
@@ -101,28 +112,34 @@ impl Asked {
             store,
             temperature: request.temperature.unwrap_or(1.0),
             text,
-            tool_choice: choice_echo,
-            tools: tools.iter().map(tools::echo).collect(),
+            tool_choice: choice.echo,
+            tools: tools.echo,
             top_logprobs: request.top_logprobs.unwrap_or(0),
             top_p: request.top_p.unwrap_or(1.0),
             truncation,
             usage: None,
             user: label(request.user.take(), "user", USER_MAX)?,
         };
-        Ok(Self {
+        let asked = Self {
             model,
             instructions,
             input,
             previous,
             conversation,
-            tools,
-            tool_choice,
+            tools: tools.tools,
+            tool_choice: choice.choice,
+            search: tools.search,
+            searches_first: choice.searches_first,
+            shows_results: include.search_results,
+            searches_max: max_calls.map_or(SEARCHES_MAX, |max| {
+                usize::try_from(max).map_or(SEARCHES_MAX, |max| max.min(SEARCHES_MAX))
+            }),
             parallel_calls,
             params,
             truncation,
             stream: fields::streaming(request.stream, request.stream_options.take())?,
-            object,
-        })
+        };
+        Ok((asked, object))
     }
 
     /// The conversation around these messages.

@@ -1,23 +1,23 @@
 //! Makes a response: drives the generation, tells its events, keeps what is to be kept. The last event
 //! leaves only after the response is kept, so that whoever hears it can ask for it.
 //!
-//! Tools that the node runs itself belong into [`generate`]: it ends when a generation ends, and its
-//! caller may begin another one with the same [`Writer`], which counts on.
+//! A response may take several generations, see [`super::course`]: [`generate`] ends when one of them ends,
+//! and its caller may begin another one with the same [`Writer`], which counts on.
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use futures_util::stream;
-use kwaainet_core::{AdmissionError, Event, MeteredStream, Principal};
-use kwaainet_openapi::{ResponseEvent, ResponseItem, ResponseObject, ResponseStatus};
+use kwaainet_core::{AdmissionError, Event, MeteredStream};
+use kwaainet_openapi::{ResponseEvent, ResponseObject, ResponseStatus};
 use kwaainet_store::{NewResponse, ResponseState, Seeker};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::background::Log;
 use super::context::{kept, store_failed};
+use super::course::Course;
 use super::writer::{Cut, Ending, Writer};
 use crate::door::stream::{Framing, KEEP_ALIVE, Piece, frames, keep_alive, next, streamed};
 use crate::door::{ApiError, App};
@@ -30,7 +30,7 @@ const KEPT_BYTES_MAX: usize = 4 << 20;
 /// A response on its way.
 pub(super) struct Run {
     pub(super) writer: Writer,
-    principal: Principal,
+    pub(super) course: Course,
     /// None if the response is not kept.
     new: Option<NewResponse>,
     /// Whether it was kept when it was created.
@@ -74,21 +74,25 @@ pub(super) enum Broken {
     Stopped,
 }
 
+impl From<Broken> for ApiError {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Failed(error) => error,
+            Broken::Stopped | Broken::Cancelled => AdmissionError::Draining.into(),
+        }
+    }
+}
+
 impl Run {
-    /// A response that answers to this input, which is not too long to be kept if it is to be.
-    pub(super) fn new(
-        app: &App,
-        principal: Principal,
-        object: ResponseObject,
-        input: &[ResponseItem],
-    ) -> Result<Self, ApiError> {
+    /// A response whose input is not too long to be kept if it is to be.
+    pub(super) fn new(app: &App, course: Course, object: ResponseObject) -> Result<Self, ApiError> {
         let new = object.store.then(|| NewResponse {
             id: object.id.clone(),
             previous: object.previous_response_id.clone(),
             conversation: object.conversation.as_ref().map(|c| c.id.clone()),
             background: object.background,
             expires_at_ms: app.keeps_until_ms(),
-            input: input.iter().map(kept).collect(),
+            input: course.input().iter().map(kept).collect(),
         });
         if new
             .as_ref()
@@ -101,8 +105,8 @@ impl Run {
             return Err(ApiError::invalid("input", code, message));
         }
         Ok(Self {
-            writer: Writer::new(object),
-            principal,
+            writer: course.writer(object),
+            course,
             new,
             is_kept: false,
         })
@@ -112,23 +116,30 @@ impl Run {
     pub(super) async fn whole(
         mut self,
         app: &App,
-        events: MeteredStream,
-    ) -> Result<Response, ApiError> {
+        events: Option<MeteredStream>,
+    ) -> Result<ResponseObject, ApiError> {
         let never = CancellationToken::new();
-        let ended = generate(app, &mut self.writer, events, &Outlet::Nowhere, &never).await;
-        match ended {
-            Err(Broken::Failed(error)) => return Err(error),
-            Err(Broken::Stopped | Broken::Cancelled) => return Err(AdmissionError::Draining.into()),
-            Ok(()) => {}
-        }
+        self.make(app, events, &Outlet::Nowhere, &never).await?;
         self.writer.settle(Ending::Done, app.clock.unix_ms());
         self.keep(app).await?;
-        Ok(Json(self.writer.object()).into_response())
+        Ok(self.writer.object().clone())
+    }
+
+    /// Makes it, all but its end.
+    pub(super) async fn make(
+        &mut self,
+        app: &App,
+        events: Option<MeteredStream>,
+        outlet: &Outlet,
+        stop: &CancellationToken,
+    ) -> Result<(), Broken> {
+        let writer = &mut self.writer;
+        self.course.follow(app, writer, events, outlet, stop).await
     }
 
     /// The events of the response as they come. When the client leaves, the work ends and nothing is
     /// kept.
-    pub(super) fn streamed(mut self, app: Arc<App>, events: MeteredStream) -> Response {
+    pub(super) fn streamed(mut self, app: Arc<App>, events: Option<MeteredStream>) -> Response {
         let (client, pieces) = mpsc::channel(PIECES_MAX);
         let running = async move {
             let outlet = Outlet::Client(client);
@@ -136,7 +147,7 @@ impl Run {
             self.writer.created();
             self.writer.in_progress();
             outlet.tell(&mut self.writer).await;
-            let ended = generate(&app, &mut self.writer, events, &outlet, &never).await;
+            let ended = self.make(&app, events, &outlet, &never).await;
             self.end(&app, ended, &outlet).await;
         };
         let body = stream::unfold(
@@ -194,7 +205,7 @@ impl Run {
             return update.map(drop).map_err(store_failed);
         }
         let who = Seeker {
-            principal: self.principal.id(),
+            principal: self.course.principal.id(),
             now_ms: app.clock.unix_ms(),
         };
         let insert = app.store.insert_response(who, new, &state).await;

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::stream as streams;
 use kwaainet_core::Principal;
-use kwaainet_openapi::{ResponseDeleted, ResponseEvent, ResponseItemList, ResponseObject};
+use kwaainet_openapi::{Deleted, ResponseEvent, ResponseItemList, ResponseObject};
 use kwaainet_store::{KeptResponse, Seeker};
 
 use super::context::{item, store_failed};
@@ -68,13 +68,13 @@ pub(crate) async fn retrieve(
     tag = "responses",
     operation_id = "deleteResponse",
     params(("response_id" = String, Path, description = "The response's id.")),
-    responses((status = 200, description = "It is gone.", body = ResponseDeleted))
+    responses((status = 200, description = "It is gone.", body = Deleted))
 )]
 pub(crate) async fn delete(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
     path: Result<Path<String>, PathRejection>,
-) -> Result<Json<ResponseDeleted>, ApiError> {
+) -> Result<Json<Deleted>, ApiError> {
     let id = named(path)?;
     let erased = app
         .store
@@ -84,7 +84,7 @@ pub(crate) async fn delete(
         return Err(missing(&id));
     }
     app.background.stop(principal.id(), &id).await;
-    Ok(Json(ResponseDeleted {
+    Ok(Json(Deleted {
         id,
         object: "response",
         deleted: true,

@@ -1,19 +1,73 @@
-//! `tools` and `tool_choice`: functions, in the flat shape that this API has for them.
+//! `tools` and `tool_choice`: functions, in the flat shape that this API has for them, and the search in
+//! files, which the model sees as one more function.
+
+use std::collections::HashSet;
 
 use kwaainet_core::{Tool, ToolChoice, ToolMode};
-use kwaainet_openapi::FunctionTool;
+use kwaainet_openapi::{FileSearchTool, FunctionTool, RankingOptions, ResponseTool};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::door::ApiError;
 use crate::door::tooling::{self, Function};
+use crate::door::vector_stores::search::Wanted;
 
-/// The functions that may be called.
-pub(super) fn read(tools: Option<Vec<Value>>) -> Result<Vec<Tool>, ApiError> {
-    let tools = tools.unwrap_or_default().into_iter().enumerate();
-    let functions: Result<Vec<Function>, ApiError> =
-        tools.map(|(i, tool)| function(tool, i)).collect();
-    tooling::tools(functions?, "tools", |index| format!("tools[{index}]"))
+/// The name under which the model calls the search in files.
+pub(super) const FILE_SEARCH: &str = "file_search";
+const STORES_MAX: usize = 16;
+
+/// What may be called.
+#[derive(Debug)]
+pub(super) struct Tools {
+    /// As the model is told of it.
+    pub(super) tools: Vec<Tool>,
+    /// Where and how the node searches, if it is to.
+    pub(super) search: Option<FileSearch>,
+    /// As it is echoed.
+    pub(super) echo: Vec<ResponseTool>,
+}
+
+/// A search in files, but for its queries.
+#[derive(Clone, Debug)]
+pub(super) struct FileSearch {
+    /// The ids of the vector stores.
+    pub(super) stores: Vec<String>,
+    pub(super) wanted: Wanted,
+    /// The path of the tool in the request.
+    pub(super) at: String,
+}
+
+/// Reads the tools of a request.
+pub(super) fn read(tools: Option<Vec<Value>>) -> Result<Tools, ApiError> {
+    let mut functions = Vec::new();
+    let mut search = None;
+    // What is echoed in the place of each function: the search, or the function itself.
+    let mut instead = Vec::new();
+    for (i, tool) in tools.unwrap_or_default().into_iter().enumerate() {
+        let at = format!("tools[{i}]");
+        if tool.get("type").and_then(Value::as_str) != Some(FILE_SEARCH) {
+            functions.push(function(tool, &at)?);
+            instead.push(None);
+            continue;
+        }
+        if search.is_some() {
+            let message = format!("Invalid '{at}': there is a 'file_search' already.");
+            return Err(ApiError::invalid(at, "invalid_value", message));
+        }
+        let (wanted, echo) = file_search(tool, at)?;
+        search = Some(wanted);
+        functions.push(as_function());
+        instead.push(Some(ResponseTool::FileSearch(echo)));
+    }
+    let tools = tooling::tools(functions, "tools", |index| format!("tools[{index}]"))?;
+    let echo = tools.iter().zip(instead);
+    let echo = echo.map(|(tool, search)| search.unwrap_or_else(|| echo_of(tool)));
+    Ok(Tools {
+        echo: echo.collect(),
+        tools,
+        search,
+    })
 }
 
 /// A function as it comes in.
@@ -25,24 +79,32 @@ struct Wire {
     strict: Option<bool>,
 }
 
-fn function(tool: Value, index: usize) -> Result<Function, ApiError> {
+/// A search as it comes in.
+#[derive(Deserialize)]
+struct WireSearch {
+    vector_store_ids: Option<Vec<String>>,
+    max_num_results: Option<i64>,
+    filters: Option<Value>,
+    ranking_options: Option<RankingOptions>,
+}
+
+fn function(tool: Value, at: &str) -> Result<Function, ApiError> {
     let kind = tool.get("type").and_then(Value::as_str);
     if kind != Some("function") {
-        let param = format!("tools[{index}].type");
+        let param = format!("{at}.type");
         let (code, message) = match kind {
             None => ("missing_required_parameter", format!("Missing '{param}'.")),
             Some(_) => (
                 "unsupported_value",
-                format!("Unsupported '{param}': this node has no tools but 'function'."),
+                format!(
+                    "Unsupported '{param}': this node has no tools but 'function' and \
+                     'file_search'."
+                ),
             ),
         };
         return Err(ApiError::invalid(param, code, message));
     }
-    let wire: Wire = serde_path_to_error::deserialize(tool).map_err(|error| {
-        let param = format!("tools[{index}].{}", error.path());
-        let message = format!("Invalid type for '{param}'.");
-        ApiError::invalid(param, "invalid_type", message)
-    })?;
+    let wire: Wire = typed(tool, at)?;
     Ok(Function {
         name: wire.name,
         description: wire.description,
@@ -51,49 +113,121 @@ fn function(tool: Value, index: usize) -> Result<Function, ApiError> {
     })
 }
 
-/// A tool as it is echoed.
-pub(super) fn echo(tool: &Tool) -> FunctionTool {
-    FunctionTool {
-        kind: "function".into(),
+fn file_search(tool: Value, at: String) -> Result<(FileSearch, FileSearchTool), ApiError> {
+    let wire: WireSearch = typed(tool, &at)?;
+    let param = format!("{at}.vector_store_ids");
+    let Some(mut stores) = wire.vector_store_ids else {
+        let message = format!("Missing required parameter: '{param}'.");
+        let code = "missing_required_parameter";
+        return Err(ApiError::invalid(param, code, message));
+    };
+    if !(1..=STORES_MAX).contains(&stores.len()) {
+        let message = format!("Invalid '{param}': expected 1 to {STORES_MAX} ids.");
+        return Err(ApiError::invalid(param, "invalid_value", message));
+    }
+    let (filters, ranking) = (wire.filters, wire.ranking_options);
+    let wanted = Wanted::parse(wire.max_num_results, filters.as_ref(), ranking.as_ref());
+    let wanted = wanted.map_err(|error| error.within(&at))?;
+    let echo = FileSearchTool {
+        vector_store_ids: stores.clone(),
+        max_num_results: Some(wanted.limit as i64),
+        filters,
+        ranking_options: Some(RankingOptions {
+            ranker: Some("auto".to_owned()),
+            score_threshold: Some(ranking.and_then(|r| r.score_threshold).unwrap_or(0.0)),
+            ..RankingOptions::default()
+        }),
+    };
+    // Each store once, in the order in which they are named.
+    let mut seen = HashSet::new();
+    stores.retain(|id| seen.insert(id.clone()));
+    let search = FileSearch { stores, wanted, at };
+    Ok((search, echo))
+}
+
+fn typed<T: DeserializeOwned>(tool: Value, at: &str) -> Result<T, ApiError> {
+    serde_path_to_error::deserialize(tool).map_err(|error| {
+        let param = format!("{at}.{}", error.path());
+        let message = format!("Invalid type for '{param}'.");
+        ApiError::invalid(param, "invalid_type", message)
+    })
+}
+
+/// What the model is told of the search.
+fn as_function() -> Function {
+    let description = "Searches the user's files for the pieces nearest in meaning to a query.";
+    Function {
+        name: Some(FILE_SEARCH.to_owned()),
+        description: Some(description.to_owned()),
+        parameters: Some(json!({
+            "type": "object",
+            "properties": {"query": {"type": "string", "description": "What to look for."}},
+            "required": ["query"],
+            "additionalProperties": false,
+        })),
+        strict: Some(true),
+    }
+}
+
+fn echo_of(tool: &Tool) -> ResponseTool {
+    ResponseTool::Function(FunctionTool {
         name: tool.name.clone(),
         description: tool.description.clone(),
         parameters: tool.parameters.clone(),
         strict: tool.strict,
-    }
+    })
 }
 
-/// Which tools may be called, as it is echoed and as it is enforced.
-pub(super) fn choice(
-    wanted: Option<Value>,
-    tools: &[Tool],
-) -> Result<(Value, ToolChoice), ApiError> {
+/// Which tools may be called.
+#[derive(Debug)]
+pub(super) struct Choice {
+    /// As it is enforced.
+    pub(super) choice: ToolChoice,
+    /// Whether the node searches before it asks the model.
+    pub(super) searches_first: bool,
+    /// As it is echoed.
+    pub(super) echo: Value,
+}
+
+/// Reads the choice among these tools.
+pub(super) fn choice(wanted: Option<Value>, tools: &Tools) -> Result<Choice, ApiError> {
     let at = "tool_choice";
     let wanted = wanted.filter(|value| !value.is_null());
     let wanted = wanted.unwrap_or_else(|| json!("auto"));
+    let mut searches_first = false;
     let (mode, only) = match &wanted {
         Value::String(mode) => (mode_of(mode, at)?, None),
         Value::Object(choice) => match choice.get("type").and_then(Value::as_str) {
             Some("function") => (ToolMode::Required, Some(vec![named(&wanted, at)?])),
+            Some(FILE_SEARCH) => {
+                require_search(tools, at)?;
+                searches_first = true;
+                (ToolMode::Auto, None)
+            }
             Some("allowed_tools") => {
                 let mode = choice.get("mode").and_then(Value::as_str).unwrap_or("");
                 let mode = match mode_of(mode, "tool_choice.mode")? {
                     ToolMode::None => return Err(wrong_choice("tool_choice.mode")),
                     mode => mode,
                 };
-                (mode, Some(allowed(choice.get("tools"))?))
+                (mode, Some(allowed(choice.get("tools"), tools)?))
             }
             Some(_) => {
                 let param = "tool_choice.type";
-                let message =
-                    format!("Unsupported '{param}': expected 'function' or 'allowed_tools'.");
+                let message = format!(
+                    "Unsupported '{param}': expected 'function', 'file_search' or 'allowed_tools'."
+                );
                 return Err(ApiError::invalid(param, "unsupported_value", message));
             }
             None => return Err(wrong_choice("tool_choice.type")),
         },
         _ => return Err(wrong_choice(at)),
     };
-    let choice = tooling::choice(mode, only, tools, at)?;
-    Ok((wanted, choice))
+    Ok(Choice {
+        choice: tooling::choice(mode, only, &tools.tools, at)?,
+        searches_first,
+        echo: wanted,
+    })
 }
 
 fn mode_of(mode: &str, param: &str) -> Result<ToolMode, ApiError> {
@@ -107,20 +241,33 @@ fn mode_of(mode: &str, param: &str) -> Result<ToolMode, ApiError> {
 
 fn wrong_choice(param: &str) -> ApiError {
     let message = format!(
-        "Invalid '{param}': expected 'auto', 'required', 'none', a function, or allowed tools."
+        "Invalid '{param}': expected 'auto', 'required', 'none', a function, a search, or allowed \
+         tools."
     );
     ApiError::invalid(param, "invalid_value", message)
 }
 
-fn allowed(tools: Option<&Value>) -> Result<Vec<String>, ApiError> {
+fn require_search(tools: &Tools, at: &str) -> Result<(), ApiError> {
+    if tools.search.is_some() {
+        return Ok(());
+    }
+    let message = format!("Invalid '{at}': there is no 'file_search' among 'tools'.");
+    Err(ApiError::invalid(at, "invalid_value", message))
+}
+
+fn allowed(names: Option<&Value>, tools: &Tools) -> Result<Vec<String>, ApiError> {
     let at = "tool_choice.tools";
-    let tools = tools.and_then(Value::as_array);
-    let tools = tools.ok_or_else(|| wrong_choice(at))?.iter().enumerate();
-    tools
+    let names = names.and_then(Value::as_array);
+    let names = names.ok_or_else(|| wrong_choice(at))?.iter().enumerate();
+    names
         .map(|(i, tool)| {
             let at = format!("{at}[{i}]");
             match tool.get("type").and_then(Value::as_str) {
                 Some("function") => named(tool, &at),
+                Some(FILE_SEARCH) => {
+                    require_search(tools, &at)?;
+                    Ok(FILE_SEARCH.to_owned())
+                }
                 _ => Err(wrong_choice(&format!("{at}.type"))),
             }
         })

@@ -1,21 +1,25 @@
 //! Makes a response and its events out of a generation's events. Pure: what it says depends only on
 //! what it is told, so that a kept response can be told again word for word (see `replay`).
 //!
-//! One response may take several generations (when the node runs a tool between two of them): items
-//! and sequence numbers go on, usage is added up.
+//! One response may take several generations (when the node searches between two of them): items and
+//! sequence numbers go on, usage is added up. Calls that the node answers itself are held back until
+//! their generation is over.
+
+mod searches;
 
 use std::collections::VecDeque;
 
 use kwaainet_core::{CallDelta, CallStart, Delta, Event, FinishReason};
 use kwaainet_openapi::{
-    ArgumentsDeltaStep, ArgumentsDoneStep, FunctionCallItem, IncompleteDetails, ItemStatus,
-    ItemStep, Lifecycle, MessageItem, MessagePart, MessageRole, OutputLogprob, OutputText,
-    PartStep, ResponseEvent, ResponseItem, ResponseObject, ResponseStatus, ResponseStep,
-    TextDeltaStep, TextDoneStep,
+    ArgumentsDeltaStep, ArgumentsDoneStep, FileCitation, FunctionCallItem, IncompleteDetails,
+    ItemStatus, ItemStep, Lifecycle, MessageItem, MessagePart, MessageRole, OutputLogprob,
+    OutputText, PartStep, ResponseEvent, ResponseItem, ResponseObject, ResponseStatus,
+    ResponseStep, SearchStatus, TextDeltaStep, TextDoneStep,
 };
 use serde::{Deserialize, Serialize};
 
 use super::items::new_id;
+use super::tools::FILE_SEARCH;
 use super::wire;
 use crate::door::ApiError;
 
@@ -33,6 +37,16 @@ pub(super) struct Writer {
     cuts: Vec<Cut>,
     /// Log-probabilities of tokens whose text did not come yet.
     held: Vec<OutputLogprob>,
+    /// Items that were there when the generation began.
+    begun: usize,
+    /// Arguments of this generation's calls that the node answers, if it answers any.
+    calls: Option<Vec<String>>,
+    /// Whether the last call is one of these.
+    holds_back: bool,
+    /// Whether the client has to answer a call of this generation.
+    waits: bool,
+    /// The files that the next texts rest on.
+    sources: Vec<FileCitation>,
     /// Ids for the next items; random ones once these are used up.
     ids: VecDeque<String>,
 }
@@ -64,6 +78,11 @@ impl Writer {
             said: Vec::new(),
             cuts: Vec::new(),
             held: Vec::new(),
+            begun: 0,
+            calls: None,
+            holds_back: false,
+            waits: false,
+            sources: Vec::new(),
             ids: VecDeque::new(),
         }
     }
@@ -105,7 +124,10 @@ impl Writer {
     /// The generation goes on.
     pub(super) fn event(&mut self, event: Event) {
         match event {
-            Event::Started { .. } => {}
+            Event::Started { .. } => {
+                self.begun = self.object.output.len();
+                self.waits = false;
+            }
             Event::Delta(delta) => self.delta(delta),
             Event::Call(call) => self.call(call),
             Event::Finished { reason, .. } => self.finished(reason),
@@ -244,6 +266,7 @@ impl Writer {
         if let Some(part) = self.open_text() {
             part.logprobs.extend(held);
         }
+        self.annotate();
         let (item_id, output_index) = self.place();
         self.set_status(status);
         self.open = false;
@@ -263,7 +286,9 @@ impl Writer {
                     arguments,
                 }));
             }
-            ResponseItem::FunctionCallOutput(_) | ResponseItem::Reasoning(_) => {}
+            ResponseItem::FunctionCallOutput(_)
+            | ResponseItem::FileSearchCall(_)
+            | ResponseItem::Reasoning(_) => {}
         }
         self.say(ResponseStep::ItemDone(ItemStep { output_index, item }));
     }
@@ -296,9 +321,19 @@ impl Writer {
 
     fn call(&mut self, call: CallDelta) {
         if let Some(start) = call.start {
-            self.begin_call(start);
+            self.holds_back = self.calls.is_some() && start.name == FILE_SEARCH;
+            if self.holds_back {
+                self.close(ItemStatus::Completed);
+                self.calls.get_or_insert_default().push(String::new());
+            } else {
+                self.waits = true;
+                self.begin_call(start);
+            }
         }
-        if !call.arguments.is_empty() {
+        let held = self.calls.as_mut().and_then(|calls| calls.last_mut());
+        if let Some(held) = held.filter(|_| self.holds_back) {
+            held.push_str(&call.arguments);
+        } else if !call.arguments.is_empty() {
             self.arguments(&call.arguments);
         }
     }
@@ -309,7 +344,12 @@ impl Writer {
             FinishReason::Length => Some("max_output_tokens"),
             FinishReason::ContentFilter => Some("content_filter"),
         };
-        if self.object.output.is_empty() {
+        if let Some(calls) = self.calls.as_mut().filter(|_| reason.is_some()) {
+            // What was cut is not to be searched for.
+            calls.clear();
+        }
+        let has_calls = self.calls.as_ref().is_some_and(|calls| !calls.is_empty());
+        if self.object.output.len() == self.begun && !has_calls {
             // The model said nothing; that is a message too.
             self.begin_message();
         }
@@ -350,6 +390,7 @@ impl Writer {
         match self.object.output.last_mut() {
             Some(ResponseItem::Message(item)) => item.status = status,
             Some(ResponseItem::FunctionCall(item)) => item.status = status,
+            Some(ResponseItem::FileSearchCall(item)) => item.status = SearchStatus::Incomplete,
             _ => {}
         }
     }

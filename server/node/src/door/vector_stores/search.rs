@@ -42,6 +42,25 @@ pub(crate) struct Wanted {
     pub(crate) score_min: f32,
 }
 
+impl Wanted {
+    /// As a request has it, without queries as yet.
+    pub(crate) fn parse(
+        max_num_results: Option<i64>,
+        filters: Option<&Value>,
+        ranking: Option<&RankingOptions>,
+    ) -> Result<Self, ApiError> {
+        let limit = params::integer(max_num_results, "max_num_results", RESULTS)?;
+        let filters = filters.filter(|filters| !filters.is_null());
+        let filter = filters.map(|filters| Filter::parse(filters, "filters"));
+        Ok(Self {
+            queries: Vec::new(),
+            limit: limit.unwrap_or(RESULTS_DEFAULT) as usize,
+            filter: filter.transpose()?,
+            score_min: ranking.map_or(Ok(0.0), score_min)?,
+        })
+    }
+}
+
 /// A piece that was found.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
@@ -169,15 +188,13 @@ pub(crate) async fn create(
         let (param, code) = ("rewrite_query", "unsupported_value");
         return Err(ApiError::invalid(param, code, message));
     }
-    let limit = params::integer(request.max_num_results, "max_num_results", RESULTS)?;
-    let filter = request.filters.filter(|filters| !filters.is_null());
     let wanted = Wanted {
         queries: queries(request.query)?,
-        limit: limit.unwrap_or(RESULTS_DEFAULT) as usize,
-        filter: filter
-            .map(|filter| Filter::parse(&filter, "filters"))
-            .transpose()?,
-        score_min: score_min(request.ranking_options.unwrap_or_default())?,
+        ..Wanted::parse(
+            request.max_num_results,
+            request.filters.as_ref(),
+            request.ranking_options.as_ref(),
+        )?
     };
     let found = search(&app, &principal, &[id], &wanted).await?;
     let data = found.into_iter().map(|found| VectorSearchResult {
@@ -217,7 +234,7 @@ fn queries(query: Option<Value>) -> Result<Vec<String>, ApiError> {
     Ok(queries)
 }
 
-fn score_min(options: RankingOptions) -> Result<f32, ApiError> {
+fn score_min(options: &RankingOptions) -> Result<f32, ApiError> {
     unsupported::check_ranking(&options.other)?;
     if !matches!(options.ranker.as_deref(), None | Some("auto" | "none")) {
         let (param, code) = ("ranking_options.ranker", "unsupported_value");

@@ -9,6 +9,34 @@ use super::{CHAT, GENERATE, ask, error, lines};
 use crate::harness::{CONTEXT, MODEL, TestNode, post};
 
 #[tokio::test]
+async fn curl_needs_no_content_type_but_a_browser_does() {
+    let node = TestNode::new().await;
+    let form = "application/x-www-form-urlencoded";
+    let body = || json!({"model": MODEL, "prompt": "hi", "stream": false}).to_string();
+    for (path, kind, origin, status) in [
+        (GENERATE, Some(form), None, 200),
+        (GENERATE, Some("text/plain"), None, 200),
+        (GENERATE, None, None, 200),
+        (GENERATE, Some(form), Some("http://localhost"), 400),
+        (GENERATE, Some(form), Some("https://evil.example"), 403),
+        ("/v1/completions", Some(form), None, 400),
+        ("/v1/messages", Some(form), None, 400),
+    ] {
+        let mut request = Request::post(path).header("host", "localhost");
+        if let Some(kind) = kind {
+            request = request.header("content-type", kind);
+        }
+        if let Some(origin) = origin {
+            request = request.header("origin", origin);
+        }
+        let request = request.body(body().into()).expect("it is a request");
+        let answer = node.ask(request).await;
+        assert_eq!(answer.status, status, "{path} {kind:?} {origin:?}");
+    }
+    node.settled().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_honoured_is_refused_by_name() {
     let node = TestNode::new().await;
     let said = |message: Value| json!({"messages": [message]});
