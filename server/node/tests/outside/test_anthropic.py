@@ -128,7 +128,7 @@ def test_a_call_is_streamed_as_the_helper_reads_it(claude):
         "model": SMOL,
         "max_tokens": 60,
         "tools": [WEATHER],
-        "tool_choice": {"type": "any"},
+        "tool_choice": {"type": "any", "disable_parallel_tool_use": True},
         "messages": [{"role": "user", "content": "Weather in Rome?"}],
         "extra_body": {"temperature": 0},
     }
