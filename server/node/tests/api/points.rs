@@ -160,7 +160,7 @@ async fn n11_an_error_has_all_four_fields_of_openai_and_is_no_500() {
         let answer = answer.json();
         let error = answer["error"].as_object().expect("an object");
         let fields: Vec<_> = error.keys().map(String::as_str).collect();
-        assert_eq!(fields, ["code", "message", "param", "type"]);
+        assert_eq!(fields, ["message", "type", "param", "code"]);
         assert_eq!(error["type"], "invalid_request_error");
         assert!(error["message"].is_string());
         for field in ["code", "param"] {
@@ -258,13 +258,13 @@ async fn n21_logprobs_have_the_shape_of_their_endpoint() {
     assert_eq!(logprobs["refusal"], Value::Null);
     let first = &logprobs["content"][0];
     let fields: Vec<_> = first.as_object().expect("an object").keys().collect();
-    assert_eq!(fields, ["bytes", "logprob", "token", "top_logprobs"]);
+    assert_eq!(fields, ["token", "logprob", "bytes", "top_logprobs"]);
 
     let answer = node.post(TEXT, text(json!({"logprobs": 1}))).await.json();
     let logprobs = answer["choices"][0]["logprobs"].as_object();
     let logprobs = logprobs.expect("an object");
     let fields: Vec<_> = logprobs.keys().map(String::as_str).collect();
-    let expected = ["text_offset", "token_logprobs", "tokens", "top_logprobs"];
+    let expected = ["tokens", "token_logprobs", "top_logprobs", "text_offset"];
     assert_eq!(fields, expected);
     assert!(
         logprobs

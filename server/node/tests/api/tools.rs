@@ -120,7 +120,7 @@ async fn n04_a_call_that_goes_on_has_no_second_id_or_name() {
         let fields = call.as_object().expect("it is an object");
         let function = call["function"].as_object().expect("it is an object");
         if begun.contains(&index) {
-            assert_eq!(fields.keys().collect::<Vec<_>>(), ["function", "index"]);
+            assert_eq!(fields.keys().collect::<Vec<_>>(), ["index", "function"]);
             assert_eq!(function.keys().collect::<Vec<_>>(), ["arguments"]);
         } else {
             begun.push(index);

@@ -127,7 +127,9 @@ fn facts(app: &App) -> Vec<ModelFacts> {
     let snapshot = app.hallway.snapshot();
     let mut all: Vec<ModelFacts> = Vec::new();
     for Candidate { model, .. } in &snapshot.candidates {
-        if all.iter().all(|known| known.id != model.id) {
+        // Nothing of Ollama's API takes speech.
+        let is_for_speech = model.kind == ModelKind::Transcribe;
+        if !is_for_speech && all.iter().all(|known| known.id != model.id) {
             all.push(model.clone());
         }
     }
