@@ -298,7 +298,7 @@ fn an_ambiguous_grammar_gives_up_before_it_holds_anybody_up() {
 /// Reads schemas, one a line, and writes what came of each: texts that were generated, or why it was
 /// refused. `make schemas` has them checked by another validator.
 #[test]
-#[ignore = "for make schemas, which gives it schemas to read"]
+#[ignore = "reads schemas from its standard input; run by `make schemas` and `make schemas-tools`"]
 fn walks() {
     let grammars = grammars();
     let mut out = std::io::stdout().lock();
@@ -326,7 +326,7 @@ fn walks() {
 
 /// What masks cost with a real vocabulary: reads the path of a GGUF file, and writes microseconds.
 #[test]
-#[ignore = "a measurement, which is given a model's file to read"]
+#[ignore = "a measurement; run by `echo FILE.gguf | cargo test -p kwaainet-candle --lib grammar::tests::costs -- --ignored --nocapture`"]
 fn costs() {
     let mut path = String::new();
     let read = std::io::stdin().lock().read_line(&mut path);
