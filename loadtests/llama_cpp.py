@@ -143,8 +143,11 @@ def our_figures(args, model, threads, *more):
             figures[name] = row["tokens_per_s"]
             if row["sequences"] == 1:
                 figures[f"{name}, share of bandwidth"] = row["bandwidth_share"]
-        else:
+        elif row["test"] == "cached_prefix":
             figures[f"cached prefix {row['tokens']}, share of cold"] = row["ratio"]
+        else:
+            what = f"schema {row['sequences']}, context {row['context']}, share of a step"
+            figures[what] = row["share"]
     figures["bandwidth GB/s"] = engine["bandwidth"] / 1e9
     figures["load s"] = engine["load_s"]
     if engine["resident_mib"] is not None:
