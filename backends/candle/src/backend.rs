@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use kwaainet_core::{
     Backend, BackendError, BackendId, BackendReport, BoxFuture, Clock, EmbedRequest, Embeddings,
-    EventStream, GenerateRequest, ModelFacts, ModelId, TextTokens, Tokenized, TranscribeRequest,
-    Transcript,
+    EventStream, GenerateRequest, Load, ModelFacts, ModelId, Place, TextTokens, Tokenized,
+    TranscribeRequest, Transcript,
 };
 use kwaainet_kernels::{Compute, Kernel, KvFormat, Pool};
 use tokio::sync::Semaphore;
@@ -317,6 +317,17 @@ impl CandleBackend {
     }
 }
 
+/// What routing wants to know of the engine's numbers.
+fn load(stats: EngineStats) -> Load {
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Load {
+        running: count(stats.running),
+        queued: count(stats.queued),
+        tokens_out: stats.tokens_in + stats.tokens_out,
+        ..Load::default()
+    }
+}
+
 impl Backend for CandleBackend {
     fn id(&self) -> &BackendId {
         &self.id
@@ -332,7 +343,8 @@ impl Backend for CandleBackend {
                 created: entry.created,
                 loaded: loaded.is_some(),
                 // Who computes a model is decided when it is loaded.
-                numerics: loaded.and_then(|model| model.numerics()),
+                numerics: loaded.as_ref().and_then(|model| model.numerics()),
+                digest: loaded.and_then(|model| model.digest()),
                 id: entry.id,
             }
         });
@@ -340,6 +352,8 @@ impl Backend for CandleBackend {
         BackendReport {
             models: facts.collect(),
             unavailable: broken.map(|id| format!("the engine of the model '{id}' broke down")),
+            load: Some(load(self.shelf.stats())),
+            place: Place::Here,
         }
     }
 

@@ -188,6 +188,7 @@ mod tests {
             prompt: Prompt::Text("hello".into()),
             params,
             owner: PrincipalId::operator(),
+            resume: None,
         };
         let events = backend.generate(request).await.expect("it loads");
         events

@@ -1,15 +1,20 @@
 //! A loaded decoder: requests are checked and tokenized here, then handed to its engine.
 
+use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
 use futures_util::StreamExt;
 use kwaainet_core::{
     BackendError, Conversation, Delta, Event, EventStream, FinishReason, GenerateParams, Grammar,
-    ModelId, Numerics, PrincipalId, Prompt, TextTokens, Tokenized, Usage,
+    ModelDigest, ModelId, Numerics, PrincipalId, Prompt, TextTokens, Tokenized, Usage,
 };
 use kwaainet_decoder::{Decoder, FileError, Gguf, ModelConfig};
+
+use sha2::{Digest, Sha256};
 
 use crate::backend::{EngineLimits, EngineStats};
 use crate::drafts::DraftFile;
@@ -31,6 +36,7 @@ pub(crate) struct Generator {
     /// Unknown of candle's models.
     costs: Option<ModelCosts>,
     numerics: Option<Numerics>,
+    digest: ModelDigest,
     /// Tokens that a prompt has to have.
     prompt_min: usize,
 }
@@ -48,11 +54,12 @@ impl Generator {
         limits: &EngineLimits,
     ) -> Result<Self, ModelError> {
         let file = Gguf::open(path)?;
+        let digest = digest_of(path);
         if let Some(architecture) = foreign::find(&file, limits.device)? {
             if let Some(draft) = draft {
                 return Err(draft.unfit("candle computes the model, and takes no guesses"));
             }
-            return Self::load_foreign(id, path, &file, architecture, limits);
+            return Self::load_foreign(id, path, &file, digest, architecture, limits);
         }
         let config = ModelConfig::read(&file)?;
         let text = text_model(&file, config.vocab)?;
@@ -83,7 +90,8 @@ impl Generator {
             text,
             engine,
             costs: Some(costs),
-            numerics: Some(Numerics(limits.kv.numerics())),
+            numerics: Some(Numerics::of(limits.kv.numerics())),
+            digest: digested(digest)?,
             prompt_min: 1,
         })
     }
@@ -93,6 +101,7 @@ impl Generator {
         id: &ModelId,
         path: &Path,
         file: &Gguf,
+        digest: JoinHandle<io::Result<ModelDigest>>,
         architecture: &'static Architecture,
         limits: &EngineLimits,
     ) -> Result<Self, ModelError> {
@@ -117,6 +126,7 @@ impl Generator {
             engine: Engine::start_solo(id.as_str(), model, context, limits)?,
             costs: None,
             numerics: None,
+            digest: digested(digest)?,
             prompt_min,
         })
     }
@@ -133,7 +143,12 @@ impl Generator {
 
     /// Which bits it computes; candle's depend on the machine.
     pub(crate) fn numerics(&self) -> Option<Numerics> {
-        self.numerics
+        self.numerics.clone()
+    }
+
+    /// SHA-256 of its file.
+    pub(crate) fn digest(&self) -> ModelDigest {
+        self.digest
     }
 
     pub(crate) fn stats(&self) -> EngineStats {
@@ -372,6 +387,32 @@ impl Generator {
             None => Ok(left),
         }
     }
+}
+
+/// Hashes the file while it is loaded, at some gigabyte a second, so that also a file has a digest that the
+/// owner named and no catalogue knows.
+fn digest_of(path: &Path) -> JoinHandle<io::Result<ModelDigest>> {
+    let path = path.to_owned();
+    thread::spawn(move || {
+        let mut file = File::open(path)?;
+        let mut hasher = Sha256::new();
+        let mut piece = vec![0; 1 << 20];
+        loop {
+            match file.read(&mut piece)? {
+                0 => return Ok(ModelDigest(hasher.finalize().into())),
+                read => hasher.update(&piece[..read]),
+            }
+        }
+    })
+}
+
+/// What came of it.
+fn digested(hashing: JoinHandle<io::Result<ModelDigest>>) -> Result<ModelDigest, ModelError> {
+    let fault = |error: String| ModelError::Fault(format!("its digest: {error}"));
+    let hashed = hashing
+        .join()
+        .map_err(|_| fault("the thread broke off".into()))?;
+    hashed.map_err(|error| fault(error.to_string()))
 }
 
 /// The tokenizer and the template of a file with embeddings of so many tokens.

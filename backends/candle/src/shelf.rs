@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use kwaainet_core::{Clock, ModelId, Numerics};
+use kwaainet_core::{Clock, ModelDigest, ModelId, Numerics};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::spawn_blocking;
 
@@ -61,6 +61,14 @@ impl Loaded {
     pub(crate) fn numerics(&self) -> Option<Numerics> {
         match self {
             Self::Generator(generator) => generator.numerics(),
+            Self::Embedder(_) | Self::Listener(_) => None,
+        }
+    }
+
+    /// SHA-256 of its file, of a generator.
+    pub(crate) fn digest(&self) -> Option<ModelDigest> {
+        match self {
+            Self::Generator(generator) => Some(generator.digest()),
             Self::Embedder(_) | Self::Listener(_) => None,
         }
     }

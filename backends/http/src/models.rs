@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
-use kwaainet_core::{BackendError, BackendReport, ModelFacts, ModelId, ModelKind};
+use kwaainet_core::{BackendError, BackendReport, ModelFacts, ModelId, ModelKind, Place};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -96,6 +96,8 @@ impl Models {
         BackendReport {
             models,
             unavailable: known.unavailable.clone(),
+            load: None,
+            place: Place::Upstream,
         }
     }
 
@@ -142,5 +144,6 @@ fn facts((id, listed): (ModelId, Option<&Listed>)) -> ModelFacts {
         created: listed.map_or(0, |listed| listed.created),
         loaded: true,
         numerics: None,
+        digest: None,
     }
 }

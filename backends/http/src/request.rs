@@ -182,6 +182,7 @@ mod tests {
             prompt,
             params,
             owner: PrincipalId::operator(),
+            resume: None,
         };
         let (path, body) = GenerateBody::new("theirs", &request).expect("it can be asked");
         let text = serde_json::to_string(&body).expect("it can be written");

@@ -175,6 +175,7 @@ impl Translator {
             choice: choice.index.unwrap_or_default(),
             tokens: logprobs.len().max(at_least) as u32,
             text,
+            ids: Vec::new(),
             logprobs: match self.logprobs {
                 Some(_) => logprobs,
                 None => Vec::new(),

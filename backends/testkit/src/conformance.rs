@@ -128,6 +128,7 @@ impl GenerateSubject {
                 ..GenerateParams::default()
             },
             owner: PrincipalId::operator(),
+            resume: None,
         }
     }
 

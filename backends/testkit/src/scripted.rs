@@ -290,10 +290,12 @@ impl Backend for ScriptedBackend {
             created: 1_700_000_000,
             loaded: true,
             numerics: None,
+            digest: None,
         };
         BackendReport {
             models: self.models.iter().map(facts).collect(),
             unavailable: self.handle.script().unavailable.clone(),
+            ..BackendReport::default()
         }
     }
 

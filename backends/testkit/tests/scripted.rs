@@ -28,6 +28,7 @@ fn request(max_tokens: Option<u32>) -> GenerateRequest {
             ..GenerateParams::default()
         },
         owner: PrincipalId::operator(),
+        resume: None,
     }
 }
 

@@ -283,14 +283,14 @@ mod tests {
     use crate::{JobId, ManualClock, Work};
 
     fn job() -> Job {
-        Job {
-            id: JobId::random(),
-            model: "m".into(),
-            work: Work::Embed {
+        Job::new(
+            JobId::random(),
+            "m".into(),
+            Work::Embed {
                 inputs: Vec::new(),
                 dimensions: None,
             },
-        }
+        )
     }
 
     fn admission(limits: AdmissionLimits, ledger: usize) -> (Admission, mpsc::Receiver<Receipt>) {

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::{KeyId, PrincipalId, random_id};
+use crate::{KeyId, NodeId, PrincipalId, Tier, random_id};
 
 /// A caller who was authenticated, and what he may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,7 @@ pub struct Principal {
     id: PrincipalId,
     key: Option<KeyId>,
     scopes: Scopes,
+    peer: Option<(NodeId, Tier)>,
 }
 
 impl Principal {
@@ -49,6 +50,7 @@ impl Principal {
             id: PrincipalId::operator(),
             key: None,
             scopes: Scopes::ALL,
+            peer: None,
         }
     }
 
@@ -69,11 +71,23 @@ impl Principal {
         good.map(Self::of).ok_or(AuthError::InvalidKey)
     }
 
+    /// Another node, whose key the transport has proved and which is a member of this tier now. It may have
+    /// inference and nothing else.
+    pub fn peer(node: NodeId, tier: Tier) -> Self {
+        Self {
+            id: PrincipalId::new(format!("peer:{node}")),
+            key: None,
+            scopes: [Scope::Inference].into_iter().collect(),
+            peer: Some((node, tier)),
+        }
+    }
+
     fn of(stored: &KeyRecord) -> Self {
         Self {
             id: PrincipalId::new(format!("key:{}", stored.id)),
             key: Some(stored.id.clone()),
             scopes: stored.scopes,
+            peer: None,
         }
     }
 
@@ -85,6 +99,11 @@ impl Principal {
     /// The key that was used, if any.
     pub fn key(&self) -> Option<&KeyId> {
         self.key.as_ref()
+    }
+
+    /// The node that asks and how far it is trusted, if it is one.
+    pub fn as_peer(&self) -> Option<(NodeId, Tier)> {
+        self.peer
     }
 
     /// Refuses what the principal may not do.

@@ -1,5 +1,6 @@
 //! The seam to whatever computes. Small, and free of HTTP.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use futures_util::Stream;
 use serde::Serialize;
 
 use crate::{
-    BackendId, EmbedInput, Event, GenerateParams, ModelId, PrincipalId, Prompt, Transcribe,
+    BackendId, EmbedInput, Event, GenerateParams, ModelId, Place, PrincipalId, Prompt, Transcribe,
     Transcript,
 };
 
@@ -77,6 +78,26 @@ pub struct GenerateRequest {
     /// Who asks. A backend may share its time fairly between owners, and never shows one of them
     /// anything of another, not even by how fast it answers.
     pub owner: PrincipalId,
+    /// What was said before, if this is the rest of a generation that began elsewhere.
+    pub resume: Option<Resume>,
+}
+
+/// Where a generation goes on. For a backend with a numerics class only: given the same model file, the same
+/// request and a seed, it says what the first backend would have said after these tokens, and nothing of what
+/// they already said. `Started` and the final usage are those of the whole.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Resume {
+    /// For each choice the tokens that it has; no end-of-text token is among them. They are replayed through
+    /// grammar, tool calls, stop texts and detokenizer, without log-probabilities: where those are asked for,
+    /// no token's may still be held back at the end.
+    pub choices: Vec<Vec<u32>>,
+}
+
+impl std::fmt::Debug for Resume {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let tokens: usize = self.choices.iter().map(Vec::len).sum();
+        write!(f, "Resume({} choices, {tokens} tokens)", self.choices.len())
+    }
 }
 
 /// The inputs of an embedding job.
@@ -140,6 +161,32 @@ pub struct BackendReport {
     pub models: Vec<ModelFacts>,
     /// Why it can take no work, if it cannot.
     pub unavailable: Option<String>,
+    /// How much it has to do, where known.
+    pub load: Option<Load>,
+    /// Whose machine it computes on.
+    pub place: Place,
+}
+
+/// How much a backend has to do, and how fast it does it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Load {
+    /// Sequences that are computed now.
+    pub running: u32,
+    /// Requests and sequences that wait for their turn.
+    pub queued: u32,
+    /// Prompt tokens of those that run or wait that are still to be computed.
+    pub queued_prefill_tokens: u64,
+    /// Pages for keys and values that are free or can be freed at once.
+    pub free_pages: u64,
+    /// Prompt tokens a second, as last seen over all sequences; 0 if never.
+    pub prefill_rate: f32,
+    /// Tokens a second of one sequence beside the others, as last seen; 0 if never.
+    pub decode_rate: f32,
+    /// Tokens (of prompts and answers) computed since `epoch` began. Only grows: an engine with work whose
+    /// number stands still is stuck.
+    pub tokens_out: u64,
+    /// Begins anew with each start of the engine.
+    pub epoch: u64,
 }
 
 /// What is known of one model on one backend.
@@ -157,6 +204,31 @@ pub struct ModelFacts {
     pub loaded: bool,
     /// Which bits it computes.
     pub numerics: Option<Numerics>,
+    /// SHA-256 of the model's file, where known. Two models of one digest and one numerics class give the
+    /// same answers, whatever they are called.
+    pub digest: Option<ModelDigest>,
+}
+
+/// SHA-256 of a model's file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ModelDigest(pub [u8; 32]);
+
+impl std::fmt::Display for ModelDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+impl std::fmt::Debug for ModelDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ModelDigest({self})")
+    }
+}
+
+impl Serialize for ModelDigest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// What a model is for.
@@ -174,8 +246,15 @@ pub enum ModelKind {
 }
 
 /// A numerics class: two answers of one class, one model file and one seed are equal to the bit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Numerics(pub &'static str);
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Numerics(pub Cow<'static, str>);
+
+impl Numerics {
+    /// A class that this binary knows.
+    pub const fn of(class: &'static str) -> Self {
+        Self(Cow::Borrowed(class))
+    }
+}
 
 /// Why a backend did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -38,6 +38,9 @@ pub struct Delta {
     pub text: String,
     /// Tokens computed since the last delta of this choice.
     pub tokens: u32,
+    /// Which tokens these are, in order; empty where the backend does not know. A backend with a numerics
+    /// class always says them.
+    pub ids: Vec<u32>,
     /// One for each token whose text is in `text`, if asked for.
     pub logprobs: Vec<TokenLogprob>,
     /// The stop text that ended the choice with this delta, where the backend knows it.

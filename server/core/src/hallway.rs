@@ -1,7 +1,6 @@
 //! The one path that every job walks, whichever door it came through: admission, route, backend,
 //! metered stream, receipt.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,15 +9,14 @@ use futures_util::stream::{self, SelectAll, StreamExt};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use crate::{
-    Admission, AdmissionError, Admitted, Backend, BackendError, BackendId, EmbedRequest,
-    Embeddings, Event, EventStream, GenerateRequest, Job, MeteredStream, ModelId, Outcome,
-    Principal, Priority, RouteError, Snapshot, TranscribeRequest, Transcript, Usage, Work, plan,
+    Admission, AdmissionError, Admitted, Backend, BackendError, EmbedRequest, Embeddings, Event,
+    EventStream, GenerateRequest, Job, MeteredStream, ModelId, Outcome, Principal, Priority,
+    RouteError, Snapshot, TranscribeRequest, Transcript, Usage, Work, plan,
 };
 
 /// Takes jobs in and runs them.
 pub struct Hallway {
     admission: Admission,
-    backends: HashMap<BackendId, Arc<dyn Backend>>,
     snapshot: watch::Receiver<Arc<Snapshot>>,
     questions: Semaphore,
 }
@@ -45,19 +43,10 @@ pub enum JobError {
 }
 
 impl Hallway {
-    /// A hallway to these backends. The snapshot names backends out of this list only.
-    pub fn new(
-        admission: Admission,
-        backends: impl IntoIterator<Item = Arc<dyn Backend>>,
-        snapshot: watch::Receiver<Arc<Snapshot>>,
-    ) -> Self {
-        let backends = backends
-            .into_iter()
-            .map(|backend| (backend.id().clone(), backend))
-            .collect();
+    /// A hallway to the backends of the snapshot.
+    pub fn new(admission: Admission, snapshot: watch::Receiver<Arc<Snapshot>>) -> Self {
         Self {
             admission,
-            backends,
             snapshot,
             questions: Semaphore::new(QUESTIONS_MAX),
         }
@@ -88,7 +77,7 @@ impl Hallway {
             .candidates
             .iter()
             .filter(|candidate| candidate.model.id == *model && candidate.unavailable.is_none())
-            .find_map(|candidate| self.backends.get(&candidate.backend).map(Arc::clone))
+            .find_map(|candidate| snapshot.backends.get(&candidate.backend))
             .ok_or_else(|| RouteError::ModelNotFound(model.clone()))?;
         if self.admission.is_draining() {
             return Err(AdmissionError::Draining.into());
@@ -215,6 +204,7 @@ impl Hallway {
                     prompt: prompt.clone(),
                     params: params.clone(),
                     owner: owner.clone(),
+                    resume: None,
                 })
             });
             match try_join_all(parts).await {
@@ -273,11 +263,11 @@ impl Hallway {
     }
 
     fn route(&self, job: &Job) -> Result<Vec<Arc<dyn Backend>>, RouteError> {
-        let route = plan(job, &self.snapshot())?;
-        Ok(route
-            .backends
-            .iter()
-            .filter_map(|id| self.backends.get(id).map(Arc::clone))
+        let snapshot = self.snapshot();
+        let route = plan(job, &snapshot)?;
+        let backends = route.backends.iter();
+        Ok(backends
+            .filter_map(|id| snapshot.backends.get(id))
             .collect())
     }
 }

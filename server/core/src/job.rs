@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{JobId, ModelId, Transcribe};
+use crate::{Constraints, JobId, ModelId, Origin, Transcribe};
 
 /// One request for work, as it is admitted, routed and settled.
 #[derive(Clone, Debug)]
@@ -13,6 +13,23 @@ pub struct Job {
     pub model: ModelId,
     /// What is to be done.
     pub work: Work,
+    /// Where it may be done.
+    pub constraints: Constraints,
+    /// Through which door it came.
+    pub origin: Origin,
+}
+
+impl Job {
+    /// A client's, wherever it is done best.
+    pub fn new(id: JobId, model: ModelId, work: Work) -> Self {
+        Self {
+            id,
+            model,
+            work,
+            constraints: Constraints::default(),
+            origin: Origin::default(),
+        }
+    }
 }
 
 /// What a job asks for.

@@ -9,11 +9,13 @@ mod admission;
 mod auth;
 mod backend;
 mod clock;
+mod constraints;
 mod event;
 mod hallway;
 mod ids;
 mod job;
 mod meter;
+mod peer;
 mod receipt;
 mod router;
 mod speech;
@@ -25,9 +27,11 @@ pub use auth::{
 };
 pub use backend::{
     Backend, BackendError, BackendReport, BoxFuture, EmbedRequest, Embeddings, EventStream,
-    GenerateRequest, ModelFacts, ModelKind, Numerics, TextTokens, Tokenized, TranscribeRequest,
+    GenerateRequest, Load, ModelDigest, ModelFacts, ModelKind, Numerics, Resume, TextTokens,
+    Tokenized, TranscribeRequest,
 };
 pub use clock::{Clock, ManualClock, SystemClock, civil_date};
+pub use constraints::{Constraints, DataClass, Origin, Prefer};
 pub use event::{
     CallDelta, CallStart, Delta, Event, FinishReason, TokenLogprob, TopLogprob, Usage,
 };
@@ -38,6 +42,7 @@ pub use job::{
     Role, Sampling, Tool, ToolCall, ToolChoice, ToolMode, Work,
 };
 pub use meter::MeteredStream;
+pub use peer::{BadNodeId, BadTier, GridEvidence, GridIntensity, NodeId, PeerFacts, Tier};
 pub use receipt::{Outcome, Receipt};
-pub use router::{Candidate, Dropped, Route, RouteError, Snapshot, plan};
+pub use router::{Backends, Candidate, Dropped, Place, Route, RouteError, Snapshot, plan};
 pub use speech::{SpeechSegment, SpeechTask, Transcribe, Transcript};

@@ -1,13 +1,42 @@
 //! Which backend serves a job. A pure function of the job and of what is known, which explains
 //! itself.
 
-use crate::{BackendId, Job, ModelFacts, ModelId, ModelKind, Work};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::{Backend, BackendId, Job, Load, ModelFacts, ModelId, ModelKind, PeerFacts, Work};
 
 /// Everything that routing knows, gathered in the background and never changed in place.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// In order of preference.
     pub candidates: Vec<Candidate>,
+    /// Those that the candidates name.
+    pub backends: Backends,
+}
+
+/// What computes, by name.
+#[derive(Clone, Default)]
+pub struct Backends(HashMap<BackendId, Arc<dyn Backend>>);
+
+impl Backends {
+    /// The one of this name.
+    pub fn get(&self, id: &BackendId) -> Option<Arc<dyn Backend>> {
+        self.0.get(id).map(Arc::clone)
+    }
+}
+
+impl FromIterator<Arc<dyn Backend>> for Backends {
+    fn from_iter<I: IntoIterator<Item = Arc<dyn Backend>>>(backends: I) -> Self {
+        let named = backends.into_iter().map(|b| (b.id().clone(), b));
+        Self(named.collect())
+    }
+}
+
+impl std::fmt::Debug for Backends {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 /// One model on one backend.
@@ -19,6 +48,22 @@ pub struct Candidate {
     pub model: ModelFacts,
     /// Why the backend takes no work, if it takes none.
     pub unavailable: Option<String>,
+    /// Whose machine it is on.
+    pub place: Place,
+    /// How much the backend has to do, where known.
+    pub load: Option<Load>,
+}
+
+/// Whose machine a backend computes on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Place {
+    /// This one.
+    #[default]
+    Here,
+    /// A server that the owner configured.
+    Upstream,
+    /// Another node.
+    Peer(Arc<PeerFacts>),
 }
 
 /// Whom to ask, in order, and why not the others.
@@ -120,20 +165,23 @@ mod tests {
                 created: 0,
                 loaded,
                 numerics: None,
+                digest: None,
             },
             unavailable: None,
+            place: Place::Here,
+            load: None,
         }
     }
 
     fn job(model: &str) -> Job {
-        Job {
-            id: JobId::random(),
-            model: model.into(),
-            work: Work::Generate {
+        Job::new(
+            JobId::random(),
+            model.into(),
+            Work::Generate {
                 prompts: Vec::new(),
                 params: GenerateParams::default(),
             },
-        }
+        )
     }
 
     #[test]
@@ -147,6 +195,7 @@ mod tests {
                 candidate("upstream", "m", ModelKind::Unknown, true),
                 candidate("other", "x", ModelKind::Generate, true),
             ],
+            ..Snapshot::default()
         };
         let route = plan(&job("m"), &snapshot).expect("there is a route");
         assert_eq!(route.backends, ["cold".into(), "upstream".into()]);
@@ -161,6 +210,7 @@ mod tests {
         let embedder = candidate("a", "vectors", ModelKind::Embed, true);
         let snapshot = Snapshot {
             candidates: vec![embedder, down],
+            ..Snapshot::default()
         };
         let fails = |model| plan(&job(model), &snapshot).expect_err("no route");
         assert!(matches!(fails("nope"), RouteError::ModelNotFound(_)));

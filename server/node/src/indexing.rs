@@ -164,11 +164,7 @@ async fn embed(
         dimensions: None,
     };
     patiently(|| async {
-        let job = Job {
-            id: JobId::random(),
-            model: model.clone(),
-            work: work.clone(),
-        };
+        let job = Job::new(JobId::random(), model.clone(), work.clone());
         let made = app
             .hallway
             .embed_as(principal.clone(), job, Priority::Batch)

@@ -134,7 +134,7 @@ impl Assembled {
 
         let responses = &parts.config.responses;
         let app = Arc::new(App {
-            hallway: Hallway::new(admission, parts.backends, observer.subscribe()),
+            hallway: Hallway::new(admission, observer.subscribe()),
             store: parts.store.clone(),
             clock: parts.clock,
             shelf: parts.shelf,

@@ -18,9 +18,14 @@ fn gather(backends: &[Arc<dyn Backend>]) -> Snapshot {
             backend: backend.id().clone(),
             model,
             unavailable: report.unavailable.clone(),
+            place: report.place.clone(),
+            load: report.load,
         }));
     }
-    Snapshot { candidates }
+    Snapshot {
+        candidates,
+        backends: backends.iter().map(Arc::clone).collect(),
+    }
 }
 
 /// Where snapshots come from.

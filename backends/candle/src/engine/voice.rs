@@ -123,7 +123,7 @@ impl Voice {
         let stopped = complete
             || out.stopped_by.is_some()
             || self.caller.as_ref().is_some_and(|(_, c)| c.is_over());
-        self.send(out, 1, calls, job);
+        self.send(out, vec![drawn.token], calls, job);
         let is_full = tokens.len() - job.prompt_len >= job.max_tokens;
         match (stopped, is_full) {
             (true, _) => Some(FinishReason::Stop),
@@ -140,7 +140,7 @@ impl Voice {
             calls = caller.finish(&mut rest);
             reason = caller.reason(reason);
         }
-        self.send(rest, 0, calls, job);
+        self.send(rest, Vec::new(), calls, job);
         job.send(Event::Finished {
             choice: self.choice,
             reason,
@@ -149,12 +149,13 @@ impl Voice {
     }
 
     /// Sends what tokens have brought.
-    fn send(&self, out: Out, tokens: u32, calls: Vec<CallDelta>, job: &Job) {
-        if tokens > 0 || !out.text.is_empty() || !out.logprobs.is_empty() {
+    fn send(&self, out: Out, ids: Vec<u32>, calls: Vec<CallDelta>, job: &Job) {
+        if !ids.is_empty() || !out.text.is_empty() || !out.logprobs.is_empty() {
             job.send(Event::Delta(Delta {
                 choice: self.choice,
                 text: out.text,
-                tokens,
+                tokens: ids.len() as u32,
+                ids,
                 logprobs: out.logprobs,
                 stopped_by: out.stopped_by,
             }));

@@ -194,6 +194,7 @@ async fn a_prompt_too_short_to_forget_the_last_one_is_refused() {
             ..GenerateParams::default()
         },
         owner: PrincipalId::operator(),
+        resume: None,
     };
     let refused = backend.generate(ask(vec![5])).await.err();
     assert!(matches!(

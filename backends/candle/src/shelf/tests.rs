@@ -85,6 +85,7 @@ impl Bench {
             prompt,
             params,
             owner: PrincipalId::operator(),
+            resume: None,
         };
         self.backend.generate(request).await
     }
@@ -119,8 +120,8 @@ async fn how_keys_and_values_are_kept_is_part_of_the_numerics_class() {
         };
         let bench = bench_with(1, limits);
         assert!(bench.generate("a", text()).await.is_ok());
-        let numerics = bench.backend.report().models[0].numerics;
-        assert_eq!(numerics, Some(Numerics(class)));
+        let numerics = bench.backend.report().models[0].numerics.clone();
+        assert_eq!(numerics, Some(Numerics::of(class)));
     }
 }
 

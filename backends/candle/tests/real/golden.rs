@@ -136,6 +136,7 @@ async fn greedy(backend: &dyn Backend, model: &str, case: &Case) -> Answer {
             ..GenerateParams::default()
         },
         owner: PrincipalId::operator(),
+        resume: None,
     };
     let mut answer = Answer {
         pieces: Vec::new(),

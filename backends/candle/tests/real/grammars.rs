@@ -80,6 +80,7 @@ async fn a_small_model_writes_what_a_schema_asks() {
                 ..GenerateParams::default()
             },
             owner: PrincipalId::operator(),
+            resume: None,
         };
         let mut events = backend.generate(request).await.expect("it can be enforced");
         let (mut text, mut reason) = (String::new(), None);

@@ -144,6 +144,7 @@ fn request(body: &Value) -> GenerateRequest {
             ..GenerateParams::default()
         },
         owner: PrincipalId::operator(),
+        resume: None,
     }
 }
 

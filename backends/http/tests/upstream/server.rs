@@ -121,6 +121,7 @@ pub(crate) fn chat() -> GenerateRequest {
         prompt: Prompt::Chat(vec![Message::new(Role::User, "hello")].into()),
         params: GenerateParams::default(),
         owner: PrincipalId::operator(),
+        resume: None,
     }
 }
 

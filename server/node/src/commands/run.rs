@@ -69,10 +69,10 @@ pub(super) async fn run(
         not_ready,
     })
     .await;
-    let job = Job {
-        id: JobId::random(),
+    let job = Job::new(
+        JobId::random(),
         model,
-        work: Work::Generate {
+        Work::Generate {
             prompts: vec![prompt],
             params: GenerateParams {
                 max_tokens: args.max_tokens,
@@ -85,7 +85,7 @@ pub(super) async fn run(
                 ..GenerateParams::default()
             },
         },
-    };
+    );
     let answered = tokio::select! {
         answered = answer(&assembled, job) => answered,
         interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into),

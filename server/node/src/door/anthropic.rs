@@ -138,14 +138,14 @@ fn job(request: AnthropicRequest) -> Result<Job, ApiError> {
         grammar: form(request.output_config, request.output_format)?,
         ..GenerateParams::default()
     };
-    Ok(Job {
-        id: JobId::random(),
+    Ok(Job::new(
+        JobId::random(),
         model,
-        work: Work::Generate {
+        Work::Generate {
             prompts: vec![Prompt::Chat(conversation)],
             params,
         },
-    })
+    ))
 }
 
 fn check(other: &Other) -> Result<(), ApiError> {

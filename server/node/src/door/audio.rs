@@ -83,17 +83,17 @@ async fn hear(
     asked: Asked,
     task: SpeechTask,
 ) -> Result<Transcript, ApiError> {
-    let job = Job {
-        id: JobId::random(),
-        model: asked.model,
-        work: Work::Transcribe(Transcribe {
+    let job = Job::new(
+        JobId::random(),
+        asked.model,
+        Work::Transcribe(Transcribe {
             audio: asked.audio.into(),
             task,
             language: asked.language,
             prompt: asked.prompt,
             temperature: asked.temperature,
         }),
-    };
+    );
     tokio::select! {
         transcript = app.hallway.transcribe(principal, job) => Ok(transcript?),
         // It may take longer than a node that is told to stop has time.

@@ -131,14 +131,14 @@ impl Asked {
             logprobs: logprobs.is_some(),
             calls: can_call.then_some(form),
             stream: params::streaming(request.stream, request.stream_options)?,
-            job: Job {
-                id: JobId::random(),
+            job: Job::new(
+                JobId::random(),
                 model,
-                work: Work::Generate {
+                Work::Generate {
                     prompts: vec![Prompt::Chat(chat)],
                     params,
                 },
-            },
+            ),
         })
     }
 

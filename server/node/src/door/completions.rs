@@ -116,11 +116,7 @@ impl Asked {
             kept: usize::from(n),
             logprobs: logprobs.is_some(),
             stream,
-            job: Job {
-                id: JobId::random(),
-                model,
-                work: Work::Generate { prompts, params },
-            },
+            job: Job::new(JobId::random(), model, Work::Generate { prompts, params }),
         })
     }
 

@@ -60,14 +60,14 @@ async fn whole(
     let inputs = inputs(request.input)?;
     let dimensions = params::integer(request.dimensions, "dimensions", (1, i64::from(u32::MAX)))?;
     params::user(request.user)?;
-    let job = Job {
-        id: JobId::random(),
-        model: model.clone(),
-        work: Work::Embed {
+    let job = Job::new(
+        JobId::random(),
+        model.clone(),
+        Work::Embed {
             inputs,
             dimensions: dimensions.map(|keep| keep as u32),
         },
-    };
+    );
     let embeddings = app.hallway.embed_as(principal, job, priority).await?;
     let format = request.encoding_format.unwrap_or_default();
     let data = (0_u32..)

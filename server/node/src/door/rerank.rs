@@ -81,14 +81,14 @@ async fn rank(
     let top = top.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
 
     let inputs = std::iter::once(&query).chain(&documents).cloned();
-    let job = Job {
-        id: JobId::random(),
-        model: model.clone(),
-        work: Work::Embed {
+    let job = Job::new(
+        JobId::random(),
+        model.clone(),
+        Work::Embed {
             inputs: inputs.map(EmbedInput::Text).collect(),
             dimensions: None,
         },
-    };
+    );
     let id = format!("rerank-{}", job.id);
     let embedded = app.hallway.embed(principal, job).await;
     let embedded = embedded.map_err(|error| ApiError::from(error).renamed("input", "documents"))?;

@@ -254,6 +254,7 @@ impl<'a> Bench<'a> {
         let request = GenerateRequest {
             model: self.model.clone(),
             owner: PrincipalId::operator(),
+            resume: None,
             prompt: Prompt::Tokens(prompt),
             params: GenerateParams {
                 max_tokens: Some(tokens as u32),

@@ -58,14 +58,14 @@ pub(crate) async fn chat(
         tool_choice: ToolChoice::default(),
         parallel_calls: true,
     };
-    let job = Job {
-        id: JobId::random(),
-        model: named.id,
-        work: Work::Generate {
+    let job = Job::new(
+        JobId::random(),
+        named.id,
+        Work::Generate {
             prompts: vec![Prompt::Chat(conversation)],
             params: options::read(request.options, request.format, logprobs)?,
         },
-    };
+    );
     let answering = Answering {
         form: Form::Chat,
         asked: named.asked,

@@ -115,13 +115,13 @@ async fn vectors(
             prompt_tokens: 0,
         });
     }
-    let job = Job {
-        id: JobId::random(),
+    let job = Job::new(
+        JobId::random(),
         model,
-        work: Work::Embed {
+        Work::Embed {
             inputs: texts.into_iter().map(EmbedInput::Text).collect(),
             dimensions,
         },
-    };
+    );
     Ok(app.hallway.embed(principal, job).await?)
 }

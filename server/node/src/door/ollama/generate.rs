@@ -43,14 +43,14 @@ pub(crate) async fn generate(
     let raw = request.raw.unwrap_or(false);
     let prompt = prompt(text, suffix, said(request.system), raw)?;
     let logprobs = options::logprobs(request.logprobs, request.top_logprobs)?;
-    let job = Job {
-        id: JobId::random(),
-        model: named.id,
-        work: Work::Generate {
+    let job = Job::new(
+        JobId::random(),
+        named.id,
+        Work::Generate {
             prompts: vec![prompt],
             params: options::read(request.options, request.format, logprobs)?,
         },
-    };
+    );
     let answering = Answering {
         form: Form::Generate,
         asked: named.asked,

@@ -93,14 +93,14 @@ impl Course {
         let output = self.with_results(output);
         let items: Vec<&ResponseItem> = self.said.all().into_iter().chain(&output).collect();
         let chat = context::prompt(app, &self.principal, &self.asked, &items).await?;
-        Ok(Job {
-            id: JobId::random(),
-            model: self.asked.model.clone(),
-            work: Work::Generate {
+        Ok(Job::new(
+            JobId::random(),
+            self.asked.model.clone(),
+            Work::Generate {
                 prompts: vec![Prompt::Chat(chat)],
                 params: self.asked.params.clone(),
             },
-        })
+        ))
     }
 
     /// Begins with this job, or with nothing if the node searches first.

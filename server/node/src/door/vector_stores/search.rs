@@ -153,14 +153,14 @@ async fn embed(
     model: &str,
     texts: &[String],
 ) -> Result<Vec<Vec<f32>>, ApiError> {
-    let job = Job {
-        id: JobId::random(),
-        model: ModelId::new(model),
-        work: Work::Embed {
+    let job = Job::new(
+        JobId::random(),
+        ModelId::new(model),
+        Work::Embed {
             inputs: texts.iter().cloned().map(EmbedInput::Text).collect(),
             dimensions: None,
         },
-    };
+    );
     let made = app.hallway.embed(principal.clone(), job).await;
     let made = made.map_err(|error| ApiError::from(error).renamed("input", "query"))?;
     Ok(made.vectors)

@@ -1,0 +1,58 @@
+//! Who belongs to the federation, as it is kept over restarts.
+
+use kwaainet_core::{BoxFuture, NodeId, Tier};
+
+use crate::PeerAddress;
+
+/// A node that this one talks to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Which.
+    pub node: NodeId,
+    /// How far it is trusted.
+    pub tier: Tier,
+    /// Where it was last.
+    pub address: PeerAddress,
+    /// The signed invitation that this node shows it until it was let in.
+    pub invitation: Option<Vec<u8>>,
+}
+
+/// Why an invitation does not let anybody in. One sentence for whoever shows it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RedeemError {
+    /// It is none of this node's, or a changed one.
+    #[error("the invitation is not valid")]
+    Invalid,
+    /// Its time is over.
+    #[error("the invitation has expired")]
+    Expired,
+    /// It was taken back.
+    #[error("the invitation was revoked")]
+    Revoked,
+    /// Others have used it up.
+    #[error("the invitation was used by somebody else")]
+    Used,
+    /// It could not be looked up.
+    #[error("invitations cannot be checked now")]
+    Unavailable,
+}
+
+/// The members and invitations of this node. Whoever is not in it is refused.
+pub trait MemberBook: Send + Sync + 'static {
+    /// All members. Asked every second, so that what another process wrote (`kwaainet join`, a revocation)
+    /// counts soon.
+    ///
+    /// The error is for the log.
+    fn members(&self) -> BoxFuture<'_, Result<Vec<Member>, String>>;
+
+    /// Makes a member of the node that shows an invitation of this one: the signed bytes. A node that already
+    /// used it is let in again.
+    fn redeem(
+        &self,
+        invitation: Vec<u8>,
+        node: NodeId,
+    ) -> BoxFuture<'_, Result<Member, RedeemError>>;
+
+    /// Keeps where a member is, and that it has let this node in. The error is for the log.
+    fn met(&self, node: NodeId, address: PeerAddress) -> BoxFuture<'_, Result<(), String>>;
+}

@@ -1,0 +1,214 @@
+//! Frames on a stream: four bytes of length, most significant first, then a protobuf message. A length over
+//! the bound is refused before a byte of it is read, and a frame has to arrive whole within a time.
+
+use std::io;
+use std::time::Duration;
+
+use prost::Message;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// Bytes of one message at most, on any plane. A prompt of a whole context has to fit.
+pub const FRAME_MAX: usize = 16 << 20;
+/// From a frame's first byte to its last.
+const WHOLE_WITHIN: Duration = Duration::from_secs(20);
+/// Until the other side takes more.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(20);
+
+/// What is wrong with a stream.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// It broke off, in the middle of a frame or not.
+    #[error("the stream broke off: {0}")]
+    Broken(#[from] io::Error),
+    /// The announced length is over the bound.
+    #[error("a frame of {length} bytes, of which there may be {max}")]
+    TooLong {
+        /// As announced.
+        length: usize,
+        /// What there may be.
+        max: usize,
+    },
+    /// It began and did not end in time, or could not be written in time.
+    #[error("a frame took too long")]
+    TooSlow,
+    /// The bytes are no such message.
+    #[error("a frame is no message of this kind: {0}")]
+    Malformed(#[from] prost::DecodeError),
+}
+
+/// Reads messages, each of at most so many bytes.
+pub struct FrameReader<R> {
+    stream: R,
+    max: usize,
+}
+
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    /// Of a stream.
+    ///
+    /// # Panics
+    /// When `max` is over [`FRAME_MAX`].
+    pub fn new(stream: R, max: usize) -> Self {
+        assert!(max <= FRAME_MAX, "a bound within the bound of all");
+        Self { stream, max }
+    }
+
+    /// Allows other lengths from now on.
+    ///
+    /// # Panics
+    /// When `max` is over [`FRAME_MAX`].
+    pub fn set_max(&mut self, max: usize) {
+        assert!(max <= FRAME_MAX, "a bound within the bound of all");
+        self.max = max;
+    }
+
+    /// The next message; `None` where the stream ended between two of them. Waits for its first byte as long
+    /// as it takes. Not to be dropped in the middle: a message would be lost.
+    ///
+    /// # Errors
+    /// After which the stream is of no more use.
+    pub async fn next<M: Message + Default>(&mut self) -> Result<Option<M>, FrameError> {
+        let mut head = [0; 4];
+        if self.stream.read(&mut head[..1]).await? == 0 {
+            return Ok(None);
+        }
+        let rest = async {
+            self.stream.read_exact(&mut head[1..]).await?;
+            let length = u32::from_be_bytes(head) as usize;
+            if length > self.max {
+                let max = self.max;
+                return Err(FrameError::TooLong { length, max });
+            }
+            // Grows with what arrives, so that a length alone takes no memory.
+            let mut bytes = Vec::new();
+            let mut body = (&mut self.stream).take(length as u64);
+            body.read_to_end(&mut bytes).await?;
+            if bytes.len() < length {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            Ok(M::decode(bytes.as_slice())?)
+        };
+        match tokio::time::timeout(WHOLE_WITHIN, rest).await {
+            Ok(message) => message.map(Some),
+            Err(_) => Err(FrameError::TooSlow),
+        }
+    }
+}
+
+/// Writes messages.
+pub struct FrameWriter<W> {
+    stream: W,
+    bytes: Vec<u8>,
+}
+
+impl<W: AsyncWrite + Unpin> FrameWriter<W> {
+    /// To a stream.
+    pub fn new(stream: W) -> Self {
+        let bytes = Vec::new();
+        Self { stream, bytes }
+    }
+
+    /// Writes a message and sees it off.
+    ///
+    /// # Errors
+    /// After which the stream is of no more use.
+    pub async fn send<M: Message>(&mut self, message: &M) -> Result<(), FrameError> {
+        let length = message.encoded_len();
+        if length > FRAME_MAX {
+            let max = FRAME_MAX;
+            return Err(FrameError::TooLong { length, max });
+        }
+        self.bytes.clear();
+        self.bytes.extend((length as u32).to_be_bytes());
+        message
+            .encode(&mut self.bytes)
+            .expect("a vector takes any number of bytes");
+        let written = async {
+            self.stream.write_all(&self.bytes).await?;
+            self.stream.flush().await
+        };
+        match tokio::time::timeout(WRITTEN_WITHIN, written).await {
+            Ok(written) => Ok(written?),
+            Err(_) => Err(FrameError::TooSlow),
+        }
+    }
+
+    /// Ends what the other side reads.
+    ///
+    /// # Errors
+    /// When the stream broke off.
+    pub async fn finish(mut self) -> Result<(), FrameError> {
+        Ok(self.stream.shutdown().await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, PartialEq, Message)]
+    struct Note {
+        #[prost(string, tag = "1")]
+        text: String,
+    }
+
+    fn note(text: &str) -> Note {
+        Note { text: text.into() }
+    }
+
+    #[tokio::test]
+    async fn messages_come_as_they_were_sent() {
+        let (near, far) = tokio::io::duplex(7);
+        let mut writer = FrameWriter::new(near);
+        let mut reader = FrameReader::new(far, 64);
+        let sending = async {
+            for text in ["", "a", "longer than the pipe is wide"] {
+                writer.send(&note(text)).await.expect("sent");
+            }
+            writer.finish().await.expect("finished");
+        };
+        let reading = async {
+            let mut texts = Vec::new();
+            while let Some(note) = reader.next::<Note>().await.expect("whole") {
+                texts.push(note.text);
+            }
+            texts
+        };
+        let ((), texts) = tokio::join!(sending, reading);
+        assert_eq!(texts, ["", "a", "longer than the pipe is wide"]);
+    }
+
+    #[tokio::test]
+    async fn a_length_over_the_bound_is_refused_unread() {
+        let bytes: &[u8] = &[0, 0, 0, 65, 1, 2];
+        let mut reader = FrameReader::new(bytes, 64);
+        let error = reader.next::<Note>().await.expect_err("too long");
+        assert!(matches!(
+            error,
+            FrameError::TooLong {
+                length: 65,
+                max: 64
+            }
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_is_cut_or_malformed_is_told() {
+        for cut in [&[0, 0][..], &[0, 0, 0, 9, 1]] {
+            let mut reader = FrameReader::new(cut, 64);
+            let error = reader.next::<Note>().await.expect_err("cut");
+            assert!(matches!(error, FrameError::Broken(_)));
+        }
+        let mut reader = FrameReader::new(&[0, 0, 0, 2, 0xFF, 0xFF][..], 64);
+        let error = reader.next::<Note>().await.expect_err("malformed");
+        assert!(matches!(error, FrameError::Malformed(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_frame_is_not_waited_for() {
+        let (mut near, far) = tokio::io::duplex(64);
+        near.write_all(&[0, 0, 0, 9]).await.expect("written");
+        let mut reader = FrameReader::new(far, 64);
+        let error = reader.next::<Note>().await.expect_err("slow");
+        assert!(matches!(error, FrameError::TooSlow));
+    }
+}

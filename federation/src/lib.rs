@@ -1,0 +1,16 @@
+//! Many nodes, one answer: membership, the protocol between nodes, and a peer as a backend.
+//!
+//! Nothing here opens a socket. Streams come from a [`PeerTransport`]: iroh's in `federation/iroh`, a
+//! simulated one in the tests.
+
+mod accounts;
+mod book;
+mod frame;
+mod transport;
+mod view;
+
+pub use accounts::{Accounts, BadReceipt, Service};
+pub use book::{Member, MemberBook, RedeemError};
+pub use frame::{FRAME_MAX, FrameError, FrameReader, FrameWriter};
+pub use transport::{DialError, Incoming, Link, PathFacts, PeerAddress, PeerTransport, Plane};
+pub use view::{PeerState, PeerView};

@@ -1,0 +1,48 @@
+//! A peer as this node sees it now.
+
+use kwaainet_core::{ModelFacts, NodeId, PeerFacts};
+use serde::Serialize;
+
+/// What is known of one peer. Made by the control plane, read by everybody else; never changed in place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PeerView {
+    /// Which.
+    pub node: NodeId,
+    /// Whether it can be given work.
+    pub state: PeerState,
+    /// Why it cannot, in a few words.
+    pub reason: Option<String>,
+    /// For routing.
+    pub facts: PeerFacts,
+    /// What it serves itself; a peer never offers what it would have to ask others for.
+    pub models: Vec<ModelFacts>,
+    /// Counts up with each start of the node.
+    pub incarnation: u64,
+    /// The version that it says it runs.
+    pub version: String,
+}
+
+/// How a peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerState {
+    /// Being called.
+    Connecting,
+    /// Answers.
+    Alive,
+    /// Late, and maybe gone.
+    Suspect,
+    /// Answers, and its engine makes no progress with the work that it has.
+    Wedged,
+    /// Finishes what it has and takes no more.
+    Draining,
+    /// Gone.
+    Down,
+}
+
+impl PeerState {
+    /// Whether it can be given work.
+    pub fn is_routable(self) -> bool {
+        self == Self::Alive
+    }
+}
