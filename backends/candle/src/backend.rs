@@ -105,7 +105,7 @@ impl EngineLimits {
 }
 
 /// What the engines of all loaded models do now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct EngineStats {
     /// Sequences that hold memory and are computed.
     pub running: usize,
@@ -117,6 +117,14 @@ pub struct EngineStats {
     pub kv_tokens: usize,
     /// Pages kept for prompts that begin like earlier ones, those that sequences hold too included.
     pub cached_pages: usize,
+    /// Prompt tokens that are to be computed, of those that run and those that wait.
+    pub prefill_tokens: usize,
+    /// Pages that nobody has, or only the cache.
+    pub free_pages: usize,
+    /// Prompt tokens a second, lately; 0 if there were none yet.
+    pub prefill_rate: f32,
+    /// Tokens a second of each sequence, lately; 0 if there were none yet.
+    pub decode_rate: f32,
     /// Tokens that needed no computing since the model was loaded.
     pub cached_tokens: u64,
     /// Prompt tokens computed since the model was loaded.
@@ -138,11 +146,24 @@ impl EngineStats {
             kv_tokens: self.kv_tokens + other.kv_tokens,
             tokens_in: self.tokens_in + other.tokens_in,
             cached_pages: self.cached_pages + other.cached_pages,
+            prefill_tokens: self.prefill_tokens + other.prefill_tokens,
+            free_pages: self.free_pages + other.free_pages,
+            // Of several models the slower one, so that nobody expects too much.
+            prefill_rate: slower(self.prefill_rate, other.prefill_rate),
+            decode_rate: slower(self.decode_rate, other.decode_rate),
             cached_tokens: self.cached_tokens + other.cached_tokens,
             tokens_out: self.tokens_out + other.tokens_out,
             drafted: self.drafted + other.drafted,
             accepted: self.accepted + other.accepted,
         }
+    }
+}
+
+/// Of those that are known.
+fn slower(a: f32, b: f32) -> f32 {
+    match (a > 0.0, b > 0.0) {
+        (true, true) => a.min(b),
+        _ => a.max(b),
     }
 }
 
@@ -154,6 +175,8 @@ pub struct CandleBackend {
     /// One batch at a time: candle spreads each over all cores.
     embeddings: Arc<Semaphore>,
     audio_seconds_max: u32,
+    /// When it was made.
+    epoch: u64,
 }
 
 impl CandleBackend {
@@ -162,6 +185,7 @@ impl CandleBackend {
         Self {
             id: config.id.clone(),
             audio_seconds_max: config.audio_seconds_max,
+            epoch: clock.unix_ms().max(0) as u64,
             shelf: Arc::new(Shelf::new(library, config, clock)),
             texts: Arc::new(Semaphore::new(TEXTS_AT_ONCE)),
             embeddings: Arc::new(Semaphore::new(1)),
@@ -227,7 +251,8 @@ impl CandleBackend {
         generator(&model, &request.model)?;
         self.on_text(move || {
             let generator = generator(&model, &request.model)?;
-            generator.start(generator.prepare(&request.prompt, request.params, request.owner)?)
+            let (prompt, params) = (&request.prompt, request.params);
+            generator.start(generator.prepare(prompt, params, request.owner, request.resume)?)
         })
         .await
     }
@@ -318,13 +343,17 @@ impl CandleBackend {
 }
 
 /// What routing wants to know of the engine's numbers.
-fn load(stats: EngineStats) -> Load {
+fn load(stats: EngineStats, epoch: u64) -> Load {
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     Load {
         running: count(stats.running),
         queued: count(stats.queued),
+        queued_prefill_tokens: stats.prefill_tokens as u64,
+        free_pages: stats.free_pages as u64,
+        prefill_rate: stats.prefill_rate,
+        decode_rate: stats.decode_rate,
         tokens_out: stats.tokens_in + stats.tokens_out,
-        ..Load::default()
+        epoch,
     }
 }
 
@@ -352,7 +381,7 @@ impl Backend for CandleBackend {
         BackendReport {
             models: facts.collect(),
             unavailable: broken.map(|id| format!("the engine of the model '{id}' broke down")),
-            load: Some(load(self.shelf.stats())),
+            load: Some(load(self.shelf.stats(), self.epoch)),
             place: Place::Here,
         }
     }

@@ -105,6 +105,8 @@ pub(crate) struct Request {
     pub(crate) grammar: Option<Compiled>,
     /// How calls are read out of the choices, if there may be any.
     pub(crate) calls: Option<CallFormat>,
+    /// For each choice what it said elsewhere, not more than it may; empty where nothing was said.
+    pub(crate) begun: Vec<Vec<u32>>,
 }
 
 impl Engine {

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use futures_util::StreamExt;
 use kwaainet_core::{
     BackendError, Conversation, Delta, Event, EventStream, FinishReason, GenerateParams, Grammar,
-    ModelDigest, ModelId, Numerics, PrincipalId, Prompt, TextTokens, Tokenized, Usage,
+    ModelDigest, ModelId, Numerics, PrincipalId, Prompt, Resume, TextTokens, Tokenized, Usage,
 };
 use kwaainet_decoder::{Decoder, FileError, Gguf, ModelConfig};
 
@@ -172,6 +172,7 @@ impl Generator {
         prompt: &Prompt,
         params: GenerateParams,
         owner: PrincipalId,
+        resume: Option<Resume>,
     ) -> Result<Prepared, BackendError> {
         let field = prompt_field(prompt);
         let tokens = match prompt {
@@ -207,6 +208,7 @@ impl Generator {
         let max_tokens = self.room(tokens.len(), &params, field)?;
         let plan = self.plan(prompt, &params)?;
         let grammar = self.grammar(&plan, params.grammar.as_ref(), &owner)?;
+        let begun = self.begun(resume, &params, max_tokens)?;
         let echo = echo(prompt, &params, &tokens, &self.text)?;
         let request = Request {
             prompt: tokens,
@@ -220,6 +222,7 @@ impl Generator {
             priority: params.priority,
             grammar,
             calls: plan.format,
+            begun,
         };
         Ok(Prepared { request, echo })
     }
@@ -284,6 +287,7 @@ impl Generator {
             priority: kwaainet_core::Priority::default(),
             grammar: None,
             calls: None,
+            begun: Vec::new(),
         };
         let events = self.engine.submit(request).expect("there is room");
         let events: Vec<_> = StreamExt::collect(events).await;
@@ -362,6 +366,33 @@ impl Generator {
                 format!("the token id {id} is not below {vocab}, the size of the vocabulary"),
             )),
         }
+    }
+
+    /// What the choices said elsewhere.
+    fn begun(
+        &self,
+        resume: Option<Resume>,
+        params: &GenerateParams,
+        max_tokens: usize,
+    ) -> Result<Vec<Vec<u32>>, BackendError> {
+        let Some(Resume { choices }) = resume else {
+            return Ok(Vec::new());
+        };
+        if self.numerics.is_none() {
+            return Err(BackendError::Unsupported {
+                param: "resume",
+                reason: "what this model says depends on the machine".into(),
+            });
+        }
+        let wrong = |reason: &str| Err(invalid("resume", reason.to_owned()));
+        if choices.len() != usize::from(params.n) {
+            return wrong("there are not as many choices as were asked for");
+        }
+        if choices.iter().any(|tokens| tokens.len() > max_tokens) {
+            return wrong("a choice has more tokens than it may");
+        }
+        self.check_ids(choices.iter().flatten(), "resume")?;
+        Ok(choices)
     }
 
     /// Tokens that each choice may have.

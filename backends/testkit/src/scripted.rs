@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use kwaainet_core::{
     Backend, BackendError, BackendId, BackendReport, BoxFuture, EmbedInput, EmbedRequest,
-    Embeddings, EventStream, GenerateRequest, ModelFacts, ModelId, ModelKind, Prompt, TextTokens,
-    Tokenized, TranscribeRequest, Transcript,
+    Embeddings, EventStream, GenerateRequest, ModelDigest, ModelFacts, ModelId, ModelKind,
+    Numerics, Prompt, TextTokens, Tokenized, TranscribeRequest, Transcript,
 };
 
 pub use script::{Answer, Counts, Fault, Script, ScriptHandle, ScriptedCall};
@@ -28,6 +28,7 @@ pub struct ScriptedBackend {
     models: Vec<Model>,
     vocab: Vocab,
     handle: ScriptHandle,
+    exact: Option<(ModelDigest, Numerics)>,
 }
 
 /// Collects what a [`ScriptedBackend`] serves.
@@ -35,6 +36,7 @@ pub struct Builder {
     id: BackendId,
     models: Vec<Model>,
     script: Script,
+    exact: Option<(ModelDigest, Numerics)>,
 }
 
 struct Model {
@@ -88,6 +90,12 @@ impl Builder {
         self
     }
 
+    /// Claims that its models' files have this digest, and that it computes the bits of this class.
+    pub fn exact(mut self, digest: [u8; 32], class: &'static str) -> Self {
+        self.exact = Some((ModelDigest(digest), Numerics::of(class)));
+        self
+    }
+
     /// The backend.
     pub fn build(self) -> ScriptedBackend {
         ScriptedBackend {
@@ -95,6 +103,7 @@ impl Builder {
             models: self.models,
             vocab: Vocab::default(),
             handle: ScriptHandle::new(self.script),
+            exact: self.exact,
         }
     }
 }
@@ -106,6 +115,7 @@ impl ScriptedBackend {
             id: id.into(),
             models: Vec::new(),
             script: Script::default(),
+            exact: None,
         }
     }
 
@@ -144,7 +154,21 @@ impl ScriptedBackend {
             echo,
             room,
         };
-        Ok(generation::stream(script, alive, request.params, prompt))
+        if request.resume.is_some() && self.exact.is_none() {
+            return Err(BackendError::Unsupported {
+                param: "resume",
+                reason: "what this backend says depends on where it runs".into(),
+            });
+        }
+        let begun = request.resume.map(|resume| resume.choices);
+        let begun = begun.unwrap_or_default();
+        Ok(generation::stream(
+            script,
+            alive,
+            request.params,
+            prompt,
+            &begun,
+        ))
     }
 
     fn check_bias(&self, request: &GenerateRequest) -> Result<(), BackendError> {
@@ -289,8 +313,8 @@ impl Backend for ScriptedBackend {
             context: Some(model.context),
             created: 1_700_000_000,
             loaded: true,
-            numerics: None,
-            digest: None,
+            numerics: self.exact.as_ref().map(|(_, class)| class.clone()),
+            digest: self.exact.as_ref().map(|(digest, _)| *digest),
         };
         BackendReport {
             models: self.models.iter().map(facts).collect(),

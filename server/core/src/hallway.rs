@@ -8,10 +8,11 @@ use futures_util::future::try_join_all;
 use futures_util::stream::{self, SelectAll, StreamExt};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
+use crate::continued::{Exactness, Thread, continued, fix_seed};
 use crate::{
     Admission, AdmissionError, Admitted, Backend, BackendError, EmbedRequest, Embeddings, Event,
-    EventStream, GenerateRequest, Job, MeteredStream, ModelId, Outcome, Principal, Priority,
-    RouteError, Snapshot, TranscribeRequest, Transcript, Usage, Work, plan,
+    EventStream, GenerateRequest, Job, MeteredStream, ModelId, Origin, Outcome, Place, Principal,
+    Priority, Prompt, RouteError, Snapshot, TranscribeRequest, Transcript, Usage, Work, plan,
 };
 
 /// Takes jobs in and runs them.
@@ -193,24 +194,54 @@ impl Hallway {
         let Work::Generate { prompts, params } = &admitted.job.work else {
             unreachable!("the door sends generations here");
         };
-        let owner = admitted.meter.principal().clone();
+        let snapshot = self.snapshot();
         let mut last = None;
-        for backend in self.route(&admitted.job)? {
-            admitted.meter.served_by(backend.id());
+        for id in plan(&admitted.job, &snapshot)?.backends {
+            let Some(backend) = snapshot.backends.get(&id) else {
+                continue;
+            };
+            admitted.meter.served_by(&id);
+            let candidate = snapshot.candidate(&id, &admitted.job.model);
+            let exactness = candidate.and_then(Exactness::of);
+            let mut params = params.clone();
+            fix_seed(&mut params, exactness.as_ref());
+            let request = |prompt: &Prompt| GenerateRequest {
+                model: admitted.job.model.clone(),
+                prompt: prompt.clone(),
+                params: params.clone(),
+                owner: admitted.meter.principal().clone(),
+                resume: admitted.job.resume.clone(),
+            };
             // All at once: none may wait for another's answer, and the first refusal ends all.
-            let parts = prompts.iter().map(|prompt| {
-                backend.generate(GenerateRequest {
-                    model: admitted.job.model.clone(),
-                    prompt: prompt.clone(),
-                    params: params.clone(),
-                    owner: owner.clone(),
-                    resume: None,
-                })
-            });
-            match try_join_all(parts).await {
-                Ok(parts) => return Ok(join(parts, u32::from(params.n))),
-                Err(error) => last = Some(next_or_fail(error)?),
+            let parts = prompts
+                .iter()
+                .map(|prompt| backend.generate(request(prompt)));
+            let parts = match try_join_all(parts).await {
+                Ok(parts) => parts,
+                Err(error) => {
+                    last = Some(next_or_fail(error)?);
+                    continue;
+                }
+            };
+            let n = u32::from(params.n);
+            if matches!(admitted.job.origin, Origin::Peer(_)) {
+                // Who asked goes on elsewhere; nobody does so for him.
+                return Ok(join(parts, n));
             }
+            let job = Arc::new(admitted.job.clone());
+            let parts = prompts.iter().zip(parts).map(|(prompt, events)| {
+                let thread = Thread {
+                    job: Arc::clone(&job),
+                    request: request(prompt),
+                    snapshot: self.snapshot.clone(),
+                    course: admitted.meter.course(),
+                    backend: id.clone(),
+                    is_away: candidate.is_some_and(|c| matches!(c.place, Place::Peer(_))),
+                    exactness: exactness.clone(),
+                };
+                continued(events, thread)
+            });
+            return Ok(join(parts.collect(), n));
         }
         Err(exhausted(last))
     }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{Constraints, JobId, ModelId, Origin, Transcribe};
+use crate::{Constraints, JobId, ModelId, Origin, Resume, Transcribe};
 
 /// One request for work, as it is admitted, routed and settled.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct Job {
     pub constraints: Constraints,
     /// Through which door it came.
     pub origin: Origin,
+    /// What was said elsewhere, if this is the rest of a generation of one prompt.
+    pub resume: Option<Resume>,
 }
 
 impl Job {
@@ -28,6 +30,7 @@ impl Job {
             work,
             constraints: Constraints::default(),
             origin: Origin::default(),
+            resume: None,
         }
     }
 }

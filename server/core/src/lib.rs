@@ -10,6 +10,8 @@ mod auth;
 mod backend;
 mod clock;
 mod constraints;
+mod continued;
+mod course;
 mod event;
 mod hallway;
 mod ids;
@@ -32,6 +34,7 @@ pub use backend::{
 };
 pub use clock::{Clock, ManualClock, SystemClock, civil_date};
 pub use constraints::{Constraints, DataClass, Origin, Prefer};
+pub use course::{Course, Stages};
 pub use event::{
     CallDelta, CallStart, Delta, Event, FinishReason, TokenLogprob, TopLogprob, Usage,
 };

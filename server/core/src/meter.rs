@@ -11,13 +11,14 @@ use tokio::sync::mpsc::OwnedPermit;
 
 use crate::admission::Permit;
 use crate::{
-    BackendError, BackendId, Clock, Event, EventStream, Job, Outcome, Principal, PrincipalId,
-    Receipt, Usage, Work,
+    BackendError, BackendId, Clock, Course, Event, EventStream, Job, Outcome, Principal,
+    PrincipalId, Receipt, Usage, Work,
 };
 
 /// Holds a job's place and the draft of its receipt, which leaves in `Drop`.
 pub(crate) struct Meter {
     draft: Receipt,
+    course: Arc<Course>,
     clock: Arc<dyn Clock>,
     admitted: Duration,
     service_ms: Arc<AtomicU64>,
@@ -46,6 +47,7 @@ impl Meter {
                 Work::Transcribe(_) => "transcribe",
             },
             backend: None,
+            continued: 0,
             outcome: Outcome::Cancelled,
             usage: Usage::default(),
             admitted_at_ms: clock.unix_ms(),
@@ -55,6 +57,7 @@ impl Meter {
         };
         Self {
             draft,
+            course: Arc::default(),
             admitted: clock.monotonic(),
             clock,
             service_ms,
@@ -68,8 +71,13 @@ impl Meter {
         &self.draft.principal
     }
 
-    pub(crate) fn served_by(&mut self, backend: &BackendId) {
-        self.draft.backend = Some(backend.clone());
+    pub(crate) fn served_by(&self, backend: &BackendId) {
+        self.course.at(backend);
+    }
+
+    /// Where it is done.
+    pub(crate) fn course(&self) -> Arc<Course> {
+        Arc::clone(&self.course)
     }
 
     pub(crate) fn ended(&mut self, outcome: Outcome) {
@@ -118,6 +126,9 @@ impl Meter {
 impl Drop for Meter {
     fn drop(&mut self) {
         self.draft.duration_ms = self.elapsed_ms();
+        let stages = self.course.stages();
+        self.draft.backend = stages.backend;
+        self.draft.continued = stages.continued;
         // An average over some eight jobs; a lost update under contention does no harm.
         let average = self.service_ms.load(Ordering::Relaxed);
         let next = (average
@@ -136,14 +147,21 @@ impl Drop for Meter {
 pub struct MeteredStream {
     events: EventStream,
     meter: Option<Meter>,
+    course: Arc<Course>,
 }
 
 impl MeteredStream {
     pub(crate) fn new(events: EventStream, meter: Meter) -> Self {
         Self {
             events,
+            course: meter.course(),
             meter: Some(meter),
         }
+    }
+
+    /// Where it is done, as long as it runs and after.
+    pub fn course(&self) -> Arc<Course> {
+        Arc::clone(&self.course)
     }
 }
 

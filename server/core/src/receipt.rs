@@ -17,8 +17,10 @@ pub struct Receipt {
     pub model: ModelId,
     /// `generate`, `embed` or `transcribe`.
     pub work: &'static str,
-    /// Who served it; none if no backend took it.
+    /// Who served it, or did last; none if no backend took it.
     pub backend: Option<BackendId>,
+    /// How often another backend had to go on.
+    pub continued: u32,
     /// How it ended.
     pub outcome: Outcome,
     /// Tokens counted until then.

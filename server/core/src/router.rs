@@ -15,6 +15,14 @@ pub struct Snapshot {
     pub backends: Backends,
 }
 
+impl Snapshot {
+    /// A model on a backend.
+    pub fn candidate(&self, backend: &BackendId, model: &ModelId) -> Option<&Candidate> {
+        let mut candidates = self.candidates.iter();
+        candidates.find(|c| c.backend == *backend && c.model.id == *model)
+    }
+}
+
 /// What computes, by name.
 #[derive(Clone, Default)]
 pub struct Backends(HashMap<BackendId, Arc<dyn Backend>>);

@@ -31,6 +31,11 @@ const FILES: &[(i64, &str, &str)] = &[
         "transcribe",
         include_str!("../../../migrations/0004_transcribe.sql"),
     ),
+    (
+        6,
+        "continued",
+        include_str!("../../../migrations/0006_continued.sql"),
+    ),
 ];
 
 pub(crate) async fn run(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {
@@ -130,6 +135,7 @@ mod tests {
             model: "m".into(),
             work: "transcribe",
             backend: None,
+            continued: 0,
             outcome: Outcome::Done,
             usage: Usage::default(),
             admitted_at_ms: 1,

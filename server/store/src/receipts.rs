@@ -17,8 +17,8 @@ impl Store {
             sqlx::query(
                 "INSERT INTO receipts (job, principal, key, model, work, backend, outcome,
                      prompt_tokens, cached_tokens, completion_tokens,
-                     admitted_at_ms, queued_ms, first_token_ms, duration_ms)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                     admitted_at_ms, queued_ms, first_token_ms, duration_ms, continued)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                  ON CONFLICT (job) DO NOTHING",
             )
             .bind(receipt.job.as_str())
@@ -35,6 +35,7 @@ impl Store {
             .bind(millis(receipt.queued_ms))
             .bind(receipt.first_token_ms.map(millis))
             .bind(millis(receipt.duration_ms))
+            .bind(receipt.continued)
             .execute(&mut *transaction)
             .await?;
             if let Some(key) = &receipt.key {
@@ -93,6 +94,7 @@ mod tests {
             model: "m".into(),
             work: "generate",
             backend: Some("candle".into()),
+            continued: 0,
             outcome,
             usage: Usage::default(),
             admitted_at_ms: 1,

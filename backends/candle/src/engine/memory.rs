@@ -47,6 +47,12 @@ impl Memory {
         self.cache.len()
     }
 
+    /// Pages that nobody has, or only the cache.
+    pub(super) fn free_pages(&self) -> usize {
+        let held = self.maker.live() - self.cache.held_alone().min(self.maker.live());
+        self.pages_max.saturating_sub(held)
+    }
+
     /// Takes pages from the cache until there is room for as many as are lacking; says whether there
     /// is. Where all of the cache would not be enough, it stays as it is.
     pub(super) fn make_room(&mut self, lacking: impl Fn() -> usize) -> bool {

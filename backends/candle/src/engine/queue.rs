@@ -41,6 +41,12 @@ impl<T> Queue<T> {
         lines.map(|line| line.items.len()).sum()
     }
 
+    /// All who wait.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        let lines = self.classes.iter().flatten();
+        lines.flat_map(|line| &line.items)
+    }
+
     /// Puts an item at the end of its owner's line. An owner who was not waiting gets the last turn.
     pub(super) fn push(&mut self, priority: Priority, owner: &PrincipalId, item: T) {
         self.line(priority, owner).push_back(item);

@@ -103,9 +103,16 @@ impl Scheduler {
             let (job, request) = Job::new(ticket);
             let job = Rc::new(job);
             for choice in 0..request.n {
-                let sequence =
-                    Sequence::new(Rc::clone(&job), choice, &request, self.memory.maker());
-                self.waiting.push(job.priority, &job.owner, sequence);
+                let maker = self.memory.maker();
+                let sequence = Sequence::new(Rc::clone(&job), choice, &request, maker, &self.text);
+                match sequence.finished {
+                    None => self.waiting.push(job.priority, &job.owner, sequence),
+                    Some(reason) => {
+                        // It had said all elsewhere.
+                        job.started(0);
+                        sequence.finish(reason);
+                    }
+                }
             }
         }
     }
@@ -218,6 +225,8 @@ impl Scheduler {
     }
 
     fn publish(&self) {
+        let all = self.active.iter().chain(self.waiting.iter());
+        let prefill = all.map(|s| s.job.prompt_len.saturating_sub(s.kv.len()));
         self.gauges.publish(&InHand {
             received: self.received,
             running: self.active.len(),
@@ -225,6 +234,8 @@ impl Scheduler {
             parked: self.active.iter().filter(|s| s.parked).count(),
             kv_tokens: self.active.iter().map(|s| s.kv.len() + s.take).sum(),
             cached_pages: self.memory.cached_pages(),
+            prefill_tokens: prefill.sum(),
+            free_pages: self.memory.free_pages(),
         });
     }
 }

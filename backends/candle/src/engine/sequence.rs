@@ -67,22 +67,32 @@ pub(super) struct Settled {
 }
 
 impl Sequence {
-    pub(super) fn new(job: Rc<Job>, choice: u32, request: &Request, maker: &Pages) -> Self {
+    pub(super) fn new(
+        job: Rc<Job>,
+        choice: u32,
+        request: &Request,
+        maker: &Pages,
+        text: &TextModel,
+    ) -> Self {
+        let mut voice = Voice::new(choice, request);
+        let mut tokens = request.prompt.clone();
+        let begun = request.begun.get(choice as usize);
+        let finished = begun.and_then(|begun| voice.replay(begun, &mut tokens, &job, text));
         Self {
             job,
             seniority: None,
-            tokens: request.prompt.clone(),
+            tokens,
             kv: KvCache::new(maker),
             draft: None,
             take: 0,
             asked: 0,
             parked: false,
-            finished: None,
+            finished,
             guessed: 0,
             guesser: Guesser::default(),
             lookup: Trust::new(),
             drafting: Trust::new(),
-            voice: Voice::new(choice, request),
+            voice,
             forced: Vec::new(),
         }
     }

@@ -8,12 +8,13 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::time::Instant;
 
 use kwaainet_core::{BackendError, FinishReason, Priority};
 use kwaainet_kernels::Kernel;
 
 use super::draw::Draw;
-use super::gauges::{Gauges, InHand};
+use super::gauges::{Gauges, InHand, Step};
 use super::job::{Job, Ticket};
 use super::queue::Queue;
 use super::sequence::Settled;
@@ -139,6 +140,7 @@ impl Solo {
 
     /// Takes the turn's next tokens, draws if these were the last, and keeps the turn if it goes on.
     fn compute(&mut self, mut turn: Turn) {
+        let began = Instant::now();
         let left = turn.tokens.len() - turn.taken;
         let take = self.model.network.takes(turn.taken, left);
         let tokens = &turn.tokens[turn.taken..turn.taken + take];
@@ -152,7 +154,7 @@ impl Solo {
         let of_prompt = turn.job.prompt_len.saturating_sub(turn.taken).min(take);
         turn.taken += take;
         if take < left {
-            self.gauges.computed(of_prompt, &[]);
+            self.computed(of_prompt, &[], began);
             self.current = Some(turn);
             return;
         }
@@ -162,7 +164,7 @@ impl Solo {
             ..Settled::default()
         };
         // Before anybody learns that it is over.
-        self.gauges.computed(of_prompt, &[settled]);
+        self.computed(of_prompt, &[settled], began);
         if turn.voice.is_broken() {
             return self.give_up(turn);
         }
@@ -210,8 +212,17 @@ impl Solo {
         self.waiting.retain(|turn| !Rc::ptr_eq(&turn.job, job));
     }
 
+    fn computed(&self, prompt_tokens: usize, settled: &[Settled], began: Instant) {
+        self.gauges.computed(&Step {
+            prompt_tokens,
+            settled,
+            took: began.elapsed(),
+        });
+    }
+
     fn publish(&self) {
         let is_slow = |turn: &&Turn| !turn.job.has_room();
+        let waiting = self.waiting.iter().chain(&self.current);
         self.gauges.publish(&InHand {
             received: self.received,
             running: self.current.iter().count(),
@@ -219,6 +230,8 @@ impl Solo {
             parked: self.current.iter().filter(is_slow).count(),
             kv_tokens: self.current.iter().map(|turn| turn.taken).sum(),
             cached_pages: 0,
+            prefill_tokens: waiting.map(|turn| turn.job.prompt_len).sum(),
+            free_pages: 0,
         });
     }
 }

@@ -12,6 +12,7 @@ mod chaos;
 mod drafts;
 mod fairness;
 mod grammar;
+mod resume;
 mod solo;
 mod speculation;
 
@@ -46,6 +47,7 @@ fn request(prompt: u64, max_tokens: usize) -> Request {
         priority: Priority::Interactive,
         grammar: None,
         calls: None,
+        begun: Vec::new(),
     }
 }
 

@@ -90,6 +90,21 @@ impl Voice {
         self.fault
     }
 
+    /// Takes in what was said elsewhere, without a word; gives the reason if that was all.
+    pub(super) fn replay(
+        &mut self,
+        begun: &[u32],
+        tokens: &mut Vec<u32>,
+        job: &Job,
+        text: &TextModel,
+    ) -> Option<FinishReason> {
+        begun.iter().find_map(|&token| {
+            let logprob = None;
+            let (_, reason) = self.take(Drawn { token, logprob }, tokens, job, text);
+            reason
+        })
+    }
+
     /// Puts a drawn token behind `tokens` (prompt and answer so far) and says its text; gives the
     /// reason if it was the last.
     pub(super) fn say(
@@ -99,15 +114,31 @@ impl Voice {
         job: &Job,
         text: &TextModel,
     ) -> Option<FinishReason> {
+        let token = drawn.token;
+        let (said, reason) = self.take(drawn, tokens, job, text);
+        if let Some((out, calls)) = said {
+            self.send(out, vec![token], calls, job);
+        }
+        reason
+    }
+
+    /// Puts a drawn token behind `tokens`; gives what it brings, and the reason if it was the last.
+    fn take(
+        &mut self,
+        drawn: Drawn,
+        tokens: &mut Vec<u32>,
+        job: &Job,
+        text: &TextModel,
+    ) -> (Option<(Out, Vec<CallDelta>)>, Option<FinishReason>) {
         if text.is_end(drawn.token) {
-            return Some(FinishReason::Stop);
+            return (None, Some(FinishReason::Stop));
         }
         let complete = match self.matching.as_mut().map(|m| m.push(drawn.token)) {
             None => false,
             Some(Ok(complete)) => complete,
             Some(Err(fault)) => {
                 self.fault = Some(fault);
-                return None;
+                return (None, None);
             }
         };
         tokens.push(drawn.token);
@@ -123,13 +154,13 @@ impl Voice {
         let stopped = complete
             || out.stopped_by.is_some()
             || self.caller.as_ref().is_some_and(|(_, c)| c.is_over());
-        self.send(out, vec![drawn.token], calls, job);
         let is_full = tokens.len() - job.prompt_len >= job.max_tokens;
-        match (stopped, is_full) {
+        let reason = match (stopped, is_full) {
             (true, _) => Some(FinishReason::Stop),
             (false, true) => Some(FinishReason::Length),
             (false, false) => None,
-        }
+        };
+        (Some((out, calls)), reason)
     }
 
     /// Says what was held back, and that it is over.

@@ -29,6 +29,7 @@ pub(super) fn stream(
     alive: Alive,
     params: GenerateParams,
     prompt: Read,
+    begun: &[Vec<u32>],
 ) -> EventStream {
     let indices = 0..u32::from(params.n);
     let started = Event::Started {
@@ -36,7 +37,7 @@ pub(super) fn stream(
         cached_tokens: 0,
     };
     let echo = |choice| echo(choice, &prompt.echo, params.logprobs);
-    let generation = Generation {
+    let mut generation = Generation {
         choices: indices.clone().map(|i| Choice::new(i, &params)).collect(),
         turn: 0,
         ready: std::iter::once(started)
@@ -51,6 +52,7 @@ pub(super) fn stream(
         script,
         alive,
     };
+    generation.replay(begun);
     Box::pin(stream::unfold(Some(generation), |state| async {
         let mut generation = state?;
         let event = generation.next().await;
@@ -171,6 +173,20 @@ impl Generation {
         }
     }
 
+    /// Takes the steps that were taken elsewhere, without a word.
+    fn replay(&mut self, begun: &[Vec<u32>]) {
+        let first = self.ready.len();
+        for (at, tokens) in begun.iter().enumerate() {
+            while self.choices[at].tokens < tokens.len() as u32 && !self.choices[at].over {
+                self.step(at);
+            }
+        }
+        self.turn = 0;
+        let is_end = |event: &Event| matches!(event, Event::Finished { .. });
+        let said = self.ready.split_off(first);
+        self.ready.extend(said.into_iter().filter(is_end));
+    }
+
     /// One token of the choice whose turn it is, or its end.
     fn step(&mut self, at: usize) {
         self.turn = (at + 1) % self.choices.len();
@@ -188,6 +204,7 @@ impl Generation {
             self.usage.completion_tokens += 1;
             self.alive.count_token();
             delta.tokens = 1;
+            delta.ids.push(choice.tokens);
         } else if let Some(bytes) = piece.filter(|_| choice.tokens < self.room) {
             choice.tokens += 1;
             self.usage.completion_tokens += 1;
@@ -195,6 +212,7 @@ impl Generation {
             let logprob = self.logprobs.map(|top| logprob(&bytes, top));
             let released = choice.out.push(&bytes, logprob);
             delta.tokens = 1;
+            delta.ids.push(choice.tokens);
             delta.text = released.text;
             delta.logprobs = released.logprobs;
             reason = released.stopped_by.as_ref().map(|_| FinishReason::Stop);

@@ -1,14 +1,17 @@
 //! Computes a step, draws from what it gives, and says what was drawn.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::Scheduler;
 use crate::engine::draw::Draw;
+use crate::engine::gauges::Step;
 use crate::engine::masking;
 use crate::engine::sequence::Sequence;
 
 impl Scheduler {
     pub(super) fn compute(&mut self) {
+        let began = Instant::now();
         let prompt_tokens = self.active.iter().map(Sequence::prompt_tokens_taken).sum();
         let tokens = self.active.iter().map(|sequence| sequence.take).sum();
         if let Some(drafter) = &mut self.drafter {
@@ -60,7 +63,11 @@ impl Scheduler {
             drafter.step_ended(tokens, rows.iter().sum(), &settled);
         }
         // Before anybody learns that it is over.
-        self.gauges.computed(prompt_tokens, &settled);
+        self.gauges.computed(&Step {
+            prompt_tokens,
+            settled: &settled,
+            took: began.elapsed(),
+        });
         self.drop_broken();
         let finished = self.active.extract_if(.., |s| s.finished.is_some());
         let finished: Vec<_> = finished.collect();

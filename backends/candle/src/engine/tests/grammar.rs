@@ -27,6 +27,11 @@ fn schema() -> GrammarKind {
     }, "required": ["name", "kind", "sizes"], "additionalProperties": false}))
 }
 
+/// A request whose text has to follow a schema.
+pub(super) fn bound_by_schema(seed: u64) -> Request {
+    bound(seed, schema())
+}
+
 fn bound(seed: u64, kind: GrammarKind) -> Request {
     let mut request = request(seed, 150);
     request.grammar = compiled(kind);

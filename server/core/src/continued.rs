@@ -1,0 +1,211 @@
+//! A generation that survives whoever computes it: when its stream fails, another backend goes on from the
+//! tokens so far, and the reader sees one answer without a seam.
+//!
+//! Exactly so between backends of one model file and one numerics class. What the next one is asked to compute
+//! again overlaps with what was said, at least by one token of each choice that goes on, and has to be equal to the
+//! bit; so what is already out is never said twice, and another answer is noticed. Between others a generation
+//! begins anew as long as nothing was said, or goes on if the job allows it, which is marked.
+
+mod said;
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::{
+    Backend, BackendError, BackendId, Candidate, Course, Event, EventStream, GenerateParams,
+    GenerateRequest, Job, ModelDigest, Numerics, Snapshot, plan,
+};
+use said::Said;
+
+/// For so long somebody is looked for who can go on.
+const SEARCH_MAX: Duration = Duration::from_secs(10);
+/// How often it is looked at what there is, while there is nobody.
+const SEARCH_PERIOD: Duration = Duration::from_millis(100);
+/// For so long one that failed is not asked again.
+const FAILED_FOR: Duration = Duration::from_secs(1);
+/// Backends that are asked to go on for one loss.
+const TRIES_MAX: usize = 8;
+/// Losses that one generation survives.
+const LOSSES_MAX: u32 = 64;
+
+/// What makes two backends say the same.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Exactness {
+    digest: ModelDigest,
+    numerics: Numerics,
+}
+
+impl Exactness {
+    /// Of a candidate, where both are known.
+    pub(crate) fn of(candidate: &Candidate) -> Option<Self> {
+        let (digest, numerics) = (candidate.model.digest, candidate.model.numerics.clone());
+        Some(Self {
+            digest: digest?,
+            numerics: numerics?,
+        })
+    }
+}
+
+/// Fixes the draws where another backend may have to go on with them.
+pub(crate) fn fix_seed(params: &mut GenerateParams, exactness: Option<&Exactness>) {
+    if exactness.is_some() {
+        // The standard library keys each hasher with fresh randomness of the system.
+        let random = || RandomState::new().build_hasher().finish();
+        params.sampling.seed.get_or_insert_with(random);
+    }
+}
+
+/// What a generation needs to go on elsewhere.
+pub(crate) struct Thread {
+    pub(crate) job: Arc<Job>,
+    pub(crate) request: GenerateRequest,
+    pub(crate) snapshot: watch::Receiver<Arc<Snapshot>>,
+    pub(crate) course: Arc<Course>,
+    /// Who computes now.
+    pub(crate) backend: BackendId,
+    /// Whether that is another node, whose loss is nothing unheard of.
+    pub(crate) is_away: bool,
+    pub(crate) exactness: Option<Exactness>,
+}
+
+/// The events of a generation, whoever computes them.
+pub(crate) fn continued(events: EventStream, thread: Thread) -> EventStream {
+    let continued = Continued {
+        said: Said::new(&thread.request.params),
+        events: Some(events),
+        thread,
+        losses: 0,
+        failed: Vec::new(),
+    };
+    Box::pin(stream::unfold(continued, |mut continued| async move {
+        let item = continued.next().await?;
+        Some((item, continued))
+    }))
+}
+
+struct Continued {
+    thread: Thread,
+    /// None once it is over.
+    events: Option<EventStream>,
+    said: Said,
+    losses: u32,
+    /// Who failed a moment ago, and when.
+    failed: Vec<(BackendId, Instant)>,
+}
+
+impl Continued {
+    async fn next(&mut self) -> Option<Result<Event, BackendError>> {
+        loop {
+            let error = match self.events.as_mut()?.next().await {
+                Some(Ok(event)) => match self.said.take(event) {
+                    Ok(None) => continue,
+                    Ok(Some(event)) => {
+                        if matches!(event, Event::Done(_)) {
+                            self.events = None;
+                        }
+                        return Some(Ok(event));
+                    }
+                    Err(differs) => differs,
+                },
+                Some(Err(error)) => error,
+                None => BackendError::Internal("the stream ended without saying so".into()),
+            };
+            // The place of what failed is given back before another is asked.
+            self.events = None;
+            match self.go_on(error).await {
+                Ok(events) => self.events = Some(events),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    /// The rest, from somebody else.
+    ///
+    /// # Errors
+    /// What went wrong at first, when nobody is found in time.
+    async fn go_on(&mut self, lost: BackendError) -> Result<EventStream, BackendError> {
+        if !lost.is_retryable() || self.losses >= LOSSES_MAX {
+            return Err(lost);
+        }
+        self.losses += 1;
+        let until = Instant::now() + SEARCH_MAX;
+        self.failed_now(self.thread.backend.clone());
+        for _ in 0..TRIES_MAX {
+            let Some((backend, exactness)) = self.search(until).await else {
+                break;
+            };
+            self.failed_now(backend.id().clone());
+            let exact = exactness == self.thread.exactness;
+            let request = &mut self.thread.request;
+            fix_seed(&mut request.params, exactness.as_ref());
+            let mut request = request.clone();
+            request.resume = self.said.resume(exact);
+            let Ok(Ok(events)) = tokio::time::timeout_at(until, backend.generate(request)).await
+            else {
+                continue;
+            };
+            self.thread.backend = backend.id().clone();
+            self.thread.exactness = exactness;
+            self.thread
+                .course
+                .moved(backend.id(), exact || self.said.is_nothing());
+            self.said.goes_on(exact);
+            return Ok(events);
+        }
+        Err(lost)
+    }
+
+    fn failed_now(&mut self, backend: BackendId) {
+        self.failed.retain(|(_, at)| at.elapsed() < FAILED_FOR);
+        self.failed.push((backend, Instant::now()));
+    }
+
+    /// Somebody who can go on. Other nodes are waited for: one that failed may come back.
+    async fn search(&mut self, until: Instant) -> Option<(Arc<dyn Backend>, Option<Exactness>)> {
+        loop {
+            let found = self.able();
+            if found.is_some() || !self.thread.is_away || Instant::now() >= until {
+                return found;
+            }
+            tokio::time::sleep(SEARCH_PERIOD).await;
+        }
+    }
+
+    fn able(&self) -> Option<(Arc<dyn Backend>, Option<Exactness>)> {
+        let just_failed = |id: &BackendId| {
+            let mut of_it = self.failed.iter().filter(|(other, _)| other == id);
+            of_it.any(|(_, at)| at.elapsed() < FAILED_FOR)
+        };
+        let snapshot = Arc::clone(&self.thread.snapshot.borrow());
+        let job = &self.thread.job;
+        let route = plan(job, &snapshot).ok()?;
+        let fresh = route.backends.iter().filter(|id| !just_failed(id));
+        fresh
+            .filter_map(|id| {
+                let exactness = Exactness::of(snapshot.candidate(id, &job.model)?);
+                self.may_follow(exactness.as_ref())
+                    .then_some((snapshot.backends.get(id)?, exactness))
+            })
+            .next()
+    }
+
+    fn may_follow(&self, next: Option<&Exactness>) -> bool {
+        if self.said.is_nothing() {
+            return true;
+        }
+        match (&self.thread.exactness, next) {
+            (Some(now), Some(next)) => {
+                now == next || (self.thread.job.constraints.inexact && now.digest == next.digest)
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
