@@ -3,6 +3,7 @@
 //! The only place that reads the environment. Every key has a default, so that the set of keys is
 //! known, and a key that is not in it is an error wherever it stands.
 
+mod federation;
 mod layers;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use kwaainet_candle::Device;
 use serde::{Deserialize, Serialize};
 
+pub use federation::Federation;
 pub use layers::{Effective, Environment, Flags};
 
 use crate::vault::VaultLimits;
@@ -76,6 +78,8 @@ pub struct Config {
     pub upstream: Vec<Upstream>,
     /// What is kept of the Responses API.
     pub responses: Responses,
+    /// Other nodes.
+    pub federation: Federation,
     /// The log.
     pub log: Log,
 }
@@ -251,6 +255,7 @@ impl Default for Config {
             engine: Engine::default(),
             upstream: Vec::new(),
             responses: Responses::default(),
+            federation: Federation::default(),
             log: Log::default(),
         }
     }
@@ -409,6 +414,7 @@ impl Config {
         if let Some((key, _, max)) = most.iter().find(|(_, value, max)| value > max) {
             return Err(ConfigError::Value(format!("{key} must be at most {max}")));
         }
+        self.federation.check()?;
         let device = self.engine.device;
         if !device.is_built_in() {
             let name = device.name();

@@ -3,43 +3,38 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kwaainet_core::{Backend, Candidate, Snapshot};
-use tokio::sync::watch;
+use kwaainet_core::{Backend, BackendReport, Candidate, Snapshot};
+use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 
-/// How old the snapshot may be.
-const PERIOD: Duration = Duration::from_millis(500);
+/// How old what is known of this node's own backends may be.
+const PERIOD: Duration = Duration::from_millis(250);
+/// Between two looks at the peers, which may say something new at any time.
+const PEERS_PERIOD: Duration = Duration::from_millis(20);
 
-/// Asks every backend what it serves, in order of preference. May read files.
-fn gather(backends: &[Arc<dyn Backend>]) -> Snapshot {
-    let mut candidates = Vec::new();
-    for backend in backends {
-        let report = backend.report();
-        candidates.extend(report.models.into_iter().map(|model| Candidate {
-            backend: backend.id().clone(),
-            model,
-            unavailable: report.unavailable.clone(),
-            place: report.place.clone(),
-            load: report.load,
-        }));
-    }
-    Snapshot {
-        candidates,
-        backends: backends.iter().map(Arc::clone).collect(),
-    }
-}
+/// The peers' backends; sent anew whenever one of them has something new to say.
+pub(crate) type Peers = watch::Receiver<Vec<Arc<dyn Backend>>>;
 
 /// Where snapshots come from.
 pub(crate) struct Observer {
-    backends: Arc<Vec<Arc<dyn Backend>>>,
+    fixed: Arc<Vec<Arc<dyn Backend>>>,
+    peers: Peers,
+    /// What the fixed backends said last; held while a snapshot is made.
+    reports: Mutex<Vec<BackendReport>>,
     publish: watch::Sender<Arc<Snapshot>>,
 }
 
 impl Observer {
-    /// One of these backends, with the first snapshot already taken.
-    pub(crate) fn new(backends: Vec<Arc<dyn Backend>>) -> Self {
-        let (publish, _) = watch::channel(Arc::new(gather(&backends)));
+    /// One of these backends, in order of preference, and after them the peers'; with the first snapshot
+    /// already taken.
+    pub(crate) fn new(fixed: Vec<Arc<dyn Backend>>, peers: Peers) -> Self {
+        let reports = ask(&fixed);
+        let snapshot = gather(&fixed, &reports, &peers);
+        let (publish, _) = watch::channel(Arc::new(snapshot));
         Self {
-            backends: Arc::new(backends),
+            fixed: Arc::new(fixed),
+            peers,
+            reports: Mutex::new(reports),
             publish,
         }
     }
@@ -51,22 +46,61 @@ impl Observer {
 
     /// Takes a snapshot now.
     pub(crate) async fn refresh(&self) {
-        let asked = Arc::clone(&self.backends);
-        match tokio::task::spawn_blocking(move || gather(&asked)).await {
-            Ok(fresh) => {
-                self.publish.send_replace(Arc::new(fresh));
-            }
+        let mut reports = self.reports.lock().await;
+        let asked = Arc::clone(&self.fixed);
+        match tokio::task::spawn_blocking(move || ask(&asked)).await {
+            Ok(fresh) => *reports = fresh,
             Err(error) => tracing::error!(%error, "a backend's report failed"),
         }
+        self.publish(&reports);
     }
 
     /// Keeps the snapshot fresh until dropped.
     pub(crate) async fn watch(self: Arc<Self>) {
-        let mut ticks = tokio::time::interval(PERIOD);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut peers = self.peers.clone();
+        let mut next = Instant::now();
         loop {
-            ticks.tick().await;
-            self.refresh().await;
+            tokio::select! {
+                () = tokio::time::sleep_until(next) => {
+                    self.refresh().await;
+                    next = Instant::now() + PERIOD;
+                }
+                Ok(()) = peers.changed() => {
+                    let reports = self.reports.lock().await;
+                    self.publish(&reports);
+                    drop(reports);
+                    tokio::time::sleep(PEERS_PERIOD).await;
+                }
+            }
         }
+    }
+
+    fn publish(&self, reports: &[BackendReport]) {
+        let snapshot = gather(&self.fixed, reports, &self.peers);
+        self.publish.send_replace(Arc::new(snapshot));
+    }
+}
+
+/// What every backend serves. May read files.
+fn ask(backends: &[Arc<dyn Backend>]) -> Vec<BackendReport> {
+    backends.iter().map(|backend| backend.report()).collect()
+}
+
+fn gather(fixed: &[Arc<dyn Backend>], reports: &[BackendReport], peers: &Peers) -> Snapshot {
+    let peers: Vec<_> = peers.borrow().clone();
+    let theirs = ask(&peers);
+    let all = fixed.iter().zip(reports).chain(peers.iter().zip(&theirs));
+    let candidates = all.flat_map(|(backend, report)| {
+        report.models.iter().map(|model| Candidate {
+            backend: backend.id().clone(),
+            model: model.clone(),
+            unavailable: report.unavailable.clone(),
+            place: report.place.clone(),
+            load: report.load,
+        })
+    });
+    Snapshot {
+        candidates: candidates.collect(),
+        backends: fixed.iter().chain(&peers).map(Arc::clone).collect(),
     }
 }

@@ -297,6 +297,14 @@ fn parse(text: &str, kind: &Value) -> Result<Value, String> {
             .parse()
             .map(Value::Integer)
             .map_err(|_| "must be a whole number".to_owned()),
+        Value::Float(_) => text
+            .parse()
+            .map(Value::Float)
+            .map_err(|_| "must be a number".to_owned()),
+        Value::Boolean(_) => text
+            .parse()
+            .map(Value::Boolean)
+            .map_err(|_| "must be true or false".to_owned()),
         Value::Array(_) => Ok(Value::Array(
             text.split(',')
                 .map(|item| Value::String(item.trim().to_owned()))
