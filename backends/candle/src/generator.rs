@@ -1,12 +1,13 @@
 //! A loaded decoder: requests are checked and tokenized here, then handed to its engine.
 
+mod echo;
+
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 use std::sync::Arc;
 
-use futures_util::StreamExt;
 use kwaainet_core::{
-    BackendError, Conversation, Delta, Event, EventStream, FinishReason, GenerateParams, Grammar,
+    BackendError, Conversation, Event, EventStream, FinishReason, GenerateParams, Grammar,
     ModelId, Numerics, PrincipalId, Prompt, TextTokens, Tokenized, Usage,
 };
 use kwaainet_decoder::{Decoder, FileError, Gguf, ModelConfig};
@@ -19,6 +20,7 @@ use crate::grammar::{Compiled, Grammars};
 use crate::tokenizer::{TEXT_BYTES_MAX, TextError, TextModel};
 use crate::tools::Plan;
 use crate::{ModelCosts, ModelError};
+use echo::{Echo, echoed};
 
 /// Choices of one prompt; the published API has the same bound.
 const CHOICES_MAX: u16 = 128;
@@ -33,6 +35,8 @@ pub(crate) struct Generator {
     numerics: Option<Numerics>,
     /// Tokens that a prompt has to have.
     prompt_min: usize,
+    /// Whether the engine gives log-probabilities of a prompt.
+    scores_prompts: bool,
 }
 
 impl Generator {
@@ -85,6 +89,7 @@ impl Generator {
             costs: Some(costs),
             numerics: Some(Numerics(limits.kv.numerics())),
             prompt_min: 1,
+            scores_prompts: true,
         })
     }
 
@@ -118,6 +123,7 @@ impl Generator {
             costs: None,
             numerics: None,
             prompt_min,
+            scores_prompts: false,
         })
     }
 
@@ -192,7 +198,7 @@ impl Generator {
         let max_tokens = self.room(tokens.len(), &params, field)?;
         let plan = self.plan(prompt, &params)?;
         let grammar = self.grammar(&plan, params.grammar.as_ref(), &owner)?;
-        let echo = echo(prompt, &params, &tokens, &self.text)?;
+        let echo = Echo::new(prompt, &tokens, &params, &self.text, self.scores_prompts)?;
         let request = Request {
             prompt: tokens,
             n: u32::from(params.n),
@@ -203,10 +209,14 @@ impl Generator {
             sampling: params.sampling,
             owner,
             priority: params.priority,
-            grammar,
+            grammar: grammar.filter(|_| max_tokens > 0),
             calls: plan.format,
+            echo: echo.scored,
         };
-        Ok(Prepared { request, echo })
+        Ok(Prepared {
+            request,
+            echo: echo.text,
+        })
     }
 
     /// Starts a generation.
@@ -216,9 +226,11 @@ impl Generator {
     pub(crate) fn start(&self, prepared: Prepared) -> Result<EventStream, BackendError> {
         let Prepared { request, echo } = prepared;
         let choices = request.n;
-        let events = match request.max_tokens {
-            0 => nothing_to_do(&request),
-            _ => self.engine.submit(request)?,
+        let has_work = request.max_tokens > 0 || request.echo.is_some();
+        let events = if has_work {
+            self.engine.submit(request)?
+        } else {
+            nothing_to_do(&request)
         };
         Ok(match echo {
             Some(text) => echoed(events, text, choices),
@@ -269,9 +281,10 @@ impl Generator {
             priority: kwaainet_core::Priority::default(),
             grammar: None,
             calls: None,
+            echo: None,
         };
         let events = self.engine.submit(request).expect("there is room");
-        let events: Vec<_> = StreamExt::collect(events).await;
+        let events: Vec<_> = futures_util::StreamExt::collect(events).await;
         assert!(matches!(events.last(), Some(Err(_))));
         while self.engine.is_alive() {
             tokio::task::yield_now().await;
@@ -389,7 +402,7 @@ pub(crate) fn text_model(file: &Gguf, vocab: usize) -> Result<Arc<TextModel>, Mo
 /// A request that the engine can take as it is.
 pub(crate) struct Prepared {
     request: Request,
-    /// Is said before anything else.
+    /// Is said before anything else, if the engine does not say it.
     echo: Option<String>,
 }
 
@@ -423,48 +436,6 @@ fn refusal(error: TextError, param: &'static str) -> BackendError {
         },
         TextError::Vocabulary(_) => BackendError::Internal(error.to_string()),
     }
-}
-
-/// The text of a prompt that is to be said first.
-fn echo(
-    prompt: &Prompt,
-    params: &GenerateParams,
-    tokens: &[u32],
-    text: &TextModel,
-) -> Result<Option<String>, BackendError> {
-    if !params.echo {
-        return Ok(None);
-    }
-    if params.logprobs.is_some() {
-        return Err(BackendError::Unsupported {
-            param: "echo",
-            reason: "this engine gives no log-probabilities of a prompt; ask for 'echo' without \
-                     'logprobs'"
-                .into(),
-        });
-    }
-    Ok(Some(match prompt {
-        Prompt::Text(prompt) => prompt.clone(),
-        _ => text.decode(tokens),
-    }))
-}
-
-/// Says the prompt of each choice before anything else of it.
-fn echoed(events: EventStream, text: String, choices: u32) -> EventStream {
-    let said = move |event: Result<Event, BackendError>| {
-        let starts = matches!(event, Ok(Event::Started { .. }));
-        let choices = if starts { 0..choices } else { 0..0 };
-        let text = text.clone();
-        let prompt = choices.map(move |choice| {
-            Ok(Event::Delta(Delta {
-                choice,
-                text: text.clone(),
-                ..Delta::default()
-            }))
-        });
-        futures_util::stream::iter(std::iter::once(event).chain(prompt))
-    };
-    Box::pin(events.flat_map(said))
 }
 
 /// The answer to a request for no tokens at all.

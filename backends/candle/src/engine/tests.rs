@@ -8,8 +8,10 @@ use kwaainet_core::{Event, FinishReason};
 
 mod bench;
 mod cache;
+mod calls;
 mod chaos;
 mod drafts;
+mod echo;
 mod fairness;
 mod grammar;
 mod solo;
@@ -46,6 +48,7 @@ fn request(prompt: u64, max_tokens: usize) -> Request {
         priority: Priority::Interactive,
         grammar: None,
         calls: None,
+        echo: None,
     }
 }
 

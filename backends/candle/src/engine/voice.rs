@@ -80,6 +80,13 @@ impl Voice {
         }
     }
 
+    /// Finds out what may be drawn after all of the guesses.
+    pub(super) fn make_mask_after(&mut self, guesses: &[u32]) {
+        let mask = self.matching.as_mut().map(|m| m.mask_after(guesses));
+        // What is wrong will be wrong with the masks of the next step too.
+        self.masks = mask.and_then(Result::ok).into_iter().collect();
+    }
+
     /// Whether it cannot go on; it says nothing any more.
     pub(super) fn is_broken(&self) -> bool {
         self.fault.is_some()
@@ -123,7 +130,7 @@ impl Voice {
         let stopped = complete
             || out.stopped_by.is_some()
             || self.caller.as_ref().is_some_and(|(_, c)| c.is_over());
-        self.send(out, 1, calls, job);
+        job.send(self.said(out, 1, calls));
         let is_full = tokens.len() - job.prompt_len >= job.max_tokens;
         match (stopped, is_full) {
             (true, _) => Some(FinishReason::Stop),
@@ -140,18 +147,20 @@ impl Voice {
             calls = caller.finish(&mut rest);
             reason = caller.reason(reason);
         }
-        self.send(rest, 0, calls, job);
-        job.send(Event::Finished {
+        let mut last = self.said(rest, 0, calls);
+        last.push(Event::Finished {
             choice: self.choice,
             reason,
         });
+        job.send(last);
         job.choice_ended();
     }
 
-    /// Sends what tokens have brought.
-    fn send(&self, out: Out, tokens: u32, calls: Vec<CallDelta>, job: &Job) {
+    /// What tokens have brought: text before calls.
+    fn said(&self, out: Out, tokens: u32, calls: Vec<CallDelta>) -> Vec<Event> {
+        let mut said = Vec::with_capacity(1 + calls.len());
         if tokens > 0 || !out.text.is_empty() || !out.logprobs.is_empty() {
-            job.send(Event::Delta(Delta {
+            said.push(Event::Delta(Delta {
                 choice: self.choice,
                 text: out.text,
                 tokens,
@@ -159,8 +168,7 @@ impl Voice {
                 stopped_by: out.stopped_by,
             }));
         }
-        for call in calls {
-            job.send(Event::Call(call));
-        }
+        said.extend(calls.into_iter().map(Event::Call));
+        said
     }
 }

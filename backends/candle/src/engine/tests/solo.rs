@@ -1,6 +1,6 @@
 //! One sequence at a time, with a tiny model that candle computes.
 
-use super::bench::Events;
+use super::bench::{Events, said};
 use super::*;
 
 fn engine() -> Engine {
@@ -45,10 +45,14 @@ async fn choices_come_one_after_the_other() {
 #[tokio::test]
 async fn a_slow_reader_is_waited_for_and_gives_way() {
     let engine = engine();
+    let begin = std::time::Instant::now();
     let slow = engine.submit(request(1, 200)).expect("there is room");
     settles(&engine, "parked", |stats| stats.parked == 1).await;
+    eprintln!("parked after {:?}", begin.elapsed());
     assert_eq!(say(&engine, request(2, 50)).await.tokens, [50]);
+    eprintln!("other after {:?}", begin.elapsed());
     let said = read(slow, 1).await;
+    eprintln!("slow after {:?}", begin.elapsed());
     assert_eq!(said.tokens, [200]);
     assert_eq!(said.reasons, [Some(FinishReason::Length)]);
 }
@@ -135,19 +139,6 @@ impl ByHand {
     }
 }
 
-/// Tokens said so far, and whether that was all.
-fn heard(events: &mut Events) -> (u32, bool) {
-    let (mut tokens, mut done) = (0, false);
-    while let Ok(event) = events.try_recv() {
-        match event.expect("it goes well") {
-            Event::Delta(delta) => tokens += delta.tokens,
-            Event::Done(_) => done = true,
-            _ => {}
-        }
-    }
-    (tokens, done)
-}
-
 #[test]
 fn batch_work_gives_way_and_goes_on_later() {
     let mut engine = ByHand::new();
@@ -155,20 +146,20 @@ fn batch_work_gives_way_and_goes_on_later() {
     batch.priority = Priority::Batch;
     let mut batch = engine.submit(batch);
     engine.steps(5);
-    assert_eq!(heard(&mut batch), (5, false));
+    assert_eq!(said(&mut batch), (5, false));
 
     let mut first = engine.submit(request(2, 4));
     let mut second = engine.submit(request(3, 4));
     engine.steps(4);
-    assert_eq!(heard(&mut first), (4, true));
-    assert_eq!(heard(&mut second), (0, false), "one at a time");
+    assert_eq!(said(&mut first), (4, true));
+    assert_eq!(said(&mut second), (0, false), "one at a time");
     engine.steps(4);
-    assert_eq!(heard(&mut second), (4, true));
-    assert_eq!(heard(&mut batch), (0, false));
+    assert_eq!(said(&mut second), (4, true));
+    assert_eq!(said(&mut batch), (0, false));
 
     engine.steps(15);
     assert_eq!(
-        heard(&mut batch),
+        said(&mut batch),
         (15, true),
         "what was said is not said again"
     );
