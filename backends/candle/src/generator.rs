@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kwaainet_core::{
-    BackendError, Conversation, Event, EventStream, FinishReason, GenerateParams, Grammar,
-    ModelId, Numerics, PrincipalId, Prompt, TextTokens, Tokenized, Usage,
+    BackendError, Conversation, Event, EventStream, FinishReason, GenerateParams, Grammar, ModelId,
+    Numerics, PrincipalId, Prompt, TextTokens, Tokenized, Usage,
 };
 use kwaainet_decoder::{Decoder, FileError, Gguf, ModelConfig};
 

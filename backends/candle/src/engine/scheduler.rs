@@ -103,7 +103,11 @@ impl Scheduler {
             let (job, request) = Job::new(ticket);
             let job = Rc::new(job);
             // Where nothing is generated, one scores the prompt, and ends all choices.
-            let choices = if request.max_tokens == 0 { 1 } else { request.n };
+            let choices = if request.max_tokens == 0 {
+                1
+            } else {
+                request.n
+            };
             for choice in 0..choices {
                 let sequence =
                     Sequence::new(Rc::clone(&job), choice, &request, self.memory.maker());

@@ -46,9 +46,10 @@ impl Echo {
 fn unscored() -> BackendError {
     BackendError::Unsupported {
         param: "echo",
-        reason: "this model runs through candle, which gives no log-probabilities of a prompt; ask \
+        reason:
+            "this model runs through candle, which gives no log-probabilities of a prompt; ask \
                  for 'echo' without 'logprobs'"
-            .into(),
+                .into(),
     }
 }
 

@@ -50,7 +50,10 @@ fn check(name: &str, arguments: &str) {
             assert!(city.chars().count() <= 20, "{arguments}");
             assert!(value["unit"] == "celsius" || value["unit"] == "fahrenheit");
             let days = value["days"].as_u64();
-            assert!(days.is_some_and(|days| (1..=7).contains(&days)), "{arguments}");
+            assert!(
+                days.is_some_and(|days| (1..=7).contains(&days)),
+                "{arguments}"
+            );
         }
         "stop" => {
             assert_eq!(keys, ["alarms"]);
@@ -98,7 +101,10 @@ async fn ask(backend: &impl Backend, seed: u64, tools: Vec<Tool>, choice: ToolCh
             Event::Call(call) => {
                 let begins = call.start.map(|start| (start.name, String::new()));
                 answer.calls.extend(begins);
-                let last = answer.calls.last_mut().expect("a call begins with its name");
+                let last = answer
+                    .calls
+                    .last_mut()
+                    .expect("a call begins with its name");
                 last.1 += &call.arguments;
             }
             Event::Finished { reason, .. } => answer.reason = Some(reason),
@@ -118,7 +124,11 @@ fn choice(mode: ToolMode, only: Option<&str>) -> ToolChoice {
 #[tokio::test(flavor = "multi_thread")]
 async fn n04_a_small_model_makes_the_call_that_it_has_to() {
     let backend = models::backend(&[models::SMOLLM2]);
-    for (only, strict) in [(None, false), (Some("weather"), false), (Some("stop"), true)] {
+    for (only, strict) in [
+        (None, false),
+        (Some("weather"), false),
+        (Some("stop"), true),
+    ] {
         for seed in 0..5 {
             let choice = choice(ToolMode::Required, only);
             let answer = ask(&*backend, seed, tools(strict), choice).await;
@@ -142,7 +152,9 @@ async fn a_strict_call_that_a_small_model_makes_by_itself_validates() {
         let cut = answer.reason == Some(FinishReason::Length);
         let whole = answer.calls.len() - usize::from(cut && !answer.calls.is_empty());
         let (calls, _) = answer.calls.split_at(whole);
-        calls.iter().for_each(|(name, arguments)| check(name, arguments));
+        calls
+            .iter()
+            .for_each(|(name, arguments)| check(name, arguments));
         assert!(!answer.text.is_empty() || !answer.calls.is_empty());
         assert!(!answer.text.contains("<tool_call>"), "{}", answer.text);
     }

@@ -40,7 +40,11 @@ impl Scheduler {
         pool.each(&mut scorings, 1, |_, scoring| scoring.score(kernel, text));
         pool.each(&mut draws, 1, |_, draw| draw.draw(kernel, text));
 
-        let mut drawn = draws.into_iter().map(|draw| draw.drawn).collect::<Vec<_>>().into_iter();
+        let mut drawn = draws
+            .into_iter()
+            .map(|draw| draw.drawn)
+            .collect::<Vec<_>>()
+            .into_iter();
         let mut scored = scorings.into_iter().filter_map(|scoring| scoring.scored);
         let mut settled = Vec::new();
         let taking = self.active.iter_mut().filter(|s| s.take > 0);
