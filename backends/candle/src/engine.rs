@@ -15,6 +15,7 @@ mod memory;
 mod prefix;
 mod queue;
 mod scheduler;
+mod score;
 mod sequence;
 mod shares;
 mod solo;
@@ -38,7 +39,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::ModelError;
 use crate::backend::{EngineLimits, EngineStats};
 use crate::grammar::Compiled;
-use crate::tokenizer::TextModel;
+use crate::tokenizer::{Spelled, TextModel};
 use crate::tools::CallFormat;
 pub(crate) use draft::Draft;
 use gauges::Gauges;
@@ -91,7 +92,7 @@ pub(crate) struct Request {
     pub(crate) prompt: Vec<u32>,
     /// Choices, at least 1.
     pub(crate) n: u32,
-    /// Most tokens for each choice, at least 1.
+    /// Most tokens for each choice, at least 1; 0 where only the prompt is scored.
     pub(crate) max_tokens: usize,
     pub(crate) stop: Vec<String>,
     /// How many alternatives, if log-probabilities are wanted.
@@ -107,6 +108,8 @@ pub(crate) struct Request {
     pub(crate) calls: Option<CallFormat>,
     /// For each choice what it said elsewhere, not more than it may; empty where nothing was said.
     pub(crate) begun: Vec<Vec<u32>>,
+    /// The spelling of the prompt, if each choice is to say it first, with its log-probabilities.
+    pub(crate) echo: Option<Spelled>,
 }
 
 impl Engine {
@@ -195,7 +198,8 @@ impl Engine {
         let place = Arc::clone(&self.places)
             .try_acquire_owned()
             .map_err(|_| busy())?;
-        let (sender, receiver) = mpsc::channel(job::events_max(request.n));
+        let (sender, receiver) = mpsc::channel(job::said_max(request.n));
+        let choices = request.n;
         let ticket = Ticket {
             request,
             events: sender,
@@ -208,7 +212,7 @@ impl Engine {
         self.gauges.submitted();
         let thread = self.thread.as_ref().ok_or_else(broken_down)?.thread();
         thread.unpark();
-        Ok(Box::pin(Reader::new(receiver, thread.clone())))
+        Ok(Box::pin(Reader::new(receiver, choices, thread.clone())))
     }
 
     /// What it does now.

@@ -1,5 +1,7 @@
 //! A loaded decoder: requests are checked and tokenized here, then handed to its engine.
 
+mod echo;
+
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read};
@@ -7,9 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use futures_util::StreamExt;
 use kwaainet_core::{
-    BackendError, Conversation, Delta, Event, EventStream, FinishReason, GenerateParams, Grammar,
+    BackendError, Conversation, Event, EventStream, FinishReason, GenerateParams, Grammar,
     ModelDigest, ModelId, Numerics, PrincipalId, Prompt, Resume, TextTokens, Tokenized, Usage,
 };
 use kwaainet_decoder::{Decoder, FileError, Gguf, ModelConfig};
@@ -24,6 +25,7 @@ use crate::grammar::{Compiled, Grammars};
 use crate::tokenizer::{TEXT_BYTES_MAX, TextError, TextModel};
 use crate::tools::Plan;
 use crate::{ModelCosts, ModelError};
+use echo::{Echo, echoed};
 
 /// Choices of one prompt; the published API has the same bound.
 const CHOICES_MAX: u16 = 128;
@@ -39,6 +41,8 @@ pub(crate) struct Generator {
     digest: ModelDigest,
     /// Tokens that a prompt has to have.
     prompt_min: usize,
+    /// Whether the engine gives log-probabilities of a prompt.
+    scores_prompts: bool,
 }
 
 impl Generator {
@@ -93,6 +97,7 @@ impl Generator {
             numerics: Some(Numerics::of(limits.kv.numerics())),
             digest: digested(digest)?,
             prompt_min: 1,
+            scores_prompts: true,
         })
     }
 
@@ -128,6 +133,7 @@ impl Generator {
             numerics: None,
             digest: digested(digest)?,
             prompt_min,
+            scores_prompts: false,
         })
     }
 
@@ -208,8 +214,12 @@ impl Generator {
         let max_tokens = self.room(tokens.len(), &params, field)?;
         let plan = self.plan(prompt, &params)?;
         let grammar = self.grammar(&plan, params.grammar.as_ref(), &owner)?;
+        let echo = match resume {
+            // It was said already.
+            Some(_) => Echo::default(),
+            None => Echo::new(prompt, &tokens, &params, &self.text, self.scores_prompts)?,
+        };
         let begun = self.begun(resume, &params, max_tokens)?;
-        let echo = echo(prompt, &params, &tokens, &self.text)?;
         let request = Request {
             prompt: tokens,
             n: u32::from(params.n),
@@ -220,11 +230,15 @@ impl Generator {
             sampling: params.sampling,
             owner,
             priority: params.priority,
-            grammar,
+            grammar: grammar.filter(|_| max_tokens > 0),
             calls: plan.format,
             begun,
+            echo: echo.scored,
         };
-        Ok(Prepared { request, echo })
+        Ok(Prepared {
+            request,
+            echo: echo.text,
+        })
     }
 
     /// Starts a generation.
@@ -234,9 +248,11 @@ impl Generator {
     pub(crate) fn start(&self, prepared: Prepared) -> Result<EventStream, BackendError> {
         let Prepared { request, echo } = prepared;
         let choices = request.n;
-        let events = match request.max_tokens {
-            0 => nothing_to_do(&request),
-            _ => self.engine.submit(request)?,
+        let has_work = request.max_tokens > 0 || request.echo.is_some();
+        let events = if has_work {
+            self.engine.submit(request)?
+        } else {
+            nothing_to_do(&request)
         };
         Ok(match echo {
             Some(text) => echoed(events, text, choices),
@@ -288,9 +304,10 @@ impl Generator {
             grammar: None,
             calls: None,
             begun: Vec::new(),
+            echo: None,
         };
         let events = self.engine.submit(request).expect("there is room");
-        let events: Vec<_> = StreamExt::collect(events).await;
+        let events: Vec<_> = futures_util::StreamExt::collect(events).await;
         assert!(matches!(events.last(), Some(Err(_))));
         while self.engine.is_alive() {
             tokio::task::yield_now().await;
@@ -461,7 +478,7 @@ pub(crate) fn text_model(file: &Gguf, vocab: usize) -> Result<Arc<TextModel>, Mo
 /// A request that the engine can take as it is.
 pub(crate) struct Prepared {
     request: Request,
-    /// Is said before anything else.
+    /// Is said before anything else, if the engine does not say it.
     echo: Option<String>,
 }
 
@@ -495,48 +512,6 @@ fn refusal(error: TextError, param: &'static str) -> BackendError {
         },
         TextError::Vocabulary(_) => BackendError::Internal(error.to_string()),
     }
-}
-
-/// The text of a prompt that is to be said first.
-fn echo(
-    prompt: &Prompt,
-    params: &GenerateParams,
-    tokens: &[u32],
-    text: &TextModel,
-) -> Result<Option<String>, BackendError> {
-    if !params.echo {
-        return Ok(None);
-    }
-    if params.logprobs.is_some() {
-        return Err(BackendError::Unsupported {
-            param: "echo",
-            reason: "this engine gives no log-probabilities of a prompt; ask for 'echo' without \
-                     'logprobs'"
-                .into(),
-        });
-    }
-    Ok(Some(match prompt {
-        Prompt::Text(prompt) => prompt.clone(),
-        _ => text.decode(tokens),
-    }))
-}
-
-/// Says the prompt of each choice before anything else of it.
-fn echoed(events: EventStream, text: String, choices: u32) -> EventStream {
-    let said = move |event: Result<Event, BackendError>| {
-        let starts = matches!(event, Ok(Event::Started { .. }));
-        let choices = if starts { 0..choices } else { 0..0 };
-        let text = text.clone();
-        let prompt = choices.map(move |choice| {
-            Ok(Event::Delta(Delta {
-                choice,
-                text: text.clone(),
-                ..Delta::default()
-            }))
-        });
-        futures_util::stream::iter(std::iter::once(event).chain(prompt))
-    };
-    Box::pin(events.flat_map(said))
 }
 
 /// The answer to a request for no tokens at all.

@@ -17,6 +17,7 @@ mod names;
 mod pretokenize;
 mod sentence;
 mod special;
+mod spelled;
 #[cfg(test)]
 mod tests;
 mod unigram;
@@ -38,6 +39,7 @@ use metadata::Metadata;
 use pretokenize::PreTokenizer;
 use sentence::Sentence;
 use special::{Fragment, Specials};
+pub(crate) use spelled::Spelled;
 use unigram::Unigram;
 use vocab::{Spelling, Vocab, bad};
 
@@ -323,20 +325,7 @@ impl TextModel {
     /// The text of token ids, special tokens spelled out, malformed bytes replaced. Ids outside the
     /// vocabulary say nothing.
     pub(crate) fn decode(&self, ids: &[u32]) -> String {
-        let mut bytes = Vec::new();
-        let mut at_start = true;
-        for id in ids {
-            let special = self.vocab.kind(*id).is_some_and(vocab::Kind::is_special);
-            if special {
-                bytes.extend(self.piece(*id).unwrap_or_default().bytes());
-                continue;
-            }
-            let token = self.token_bytes(*id).unwrap_or_default();
-            let strips = at_start && self.strips_space;
-            bytes.extend(token.strip_prefix(b" ").filter(|_| strips).unwrap_or(token));
-            at_start = false;
-        }
-        String::from_utf8_lossy(&bytes).into_owned()
+        self.spelled(ids).text()
     }
 
     /// Appends the tokens of a text without anything around it, and says whether the last one was

@@ -144,7 +144,7 @@ impl ScriptedBackend {
         self.check_bias(&request)?;
         let prompt_tokens = self.prompt_tokens(&request.prompt)?;
         let room = room(model.context, prompt_tokens, &request)?;
-        let echo = match request.params.echo {
+        let echo = match request.params.echo && request.resume.is_none() {
             true => self.echoed(&request.prompt)?,
             false => Vec::new(),
         };

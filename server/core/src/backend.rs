@@ -89,7 +89,7 @@ pub struct GenerateRequest {
 pub struct Resume {
     /// For each choice the tokens that it has; no end-of-text token is among them. They are replayed through
     /// grammar, tool calls, stop texts and detokenizer, without log-probabilities: where those are asked for,
-    /// no token's may still be held back at the end.
+    /// no token's may still be held back at the end. A prompt that is to be said first was said.
     pub choices: Vec<Vec<u32>>,
 }
 

@@ -4,7 +4,7 @@
 //! It owns the draft model's weights, its keys and values, and the account of whether it pays. It
 //! never decides what is said: it proposes tokens, and the large model's own draws are compared with
 //! them. It draws by the same sampler and the same random numbers as those will, so that two models
-//! that agree on the probabilities agree on the token. It takes no token to be allowed.
+//! that agree on the probabilities agree on the token, within the same grammar.
 
 use std::mem;
 use std::sync::Arc;

@@ -57,7 +57,8 @@ impl Draw<'_> {
     }
 }
 
-fn token_logprob(
+/// The log-probability of one token, and of so many of the best.
+pub(super) fn token_logprob(
     kernel: Kernel,
     logits: &[f32],
     token: u32,

@@ -81,9 +81,9 @@ impl Memory {
     }
 
     /// What is known of a sequence's tokens, from the cache or from a sequence of the same owner that
-    /// is being computed; all but the last token, which is computed for its logits.
+    /// is being computed; not the tokens that are computed for their logits, as the last one is.
     pub(super) fn known(&mut self, sequence: &Sequence, active: &[Sequence]) -> KvCache {
-        let wanted = &sequence.tokens[..sequence.tokens.len() - 1];
+        let wanted = sequence.knowable();
         let (pages, len) = self.cache.longest(&sequence.job.owner, wanted);
         let closest = active
             .iter()

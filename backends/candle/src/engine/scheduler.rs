@@ -102,7 +102,13 @@ impl Scheduler {
             self.received += 1;
             let (job, request) = Job::new(ticket);
             let job = Rc::new(job);
-            for choice in 0..request.n {
+            // Where nothing is generated, one scores the prompt, and ends all choices.
+            let choices = if request.max_tokens == 0 {
+                1
+            } else {
+                request.n
+            };
+            for choice in 0..choices {
                 let maker = self.memory.maker();
                 let sequence = Sequence::new(Rc::clone(&job), choice, &request, maker, &self.text);
                 match sequence.finished {
@@ -127,7 +133,7 @@ impl Scheduler {
     /// Gives memory to those who wait, in the order of their turns, while there are room and memory.
     fn admit(&mut self) {
         loop {
-            let ready = |s: &Sequence| s.job.has_room() && !self.prefix_is_being_read(s);
+            let ready = |s: &Sequence| s.may_begin() && !self.prefix_is_being_read(s);
             let Some(spot) = self.waiting.first(ready) else {
                 return;
             };
@@ -180,7 +186,7 @@ impl Scheduler {
     /// Whether somebody of the same owner is reading what this one begins with too, so that it will
     /// begin sooner if it waits. Not for less than a page, except among choices of one prompt.
     fn prefix_is_being_read(&self, sequence: &Sequence) -> bool {
-        let wanted = &sequence.tokens[..sequence.tokens.len() - 1];
+        let wanted = sequence.knowable();
         self.active.iter().any(|other| {
             let is_reading = other.pending() > 1
                 && other.job.has_room()

@@ -1,9 +1,10 @@
 //! One choice of a request: its tokens, its keys and values, and what it has said.
 
 use std::mem;
+use std::ops::Range;
 use std::rc::Rc;
 
-use kwaainet_core::FinishReason;
+use kwaainet_core::{FinishReason, TokenLogprob};
 use kwaainet_decoder::{KvCache, Part};
 use kwaainet_kernels::Pages;
 
@@ -12,6 +13,7 @@ use super::draw::{Draw, Drawn};
 use super::job::Job;
 use super::lookup::guess;
 use super::masking::Masking;
+use super::score::{Score, Scoring};
 use super::trust::Trust;
 use super::voice::Voice;
 use crate::tokenizer::TextModel;
@@ -45,6 +47,17 @@ pub(super) struct Sequence {
     voice: Voice,
     /// What the grammar leaves no choice about.
     forced: Vec<u32>,
+    /// Of the prompt, while it is to be scored here.
+    score: Option<Score>,
+}
+
+/// Rows of logits.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Rows {
+    /// From which prompt tokens are scored.
+    pub(super) scored: usize,
+    /// From which the next tokens are drawn.
+    pub(super) drawn: usize,
 }
 
 /// Who guesses.
@@ -94,7 +107,26 @@ impl Sequence {
             drafting: Trust::new(),
             voice,
             forced: Vec::new(),
+            score: request.echo.clone().filter(|_| choice == 0).map(Score::new),
         }
+    }
+
+    /// Whether it has something to do, for which its reader has room.
+    pub(super) fn may_begin(&self) -> bool {
+        self.job.has_room() && (self.job.is_scored() || self.score.is_some())
+    }
+
+    /// Whether it scores its prompt.
+    pub(super) fn is_scoring(&self) -> bool {
+        self.score.is_some()
+    }
+
+    /// The tokens that need not be computed if somebody has computed them: all but the last, and
+    /// none whose logits are wanted.
+    pub(super) fn knowable(&self) -> &[u32] {
+        let most = self.tokens.len() - 1;
+        let settled = self.score.as_ref().map_or(most, Score::settled);
+        &self.tokens[..most.min(settled)]
     }
 
     /// Tokens that are to be computed before the next one can be drawn.
@@ -107,13 +139,34 @@ impl Sequence {
         self.take == self.pending()
     }
 
-    /// After how many tokens of the step at hand the logits are wanted.
-    pub(super) fn rows(&self) -> usize {
-        if self.wants_logits() {
-            1 + self.guessed
-        } else {
-            0
+    /// After how many of the last tokens of the step at hand the logits are wanted.
+    pub(super) fn rows(&self) -> Rows {
+        let drawn = 1 + self.guessed;
+        Rows {
+            scored: self.unscored(self.take).len(),
+            drawn: if self.wants_logits() { drawn } else { 0 },
         }
+    }
+
+    /// Of the next so many tokens, those after which the next is scored.
+    fn unscored(&self, next: usize) -> Range<usize> {
+        let start = self.kv.len();
+        let score = self.score.as_ref();
+        score.map_or(start..start, |score| score.wanted(start..start + next))
+    }
+
+    /// Prompt tokens that are still to be scored.
+    pub(super) fn left_to_score(&self) -> usize {
+        self.unscored(self.pending()).len()
+    }
+
+    /// How many tokens may be computed so that at most so many are scored.
+    pub(super) fn readable(&self, scored: usize) -> usize {
+        let unscored = self.unscored(self.pending());
+        if unscored.len() <= scored {
+            return self.pending();
+        }
+        unscored.start + scored - self.kv.len()
     }
 
     /// Pages that the step at hand needs.
@@ -202,8 +255,8 @@ impl Sequence {
         }
     }
 
-    /// What the step computes and what the grammar is to say meanwhile, for so many rows.
-    pub(super) fn parts(&mut self, rows: usize) -> (Part<'_>, Option<Masking<'_>>) {
+    /// What the step computes and what the grammar is to say meanwhile, for these rows.
+    pub(super) fn parts(&mut self, rows: Rows) -> (Part<'_>, Option<Masking<'_>>) {
         let (start, end) = (self.kv.len(), self.kv.len() + self.take);
         self.kv.reserve(end);
         let known = self.tokens.len() - self.guessed;
@@ -214,12 +267,10 @@ impl Sequence {
         let part = Part {
             tokens: &self.tokens[start..end],
             kv: &mut self.kv,
-            logits: rows,
+            logits: rows.scored + rows.drawn,
         };
-        (
-            part,
-            (rows > 0).then_some(masking).filter(Masking::is_needed),
-        )
+        let masking = (rows.drawn > 0).then_some(masking);
+        (part, masking.filter(Masking::is_needed))
     }
 
     /// Gives up what was computed.
@@ -229,9 +280,44 @@ impl Sequence {
         self.take = 0;
     }
 
+    /// The scores from the rows that the step at hand gave for them, each of so many numbers.
+    pub(super) fn scorings<'r>(
+        &self,
+        rows: &'r [f32],
+        vocab: usize,
+    ) -> impl Iterator<Item = Scoring<'r>> + use<'_, 'r> {
+        // All that it has computed by now; the first of the rows is that of the first token not scored.
+        let first = self.score.as_ref().map_or(0, Score::settled) + 1;
+        let tokens = self.tokens.iter().skip(first);
+        rows.chunks_exact(vocab)
+            .zip(tokens)
+            .map(|(row, token)| Scoring {
+                row,
+                token: *token,
+                top: self.job.logprobs.unwrap_or_default(),
+                scored: None,
+            })
+    }
+
+    /// Says the prompt as far as it is scored now.
+    pub(super) fn say_scored(&mut self, scored: impl Iterator<Item = TokenLogprob>) {
+        let Some(score) = &mut self.score else {
+            return;
+        };
+        scored.for_each(|scored| score.push(scored));
+        if let Some(delta) = score.say() {
+            self.job.send_to_all(delta);
+        }
+        if score.is_over() {
+            self.score = None;
+            self.job.scored();
+        }
+    }
+
     /// The draws from the rows that the step at hand gave.
     pub(super) fn draw<'a>(&'a mut self, rows: &'a [f32]) -> Draw<'a> {
-        let rows = if self.voice.is_broken() { &[] } else { rows };
+        let is_silent = self.voice.is_broken() || self.job.max_tokens == 0;
+        let rows = if is_silent { &[] } else { rows };
         let (sampler, masks) = self.voice.drawing();
         Draw {
             sampler,
@@ -249,11 +335,11 @@ impl Sequence {
     /// decide it.
     pub(super) fn draw_next<'a>(&'a mut self, row: &'a [f32]) -> Draw<'a> {
         let known = self.tokens.len();
+        let guesses = &self.tokens[known - self.guessed..];
+        self.voice.make_mask_after(guesses);
         Draw {
             known,
             logprobs: None,
-            // Of the grammar, it is not asked here; what it forbids is cut off.
-            masks: &[],
             ..self.draw(row)
         }
     }
@@ -289,6 +375,9 @@ impl Sequence {
             }
         }
         self.guessed = 0;
+        if self.job.max_tokens == 0 {
+            self.finished = Some(FinishReason::Length);
+        }
         settled
     }
 
@@ -306,6 +395,9 @@ impl Sequence {
 
     /// Says what was held back, and that it is over.
     pub(super) fn finish(self, reason: FinishReason) {
-        self.voice.finish(reason, &self.job);
+        match self.job.max_tokens {
+            0 => self.job.end_unsaid(),
+            _ => self.voice.finish(reason, &self.job),
+        }
     }
 }

@@ -8,8 +8,10 @@ use kwaainet_core::{Event, FinishReason};
 
 mod bench;
 mod cache;
+mod calls;
 mod chaos;
 mod drafts;
+mod echo;
 mod fairness;
 mod grammar;
 mod resume;
@@ -48,6 +50,7 @@ fn request(prompt: u64, max_tokens: usize) -> Request {
         grammar: None,
         calls: None,
         begun: Vec::new(),
+        echo: None,
     }
 }
 

@@ -80,6 +80,13 @@ impl Voice {
         }
     }
 
+    /// Finds out what may be drawn after all of the guesses.
+    pub(super) fn make_mask_after(&mut self, guesses: &[u32]) {
+        let mask = self.matching.as_mut().map(|m| m.mask_after(guesses));
+        // What is wrong will be wrong with the masks of the next step too.
+        self.masks = mask.and_then(Result::ok).into_iter().collect();
+    }
+
     /// Whether it cannot go on; it says nothing any more.
     pub(super) fn is_broken(&self) -> bool {
         self.fault.is_some()
@@ -117,7 +124,7 @@ impl Voice {
         let token = drawn.token;
         let (said, reason) = self.take(drawn, tokens, job, text);
         if let Some((out, calls)) = said {
-            self.send(out, vec![token], calls, job);
+            job.send(self.said(out, vec![token], calls));
         }
         reason
     }
@@ -171,18 +178,20 @@ impl Voice {
             calls = caller.finish(&mut rest);
             reason = caller.reason(reason);
         }
-        self.send(rest, Vec::new(), calls, job);
-        job.send(Event::Finished {
+        let mut last = self.said(rest, Vec::new(), calls);
+        last.push(Event::Finished {
             choice: self.choice,
             reason,
         });
+        job.send(last);
         job.choice_ended();
     }
 
-    /// Sends what tokens have brought.
-    fn send(&self, out: Out, ids: Vec<u32>, calls: Vec<CallDelta>, job: &Job) {
+    /// What tokens have brought: text before calls.
+    fn said(&self, out: Out, ids: Vec<u32>, calls: Vec<CallDelta>) -> Vec<Event> {
+        let mut said = Vec::with_capacity(1 + calls.len());
         if !ids.is_empty() || !out.text.is_empty() || !out.logprobs.is_empty() {
-            job.send(Event::Delta(Delta {
+            said.push(Event::Delta(Delta {
                 choice: self.choice,
                 text: out.text,
                 tokens: ids.len() as u32,
@@ -191,8 +200,7 @@ impl Voice {
                 stopped_by: out.stopped_by,
             }));
         }
-        for call in calls {
-            job.send(Event::Call(call));
-        }
+        said.extend(calls.into_iter().map(Event::Call));
+        said
     }
 }

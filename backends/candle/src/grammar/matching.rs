@@ -45,6 +45,21 @@ impl Matching {
         Ok(masks)
     }
 
+    /// What may come after all of `guesses`, which may follow and hold no end.
+    ///
+    /// # Errors
+    /// When the grammar is too complex at this place, or leads nowhere.
+    pub(crate) fn mask_after(&mut self, guesses: &[u32]) -> Result<Mask, BackendError> {
+        let mask = self.look(guesses);
+        mask.map_err(|error| self.fault(&error.to_string()))
+    }
+
+    fn look(&mut self, guesses: &[u32]) -> Result<Mask, impl ToString + use<>> {
+        self.matcher.consume_tokens(guesses)?;
+        let mask = Mask(self.matcher.compute_mask_or_eos()?);
+        self.matcher.rollback(guesses.len()).map(|()| mask)
+    }
+
     fn walk(
         &mut self,
         guesses: &[u32],

@@ -46,9 +46,15 @@ impl Said {
             .all(|choice| silent(choice) && !choice.finished)
     }
 
+    /// Whether the next backend begins anew: at most the prompt was said.
+    fn begins_anew(&self) -> bool {
+        let silent = |choice: &Choice| choice.ids.is_empty() && !choice.finished;
+        self.choices.iter().all(silent)
+    }
+
     /// What the next backend is to be told; none if it begins anew.
     pub(super) fn resume(&self, exact: bool) -> Option<Resume> {
-        if self.is_nothing() {
+        if self.begins_anew() {
             return None;
         }
         let tokens = |choice: &Choice| match exact && !choice.finished {
@@ -61,8 +67,11 @@ impl Said {
 
     /// Another backend goes on after `resume`.
     pub(super) fn goes_on(&mut self, exact: bool) {
+        let anew = self.begins_anew();
         for choice in &mut self.choices {
-            choice.again = match exact && !choice.finished {
+            // The prompt is not said again where anything follows it.
+            let again = anew || (exact && !choice.ids.is_empty());
+            choice.again = match again && !choice.finished {
                 true => choice.since.iter().cloned().collect(),
                 false => VecDeque::new(),
             };

@@ -79,11 +79,59 @@ def test_n26_the_prompt_comes_first_if_it_is_asked_for(client):
     assert "".join(chunk.choices[0].text for chunk in pieces) == whole.choices[0].text
 
 
-def test_n26_an_echoed_prompt_that_is_to_be_scored_is_refused(client):
-    with pytest.raises(BadRequestError) as refused:
-        complete(client, echo=True, logprobs=1, max_tokens=2)
-    assert refused.value.param == "echo"
+def test_n26_an_echoed_prompt_is_scored(client):
+    """As its tokens were when the model said them itself."""
+    made = complete(client, logprobs=2, max_tokens=16).choices[0]
+    # Token ids, so that the text is not cut into other tokens than it was made of.
+    said = [id for token in made.logprobs.tokens for id in tokens(client, token)]
+    assert len(said) == 16
+    prompt = tokens(client, COUNT) + said
+    answer = complete(client, prompt=prompt, echo=True, logprobs=2, max_tokens=0)
+    (scored,) = answer.choices
+    assert scored.text == COUNT + made.text == "".join(scored.logprobs.tokens)
+    assert scored.finish_reason == "length"
+    assert answer.usage.completion_tokens == 0
+    assert answer.usage.prompt_tokens == len(prompt) == len(scored.logprobs.tokens)
+    assert scored.logprobs.token_logprobs[0] is None
+    assert scored.logprobs.top_logprobs[0] is None
+    assert all(score <= 0 for score in scored.logprobs.token_logprobs[1:])
+    assert scored.logprobs.tokens[-16:] == made.logprobs.tokens
+    assert scored.logprobs.token_logprobs[-16:] == made.logprobs.token_logprobs
+    assert sum(scored.logprobs.token_logprobs[-16:]) == sum(made.logprobs.token_logprobs)
+    assert scored.logprobs.top_logprobs[-16:] == made.logprobs.top_logprobs
+    for token, offset in zip(scored.logprobs.tokens, scored.logprobs.text_offset, strict=True):
+        assert scored.text[offset:].startswith(token)
+
+
+def test_n26_an_echo_may_be_scored_streamed_and_said_by_several(client):
+    options = {"prompt": f"{COUNT} <|im_end|> é\U0001f600", "echo": True, "logprobs": 1, "n": 2}
+    options |= {"temperature": 1, "seed": 5, "max_tokens": 4}
+    whole = complete(client, **options)
+    texts, lists = ["", ""], [[], []]
+    for chunk in complete(client, **options, stream=True):
+        for choice in chunk.choices:
+            texts[choice.index] += choice.text
+            if choice.logprobs:
+                found = choice.logprobs
+                lists[choice.index] += zip(
+                    found.tokens, found.token_logprobs, found.text_offset, strict=True
+                )
+    for choice, text, items in zip(whole.choices, texts, lists, strict=True):
+        assert text == choice.text
+        assert text.startswith(options["prompt"])
+        found = choice.logprobs
+        expected = zip(found.tokens, found.token_logprobs, found.text_offset, strict=True)
+        assert items == list(expected)
+        assert [i for i, item in enumerate(items) if item[1] is None] == [0]
+    # Only what is generated is drawn at random.
+    size = whole.usage.prompt_tokens
+    first, second = (choice.logprobs for choice in whole.choices)
+    assert first.token_logprobs[:size] == second.token_logprobs[:size]
+
+
+def test_n26_without_scores_nothing_is_computed(client):
     alone = complete(client, echo=True, max_tokens=0)
+    assert alone.choices[0].text == COUNT
     assert alone.choices[0].finish_reason == "length"
     assert alone.usage.completion_tokens == 0
 

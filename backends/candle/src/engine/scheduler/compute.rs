@@ -4,10 +4,9 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::Scheduler;
-use crate::engine::draw::Draw;
 use crate::engine::gauges::Step;
 use crate::engine::masking;
-use crate::engine::sequence::Sequence;
+use crate::engine::sequence::{Rows, Sequence};
 
 impl Scheduler {
     pub(super) fn compute(&mut self) {
@@ -17,50 +16,51 @@ impl Scheduler {
         if let Some(drafter) = &mut self.drafter {
             drafter.step_begins();
         }
-        let rows: Vec<usize> = self
-            .active
-            .iter()
-            .map(|s| if s.take > 0 { s.rows() } else { 0 })
-            .collect();
-        let taking = self
-            .active
-            .iter_mut()
+        let taking = self.active.iter().filter(|s| s.take > 0);
+        let rows: Vec<Rows> = taking.map(Sequence::rows).collect();
+        let taking = self.active.iter_mut().filter(|s| s.take > 0);
+        let (mut parts, maskings): (Vec<_>, Vec<_>) = taking
             .zip(&rows)
-            .filter(|(s, _)| s.take > 0);
-        let (mut parts, maskings): (Vec<_>, Vec<_>) =
-            taking.map(|(sequence, &rows)| sequence.parts(rows)).unzip();
+            .map(|(sequence, rows)| sequence.parts(*rows))
+            .unzip();
         let maskings = maskings.into_iter().flatten().collect();
         let vocab = self.decoder.vocab();
         let (decoder, compute, work) = (&self.decoder, &self.compute, &mut self.work);
         let mut logits = masking::beside(maskings, || decoder.step(compute, &mut parts, work));
-        let asked = self
-            .active
-            .iter_mut()
-            .zip(&rows)
-            .filter(|(_, rows)| **rows > 0);
-        let mut draws: Vec<Draw<'_>> = asked
-            .map(|(sequence, rows)| {
-                let (own, others) = logits.split_at(rows * vocab);
-                logits = others;
-                sequence.draw(own)
-            })
-            .collect();
+        let (mut scorings, mut draws) = (Vec::new(), Vec::new());
+        let taking = self.active.iter_mut().filter(|s| s.take > 0);
+        for (sequence, rows) in taking.zip(&rows) {
+            let (scored, others) = logits.split_at(rows.scored * vocab);
+            let (drawn, others) = others.split_at(rows.drawn * vocab);
+            logits = others;
+            scorings.extend(sequence.scorings(scored, vocab));
+            if rows.drawn > 0 {
+                draws.push(sequence.draw(drawn));
+            }
+        }
         let (kernel, text) = (self.compute.kernel, &*self.text);
         let pool = &self.compute.pool;
+        pool.each(&mut scorings, 1, |_, scoring| scoring.score(kernel, text));
         pool.each(&mut draws, 1, |_, draw| draw.draw(kernel, text));
 
-        let drawn: Vec<_> = draws.into_iter().map(|draw| draw.drawn).collect();
-        let asked = self
-            .active
-            .iter_mut()
-            .zip(&rows)
-            .filter(|(_, rows)| **rows > 0);
-        let settled: Vec<_> = asked
-            .zip(drawn)
-            .map(|((sequence, _), drawn)| sequence.settle(drawn, text))
-            .collect();
+        let mut drawn = draws
+            .into_iter()
+            .map(|draw| draw.drawn)
+            .collect::<Vec<_>>()
+            .into_iter();
+        let mut scored = scorings.into_iter().filter_map(|scoring| scoring.scored);
+        let mut settled = Vec::new();
+        let taking = self.active.iter_mut().filter(|s| s.take > 0);
+        for (sequence, rows) in taking.zip(&rows) {
+            // The prompt comes before what follows it.
+            sequence.say_scored(scored.by_ref().take(rows.scored));
+            if rows.drawn > 0 {
+                settled.extend(drawn.next().map(|drawn| sequence.settle(drawn, text)));
+            }
+        }
         if let Some(drafter) = &mut self.drafter {
-            drafter.step_ended(tokens, rows.iter().sum(), &settled);
+            let rows = rows.iter().map(|rows| rows.drawn).sum();
+            drafter.step_ended(tokens, rows, &settled);
         }
         // Before anybody learns that it is over.
         self.gauges.computed(&Step {

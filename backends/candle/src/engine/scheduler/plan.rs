@@ -4,6 +4,7 @@
 use kwaainet_core::{PrincipalId, Priority};
 
 use super::Scheduler;
+use crate::engine::sequence::Sequence;
 use crate::engine::shares::{shares, shares_by_group};
 
 /// Prompt tokens in one step while somebody generates: how far a stream is slowed by the prompts of
@@ -12,12 +13,21 @@ const PREFILL_BESIDE: usize = 128;
 /// Prompt tokens in one step while nobody does: how long one who comes then waits for his first turn,
 /// and how long a cancelled request goes on.
 const PREFILL_ALONE: usize = 512;
+/// Prompt tokens that are scored in one step: each takes a row of logits, as long as the vocabulary.
+const SCORED_MAX: usize = 32;
 /// Rows of a step with guesses. Up to about so many, reading the weights takes longer than computing
 /// with them, so that a row more costs little.
 pub(super) const ROWS_WITH_GUESSES: usize = 16;
 
 /// Tokens of a step that a grammar leaves no choice about.
 const FORCED_MAX: usize = 8;
+
+/// What of a step is still to be shared out among those who read.
+#[derive(Clone, Copy)]
+struct Left {
+    tokens: usize,
+    scored: usize,
+}
 
 impl Scheduler {
     /// Says of each active sequence how many tokens it takes, and sees to the memory for them.
@@ -60,10 +70,13 @@ impl Scheduler {
             places -= 1;
         }
         let generates = self.active.iter().any(|sequence| sequence.take > 0);
-        let budget = if generates {
-            PREFILL_BESIDE
-        } else {
-            PREFILL_ALONE
+        let budget = Left {
+            tokens: if generates {
+                PREFILL_BESIDE
+            } else {
+                PREFILL_ALONE
+            },
+            scored: SCORED_MAX,
         };
         // Batch work reads with what interactive work leaves.
         let (batch, interactive): (Vec<_>, Vec<_>) = reading
@@ -74,22 +87,30 @@ impl Scheduler {
     }
 
     /// Equal shares for owners, and for what each of them asked; gives what is left.
-    fn share_prefill(&mut self, budget: usize, reading: &[usize]) -> usize {
-        let wants: Vec<(PrincipalId, usize)> = reading
-            .iter()
-            .map(|&at| &self.active[at])
-            .map(|sequence| (sequence.job.owner.clone(), sequence.pending()))
-            .collect();
-        let given = shares_by_group(budget, &wants);
+    fn share_prefill(&mut self, budget: Left, reading: &[usize]) -> Left {
+        let wants = |want: &dyn Fn(usize, &Sequence) -> usize| -> Vec<(PrincipalId, usize)> {
+            let sequences = reading.iter().map(|&at| &self.active[at]).enumerate();
+            let want = |(which, s): (usize, &Sequence)| (s.job.owner.clone(), want(which, s));
+            sequences.map(want).collect()
+        };
+        let scored = wants(&|_, sequence| sequence.left_to_score());
+        let scored = shares_by_group(budget.scored, &scored);
+        let tokens = wants(&|which, sequence| sequence.readable(scored[which]));
+        let given = shares_by_group(budget.tokens, &tokens);
         for (&at, &share) in reading.iter().zip(&given) {
             let sequence = &mut self.active[at];
             sequence.take = share;
-            if sequence.wants_logits() && !sequence.job.may_take_part() {
+            let speaks = share > 0 && (sequence.is_scoring() || sequence.wants_logits());
+            if speaks && !sequence.job.may_take_part() {
                 // Reads on, as far as nothing has to be said.
-                sequence.take -= 1;
+                sequence.parked = sequence.is_scoring();
+                sequence.take = if sequence.parked { 0 } else { share - 1 };
             }
         }
-        budget - given.iter().sum::<usize>()
+        Left {
+            tokens: budget.tokens - given.iter().sum::<usize>(),
+            scored: budget.scored - scored.iter().sum::<usize>(),
+        }
     }
 
     /// Adds guessed tokens where a step's rows are cheap: none beside prompts, few among many.

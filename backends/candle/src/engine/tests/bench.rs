@@ -3,8 +3,9 @@
 use tokio::sync::mpsc::Receiver;
 
 use super::*;
+use crate::engine::stream::Said;
 
-pub(super) type Events = Receiver<Result<Event, BackendError>>;
+pub(super) type Events = Receiver<Result<Said, BackendError>>;
 
 /// A scheduler without a thread.
 pub(super) struct Bench {
@@ -39,7 +40,12 @@ pub(super) fn bench_of(model: Model, running_max: usize, kv_bytes: u64, speculat
 
 impl Bench {
     pub(super) fn submit(&self, request: Request) -> Events {
-        let (events, reader) = mpsc::channel(256);
+        self.submit_to(256, request)
+    }
+
+    /// The same for a reader with so many places.
+    pub(super) fn submit_to(&self, places: usize, request: Request) -> Events {
+        let (events, reader) = mpsc::channel(places);
         let place = Arc::clone(&self.places).try_acquire_owned();
         let ticket = Ticket {
             request,
@@ -79,12 +85,24 @@ pub(super) fn asked(owner: &str, prompt: u32, max_tokens: usize) -> Request {
 /// Tokens said, and whether it is over.
 pub(super) fn said(events: &mut Events) -> (usize, bool) {
     let (mut tokens, mut over) = (0, false);
-    while let Ok(event) = events.try_recv() {
-        match event.expect("the stream goes well") {
+    for event in heard(events) {
+        match event {
             Event::Delta(delta) => tokens += delta.tokens as usize,
             Event::Done(_) => over = true,
             _ => {}
         }
     }
     (tokens, over)
+}
+
+/// All that was said since the last time; what is said of every choice, of the first.
+pub(super) fn heard(events: &mut Events) -> Vec<Event> {
+    let mut heard = Vec::new();
+    while let Ok(said) = events.try_recv() {
+        match said.expect("the stream goes well") {
+            Said::Events(events) => heard.extend(events),
+            Said::ToAll(delta) => heard.push(Event::Delta(delta)),
+        }
+    }
+    heard
 }

@@ -1,10 +1,11 @@
 //! A draft model changes nothing but the number of steps, and rests where it does not pay.
 
-use kwaainet_core::{Clock, ManualClock};
+use kwaainet_core::{Clock, Grammar, GrammarKind, ManualClock};
 
 use super::bench::{Bench, asked, bench_of, said};
 use super::speculation::{events, kinds, repetitive};
 use super::*;
+use crate::grammar::Grammars;
 
 /// Time that goes on by a millisecond with each look at it.
 struct Ticking(ManualClock);
@@ -108,6 +109,28 @@ fn by_choice(mut events: Vec<Event>) -> Vec<Event> {
         _ => u32::MAX,
     });
     events
+}
+
+#[tokio::test]
+async fn within_a_grammar_a_model_that_guesses_for_itself_is_right_too() {
+    let (on, off) = (drafting(ITSELF, EngineLimits::default()), plain());
+    let grammars = Grammars::new(Tiny::new("llama").text());
+    let grammar = Grammar {
+        kind: GrammarKind::Regex("[a-z0-9]{90}".into()),
+        param: "response_format",
+    };
+    let compiled = grammars.compile(&grammar, &PrincipalId::operator());
+    let compiled = compiled.expect("it can be enforced");
+    for seed in 0..4 {
+        let mut request = fresh(seed);
+        request.grammar = Some(compiled.clone());
+        let without = events(&off, request.clone()).await;
+        assert!(events(&on, request).await == without, "{seed}");
+    }
+    // Freely it would hardly ever say letters.
+    let stats = on.stats();
+    assert!(stats.drafted > 4 * 50, "{stats:?}");
+    assert!(stats.accepted * 10 > stats.drafted * 9, "{stats:?}");
 }
 
 #[tokio::test]

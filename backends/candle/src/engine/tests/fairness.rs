@@ -1,6 +1,6 @@
 //! Whose turn it is.
 
-use super::bench::{Events, asked, bench, said};
+use super::bench::{Events, asked, bench, heard, said};
 use super::*;
 
 #[test]
@@ -64,7 +64,7 @@ fn batch_work_makes_room_for_who_waits_and_goes_on_where_it_was() {
     };
     let texts = |events: &mut Events| {
         let mut text = String::new();
-        while let Ok(Ok(event)) = events.try_recv() {
+        for event in heard(events) {
             if let Event::Delta(delta) = event {
                 text += &delta.text;
             }

@@ -422,3 +422,30 @@ fn a_tokenizer_file_neither_pads_nor_cuts() {
         Err(TextError::Vocabulary(_))
     ));
 }
+
+#[test]
+fn every_byte_of_a_text_belongs_to_one_of_its_tokens() {
+    let parts = |model: &TextModel, text: &str| {
+        let ids = model.encode(text, true, true).expect("it is a text");
+        let spelled = model.spelled_in(text, &ids);
+        assert_eq!(spelled.len(), ids.len());
+        let parts = (0..ids.len()).map(|at| spelled.token(at));
+        assert_eq!(spelled.text(), text);
+        parts
+            .map(|part| String::from_utf8_lossy(part).into_owned())
+            .collect::<Vec<_>>()
+    };
+    let sentence = model(&sentence());
+    assert_eq!(parts(&sentence, "ab"), ["", "a", "b"]);
+    assert_eq!(parts(&sentence, " ab"), ["", " ", "a", "b"]);
+    assert_eq!(parts(&sentence, "a<s>b"), ["", "a", "<s>", "", "b"]);
+    assert_eq!(parts(&sentence, "a\u{2581}ab"), ["", "a", "\u{2581}a", "b"]);
+    let bytes = model(&byte_level());
+    assert_eq!(parts(&bytes, "ab<|im_end|>"), ["ab", "<|im_end|>"]);
+    assert_eq!(parts(&bytes, "aéb"), ["a", "éb"]);
+    assert_eq!(parts(&bytes, "abé"), ["abé"], "nobody comes after it");
+    // As a text of their own.
+    let own = sentence.spelled(&[1, 11, 6, 2]);
+    assert_eq!(own.text(), "<s>ab</s>");
+    assert_eq!((own.token(1), own.token(3)), (&b"a"[..], &b"</s>"[..]));
+}
