@@ -25,6 +25,7 @@ mod tokenize;
 mod tool;
 mod usage;
 mod vector_store;
+mod words;
 
 pub use anthropic::{
     AnthropicBlock, AnthropicBlockDelta, AnthropicBlockParam, AnthropicContent,
@@ -76,10 +77,10 @@ pub use rerank::{
 };
 pub use response::{
     ConversationParam, ConversationRef, FileSearchTool, FunctionTool, IncompleteDetails,
-    InputContent, InputItem, InputTokens, InputTokensDetails, OutputTokensDetails, ReasoningConfig,
-    ResponseError, ResponseInput, ResponseJsonSchema, ResponseObject, ResponseRequest,
-    ResponseStatus, ResponseTool, ResponseToolChoice, ResponseUsage, TextConfig, TextFormat,
-    TextRequest, Truncation,
+    InputContent, InputItem, InputPart, InputTokens, InputTokensDetails, OutputTokensDetails,
+    ReasoningConfig, ResponseError, ResponseInput, ResponseJsonSchema, ResponseObject,
+    ResponseRequest, ResponseStatus, ResponseTool, ResponseToolChoice, ResponseUsage, TextConfig,
+    TextFormat, TextRequest, Truncation,
 };
 pub use response_event::{
     AnnotationStep, ArgumentsDeltaStep, ArgumentsDoneStep, ItemStep, Lifecycle, PartStep,
@@ -103,6 +104,12 @@ pub use vector_store::{
     VectorStoreExpiry, VectorStoreFile, VectorStoreFileBatch, VectorStoreFileBatchRequest,
     VectorStoreFileContent, VectorStoreFileError, VectorStoreFileList, VectorStoreFileRequest,
     VectorStoreFileUpdate, VectorStoreList, VectorStoreRequest, VectorStoreUpdate,
+};
+pub use words::{
+    ActivityAnchor, AllowedKind, AllowedMode, Attributes, BatchEndpoint, BatchWindow, ChatRole,
+    ExpiryAnchor, FilePurpose, FormatKind, FunctionKind, FunctionMode, InputItemKind,
+    InputPartKind, ListOrder, ListedStatus, LogitBias, Metadata, PredictionKind, Ranker,
+    ResponseInclude, ServiceTier, TextKind, ToolMode, Verbosity,
 };
 
 /// Fields that a request carries and its type does not name.

@@ -8,7 +8,13 @@ use crate::Other;
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct RerankRequest {
     /// The name of a model that embeds.
-    #[schema(required, nullable = false, example = "all-minilm-l6-v2")]
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 256,
+        example = "all-minilm-l6-v2"
+    )]
     pub model: Option<String>,
     /// What is looked for.
     #[schema(required, nullable = false)]

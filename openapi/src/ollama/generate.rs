@@ -10,7 +10,13 @@ use crate::Other;
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct OllamaChatRequest {
     /// The model's name; `name:latest` is `name`.
-    #[schema(required, nullable = false, example = "smollm2-135m-instruct")]
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 256,
+        example = "smollm2-135m-instruct"
+    )]
     pub model: Option<String>,
     /// The conversation; without any, the model is only loaded.
     #[serde(default)]
@@ -119,6 +125,7 @@ pub struct OllamaCalled {
 pub struct OllamaTool {
     /// `function`.
     #[serde(default, rename = "type")]
+    #[schema(value_type = Option<crate::FunctionKind>)]
     pub kind: Option<String>,
     /// The function.
     #[schema(required, nullable = false)]
@@ -129,7 +136,13 @@ pub struct OllamaTool {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct OllamaFunction {
     /// Letters, digits, `_` and `-`; at most 64.
-    #[schema(required, nullable = false)]
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 64,
+        pattern = "^[A-Za-z0-9_-]+$"
+    )]
     pub name: Option<String>,
     /// When and how to call it.
     #[serde(default)]
@@ -193,7 +206,13 @@ pub struct OllamaOptions {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct OllamaGenerateRequest {
     /// The model's name; `name:latest` is `name`.
-    #[schema(required, nullable = false, example = "smollm2-135m-instruct")]
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 256,
+        example = "smollm2-135m-instruct"
+    )]
     pub model: Option<String>,
     /// What is answered, or continued with `raw`; without any, the model is only loaded.
     #[serde(default)]

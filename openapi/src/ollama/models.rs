@@ -10,7 +10,13 @@ use utoipa::ToSchema;
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct OllamaEmbedRequest {
     /// The model's name; `name:latest` is `name`.
-    #[schema(required, nullable = false, example = "all-minilm-l6-v2")]
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 256,
+        example = "all-minilm-l6-v2"
+    )]
     pub model: Option<String>,
     /// One text or several. One that is longer than the model's context is refused, whatever
     /// `truncate` says.
@@ -42,7 +48,13 @@ pub struct OllamaEmbeddings {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct OllamaEmbeddingRequest {
     /// The model's name; `name:latest` is `name`.
-    #[schema(required, nullable = false, example = "all-minilm-l6-v2")]
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 256,
+        example = "all-minilm-l6-v2"
+    )]
     pub model: Option<String>,
     /// The text.
     #[serde(default)]
@@ -60,7 +72,7 @@ pub struct OllamaEmbedding {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct OllamaModelRequest {
     /// The model's name; `name:latest` is `name`.
-    #[schema(required, nullable = false, example = "smollm2-135m-instruct")]
+    #[schema(min_length = 1, max_length = 256, example = "smollm2-135m-instruct")]
     pub model: Option<String>,
     /// The same under its older name.
     #[serde(default)]

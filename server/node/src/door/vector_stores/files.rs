@@ -7,9 +7,9 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 use kwaainet_core::Principal;
 use kwaainet_openapi::{
-    ChunkingStrategy, Deleted, StaticChunking, VectorSearchContent, VectorStoreFile,
-    VectorStoreFileContent, VectorStoreFileError, VectorStoreFileList, VectorStoreFileRequest,
-    VectorStoreFileUpdate,
+    ChunkingStrategy, Deleted, ListOrder, ListedStatus, StaticChunking, VectorSearchContent,
+    VectorStoreFile, VectorStoreFileContent, VectorStoreFileError, VectorStoreFileList,
+    VectorStoreFileRequest, VectorStoreFileUpdate,
 };
 use kwaainet_store::{VectorFileRecord, VectorFileStatus};
 use serde_json::Value;
@@ -69,8 +69,8 @@ pub(crate) async fn create(
         ("after" = Option<String>, Query, description = "Go on after this file."),
         ("before" = Option<String>, Query, description = "End before this file."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if not given."),
-        ("order" = Option<String>, Query, description = "`desc` (newest first, the default) or `asc`."),
-        ("filter" = Option<String>, Query, description = "Only `in_progress`, `completed`, `failed` or `cancelled`."),
+        ("order" = inline(Option<ListOrder>), Query, description = "`desc` (newest first, the default) or `asc`."),
+        ("filter" = inline(Option<ListedStatus>), Query, description = "Only `in_progress`, `completed`, `failed` or `cancelled`."),
     ),
     responses((status = 200, description = "A page of files.", body = VectorStoreFileList))
 )]
