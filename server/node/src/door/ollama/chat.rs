@@ -45,16 +45,18 @@ pub(crate) async fn chat(
 ) -> Result<Response, ApiError> {
     options::check(&request.other)?;
     let named = named(&app.hallway, request.model)?;
+    let logprobs = options::logprobs(request.logprobs, request.top_logprobs)?;
+    let params = options::read(request.options, request.format, logprobs)?;
+    let tools = tools(request.tools.unwrap_or_default())?;
     let messages = request.messages.unwrap_or_default();
     if messages.is_empty() {
         options::refuse_unload(&request.other)?;
         load(&app, &principal, &named.id).await?;
         return Ok(answer::loaded(&app, Form::Chat, named.asked));
     }
-    let logprobs = options::logprobs(request.logprobs, request.top_logprobs)?;
     let conversation = Conversation {
         messages: read(messages)?,
-        tools: tools(request.tools.unwrap_or_default())?,
+        tools,
         tool_choice: ToolChoice::default(),
         parallel_calls: true,
     };
@@ -63,7 +65,7 @@ pub(crate) async fn chat(
         model: named.id,
         work: Work::Generate {
             prompts: vec![Prompt::Chat(conversation)],
-            params: options::read(request.options, request.format, logprobs)?,
+            params,
         },
     };
     let answering = Answering {

@@ -33,6 +33,8 @@ pub(crate) async fn generate(
 ) -> Result<Response, ApiError> {
     options::check(&request.other)?;
     let named = named(&app.hallway, request.model)?;
+    let logprobs = options::logprobs(request.logprobs, request.top_logprobs)?;
+    let params = options::read(request.options, request.format, logprobs)?;
     let said = |text: Option<String>| text.filter(|text| !text.is_empty());
     let (text, suffix) = (said(request.prompt), said(request.suffix));
     if text.is_none() && suffix.is_none() {
@@ -42,13 +44,12 @@ pub(crate) async fn generate(
     }
     let raw = request.raw.unwrap_or(false);
     let prompt = prompt(text, suffix, said(request.system), raw)?;
-    let logprobs = options::logprobs(request.logprobs, request.top_logprobs)?;
     let job = Job {
         id: JobId::random(),
         model: named.id,
         work: Work::Generate {
             prompts: vec![prompt],
-            params: options::read(request.options, request.format, logprobs)?,
+            params,
         },
     };
     let answering = Answering {

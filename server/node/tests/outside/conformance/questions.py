@@ -10,7 +10,7 @@ from typing import Any
 SMOL = "smollm2-135m-instruct"
 MINILM = "all-minilm-l6-v2"
 
-_SAID = [{"role": "user", "content": "What is the moon?"}]
+SAID = [{"role": "user", "content": "What is the moon?"}]
 _SCHEMA = {
     "type": "object",
     "properties": {"city": {"type": "string", "maxLength": 8}},
@@ -28,10 +28,12 @@ def _with(common: dict[str, Any], *bodies: dict[str, Any]) -> list[dict[str, Any
     return [{"model": SMOL, **common, **body, "stream": s} for body in bodies for s in (True, False)]
 
 
+_RANKED = {"model": MINILM, "query": "moon", "documents": ["sun", {"text": "moon"}], "top_n": 1}
+
 QUESTIONS: dict[str, list[dict[str, Any]]] = {
     "POST /v1/chat/completions": [
         *_with(
-            {"messages": _SAID, "max_tokens": 6, "seed": 1},
+            {"messages": SAID, "max_tokens": 6, "seed": 1},
             {"n": 2, "logprobs": True, "top_logprobs": 2},
             {"stop": ["o"], "temperature": 0},
             {"max_tokens": 32, "tools": [_TOOL], "tool_choice": "required"},
@@ -40,7 +42,7 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
         ),
         {
             "model": SMOL,
-            "messages": _SAID,
+            "messages": SAID,
             "max_tokens": 3,
             "n": 2,
             "stream": True,
@@ -73,8 +75,9 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
             "text": {"format": {"type": "json_schema", "name": "place", "schema": _SCHEMA}},
         },
     ),
+    "POST /v1/responses/input_tokens": [{"model": SMOL, "input": SAID, "tools": [_FLAT_TOOL]}],
     "POST /v1/messages": _with(
-        {"messages": _SAID, "max_tokens": 6},
+        {"messages": SAID, "max_tokens": 6},
         {"stop_sequences": ["o"]},
         {
             "max_tokens": 32,
@@ -83,7 +86,7 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
         },
     ),
     "POST /api/chat": _with(
-        {"messages": _SAID, "options": {"num_predict": 6}},
+        {"messages": SAID, "options": {"num_predict": 6}},
         {"logprobs": True, "top_logprobs": 2},
         {"messages": []},
         {"options": {"num_predict": 32}, "format": _SCHEMA},
@@ -101,13 +104,17 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
         {"model": MINILM, "input": ["moon", "sun"], "dimensions": 8},
         {"model": MINILM, "input": [101, 102], "encoding_format": "base64"},
     ],
-    "POST /v1/rerank": [
-        {"model": MINILM, "query": "moon", "documents": ["sun", {"text": "moon"}], "top_n": 1}
-    ],
+    "POST /v1/rerank": [_RANKED],
+    "POST /v2/rerank": [_RANKED],
+    "POST /rerank": [{**_RANKED, "return_documents": True}],
     "POST /v1/tokenize": [
         {"model": SMOL, "prompt": "moon"},
-        {"model": SMOL, "messages": _SAID, "tools": [_TOOL]},
+        {"model": SMOL, "messages": SAID, "tools": [_TOOL]},
     ],
     "POST /v1/detokenize": [{"model": SMOL, "tokens": [1, 2, 3]}],
+    "POST /v1/conversations/{conversation_id}/items": [{"items": SAID}],
+    "POST /v1/vector_stores/{vector_store_id}/file_batches": [{"file_ids": ["here"]}],
+    "POST /v1/vector_stores/{vector_store_id}/files": [{"file_id": "here"}],
+    "POST /v1/vector_stores/{vector_store_id}/search": [{"query": "moon"}],
     "POST /v1/conversations": [{"items": [{"role": "user", "content": "moon"}], "metadata": {}}],
 }

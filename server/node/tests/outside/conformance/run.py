@@ -45,7 +45,8 @@ def main() -> int:
         command += ["--seed", asked.seed, "--max-examples", examples]
         command += [*(FULL if asked.full else QUICK), *more]
         # The hooks' module finds its neighbours, and nothing is written beside the sources.
-        env = {**os.environ, "SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(HERE)}
+        env = {**os.environ, "NODE_URL": node.url, "SCHEMATHESIS_HOOKS": "hooks"}
+        env["PYTHONPATH"] = str(HERE)
         ended = subprocess.run([str(part) for part in command], cwd=folder, env=env, check=False)
     print(f"took {time.monotonic() - begun:.0f} s")
     return ended.returncode

@@ -29,6 +29,8 @@ class Event:
 def server_sent(content: bytes) -> list[Event]:
     """Server-sent events in the form in which the node writes them (WHATWG HTML, section 9.2)."""
     text = content.decode("utf-8")
+    if not text:
+        return []
     assert text.endswith("\n\n"), f"the last event is cut: {text[-80:]!r}"
     events = []
     for block in text.removesuffix("\n\n").split("\n\n"):
@@ -52,7 +54,7 @@ def lines(content: bytes) -> list[Event]:
 
 def chunks(events: list[Event], asked: dict[str, Any]) -> None:
     """Chunks of a chat or of a completion: one object, each choice ended once, then the usage."""
-    last = events.pop()
+    *events, last = events
     if "error" in (last.value or {}):
         return
     assert last.data == DONE, f"the last event is {last}"
@@ -88,14 +90,15 @@ def response_events(events: list[Event], asked: dict[str, Any]) -> None:
     values = [event.value for event in events]
     assert [event.name for event in events] == [value["type"] for value in values], "names differ"
     after = asked.get("starting_after")
+    if not values:
+        assert after is not None, "there are no events"
+        return
     first = 0 if after is None else int(after) + 1
     numbers = [value["sequence_number"] for value in values]
     assert numbers == list(range(first, first + len(values))), f"numbers: {numbers}"
     ends = ("response.completed", "response.incomplete", "response.failed")
     if first == 0:
         assert values[0]["type"] == "response.created", values[0]
-    if not values:
-        return
     assert [v["type"] in ends for v in values] == [False] * (len(values) - 1) + [True], "the end"
     if first == 0:
         _items(values)
