@@ -5,7 +5,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    ChatRole, ChatTool, ChatToolCall, ChatToolCallDelta, ChatToolChoice, FunctionCall,
+    ChatRole, ChatTool, ChatToolCall, ChatToolCallDelta, ChatToolChoice, ErrorBody, FunctionCall,
     FunctionCallChoice, FunctionCallDelta, FunctionDefinition, LogitBias, Metadata, Other,
     PastFunctionCall, PastToolCall, Prediction, ResponseFormat, Stop, StreamOptions,
     StructuredOutputs, TextKind, Usage,
@@ -281,6 +281,16 @@ pub struct ChatChunk {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Usage>)]
     pub usage: Option<Option<Usage>>,
+}
+
+/// What an event of a streamed chat says. The last one says `[DONE]` instead.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum ChatEvent {
+    /// More of it.
+    Chunk(ChatChunk),
+    /// It failed, and nothing follows, not even `[DONE]`.
+    Failed(ErrorBody),
 }
 
 /// A piece of one choice.

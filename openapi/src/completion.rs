@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::{LogitBias, Other, ResponseFormat, Stop, StreamOptions, StructuredOutputs, Usage};
+use crate::{
+    ErrorBody, LogitBias, Other, ResponseFormat, Stop, StreamOptions, StructuredOutputs, Usage,
+};
 
 /// `POST /v1/completions`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -169,6 +171,16 @@ pub struct CompletionChoice {
     pub logprobs: Option<CompletionLogprobs>,
     /// `stop`, `length` or `content_filter`; null in all pieces but the last.
     pub finish_reason: Option<&'static str>,
+}
+
+/// What an event of a streamed continuation says. The last one says `[DONE]` instead.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum CompletionEvent {
+    /// More of it.
+    Piece(Completion),
+    /// It failed, and nothing follows, not even `[DONE]`.
+    Failed(ErrorBody),
 }
 
 /// Log-probabilities, in four lists of one length.

@@ -46,10 +46,12 @@ pub use batch::{
 };
 pub use chat::{
     AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatContent,
-    ChatDelta, ChatLogprobs, ChatMessage, ChatRequest, ContentPart, TokenLogprob, TopLogprob,
+    ChatDelta, ChatEvent, ChatLogprobs, ChatMessage, ChatRequest, ContentPart, TokenLogprob,
+    TopLogprob,
 };
 pub use completion::{
-    Completion, CompletionChoice, CompletionLogprobs, CompletionPrompt, CompletionRequest,
+    Completion, CompletionChoice, CompletionEvent, CompletionLogprobs, CompletionPrompt,
+    CompletionRequest,
 };
 pub use conversation::{
     Conversation, ConversationItemsRequest, ConversationRequest, ConversationUpdate,
@@ -64,12 +66,12 @@ pub use format::{JsonSchemaFormat, Prediction, ResponseFormat, StructuredOutputs
 pub use health::{Health, Readiness};
 pub use model::{Model, ModelList};
 pub use ollama::{
-    OllamaCalled, OllamaChatAnswer, OllamaChatRequest, OllamaDetails, OllamaEmbedRequest,
-    OllamaEmbedding, OllamaEmbeddingRequest, OllamaEmbeddings, OllamaEnd, OllamaError,
-    OllamaFormat, OllamaFunction, OllamaGenerateAnswer, OllamaGenerateRequest, OllamaLogprob,
-    OllamaMessage, OllamaModel, OllamaModelRequest, OllamaModels, OllamaOptions, OllamaProgress,
-    OllamaRole, OllamaSaid, OllamaShown, OllamaTokenLogprob, OllamaTool, OllamaToolCall,
-    OllamaVersion,
+    OllamaCalled, OllamaChatAnswer, OllamaChatLine, OllamaChatRequest, OllamaDetails,
+    OllamaEmbedRequest, OllamaEmbedding, OllamaEmbeddingRequest, OllamaEmbeddings, OllamaEnd,
+    OllamaError, OllamaFormat, OllamaFunction, OllamaGenerateAnswer, OllamaGenerateLine,
+    OllamaGenerateRequest, OllamaLogprob, OllamaMessage, OllamaModel, OllamaModelRequest,
+    OllamaModels, OllamaOptions, OllamaProgress, OllamaPullLine, OllamaRole, OllamaSaid,
+    OllamaShown, OllamaTokenLogprob, OllamaTool, OllamaToolCall, OllamaVersion,
 };
 pub use rerank::{
     RerankApiVersion, RerankDocument, RerankMeta, RerankRequest, RerankResult, RerankText,

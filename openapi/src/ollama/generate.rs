@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::OllamaError;
+
 use crate::Other;
 
 /// `POST /api/chat`.
@@ -117,7 +119,7 @@ pub struct OllamaCalled {
     /// The arguments, an object.
     #[serde(default)]
     #[schema(value_type = Object)]
-    pub arguments: Value,
+    pub arguments: serde_json::Map<String, Value>,
 }
 
 /// A tool that the client runs.
@@ -281,6 +283,26 @@ pub struct OllamaGenerateAnswer {
     /// How it ended, in the last piece.
     #[serde(flatten)]
     pub end: OllamaEnd,
+}
+
+/// A line of a streamed answer to `/api/chat`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum OllamaChatLine {
+    /// More of it.
+    Piece(OllamaChatAnswer),
+    /// It failed, and nothing follows.
+    Failed(OllamaError),
+}
+
+/// A line of a streamed answer to `/api/generate`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum OllamaGenerateLine {
+    /// More of it.
+    Piece(OllamaGenerateAnswer),
+    /// It failed, and nothing follows.
+    Failed(OllamaError),
 }
 
 /// What the model says.

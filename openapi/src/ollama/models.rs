@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::OllamaError;
+
 /// `POST /api/embed`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct OllamaEmbedRequest {
@@ -168,6 +170,16 @@ pub struct OllamaProgress {
     /// Those that are here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed: Option<u64>,
+}
+
+/// A line of a pull.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum OllamaPullLine {
+    /// More of it.
+    Piece(OllamaProgress),
+    /// It failed, and nothing follows.
+    Failed(OllamaError),
 }
 
 /// `GET /api/version`.

@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use kwaainet_core::{Job, JobId, Message, Principal, Prompt, Role, Work};
-use kwaainet_openapi::{OllamaGenerateAnswer, OllamaGenerateRequest};
+use kwaainet_openapi::{OllamaGenerateAnswer, OllamaGenerateLine, OllamaGenerateRequest};
 
 use super::answer::{self, Answering, Form};
 use super::{load, named, options};
@@ -22,7 +22,7 @@ use crate::door::{ApiError, App};
     request_body = OllamaGenerateRequest,
     responses((status = 200, description = "Lines of the answer; without `stream`, all of it.",
         content(
-            (OllamaGenerateAnswer = "application/x-ndjson"),
+            (OllamaGenerateLine = "application/x-ndjson"),
             (OllamaGenerateAnswer = "application/json"),
         )))
 )]

@@ -281,6 +281,12 @@ pub(super) async fn put(
     Ok(())
 }
 
+/// Serde would take arrays for these objects.
+fn strategy(value: Value) -> Option<ChunkingStrategy> {
+    let is_sound = value.is_object() && value.get("static").is_none_or(Value::is_object);
+    serde_json::from_value(value).ok().filter(|_| is_sound)
+}
+
 /// Tokens of a piece and how many of them are shared, for a model with this context; none where they are
 /// the node's to choose and the model is not known yet.
 pub(super) fn chunking(
@@ -290,7 +296,7 @@ pub(super) fn chunking(
     let at = "chunking_strategy";
     let strategy = match given {
         None | Some(Value::Null) => ChunkingStrategy::Auto,
-        Some(value) => serde_json::from_value(value).map_err(|_| {
+        Some(value) => strategy(value).ok_or_else(|| {
             let message = format!(
                 "Invalid '{at}': expected {{\"type\": \"auto\"}}, or 'static' with its two numbers."
             );

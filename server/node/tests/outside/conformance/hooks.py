@@ -14,7 +14,7 @@ from typing import Any
 
 import jsonschema_rs
 import schemathesis
-from questions import MINILM, QUESTIONS, SAID, SMOL
+from questions import MINILM, QUERIES, QUESTIONS, SAID, SMOL
 from streams import DONE, ORDERS, lines, server_sent
 from things import Things
 
@@ -55,10 +55,12 @@ THINGS = Things(os.environ["NODE_URL"])
 @schemathesis.hook
 def before_add_examples(context, examples):
     operation = context.operation
+    names = {parameter.name: "here" for parameter in operation.path_parameters}
     for body in QUESTIONS.get(operation.label, ()):
-        names = {parameter.name: "here" for parameter in operation.path_parameters}
         case = operation.Case(body=body, path_parameters=names, media_type="application/json")
         examples.append(case)
+    for query in QUERIES.get(operation.label, ()):
+        examples.append(operation.Case(query=query, path_parameters=names))
 
 
 @schemathesis.hook

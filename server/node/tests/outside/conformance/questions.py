@@ -1,6 +1,7 @@
 """Requests that have to work, beside those that are generated: above all streams of every kind.
 
-Bodies by operation, as the document names it. A generated body asks for a tool or a format by chance only.
+Bodies and queries by operation, as the document names it. What is generated asks for a tool, a format or
+a stream by chance only. Ids take the place of "here".
 """
 
 from __future__ import annotations
@@ -117,4 +118,12 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
     "POST /v1/vector_stores/{vector_store_id}/files": [{"file_id": "here"}],
     "POST /v1/vector_stores/{vector_store_id}/search": [{"query": "moon"}],
     "POST /v1/conversations": [{"items": [{"role": "user", "content": "moon"}], "metadata": {}}],
+}
+
+QUERIES: dict[str, list[dict[str, str]]] = {
+    "GET /v1/responses/{response_id}": [
+        {"stream": "true"},
+        {"stream": "true", "starting_after": "1"},
+        {"stream": "true", "starting_after": "9999"},
+    ],
 }

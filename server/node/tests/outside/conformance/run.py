@@ -21,7 +21,7 @@ from support.node import BINARY, SMOL_FILE, running  # noqa: E402
 
 SEED = 1
 QUICK = ("--phases", "examples,fuzzing")
-QUICK_EXAMPLES = 8
+QUICK_EXAMPLES = 12
 FULL = ("--phases", "examples,coverage,fuzzing,stateful")
 FULL_EXAMPLES = 100
 
