@@ -113,6 +113,7 @@ pub struct OllamaToolCall {
 pub struct OllamaCalled {
     /// Which call of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 4294967295.0)]
     pub index: Option<u32>,
     /// The tool's name.
     pub name: String,
@@ -290,7 +291,7 @@ pub struct OllamaGenerateAnswer {
 #[serde(untagged)]
 pub enum OllamaChatLine {
     /// More of it.
-    Piece(OllamaChatAnswer),
+    Piece(Box<OllamaChatAnswer>),
     /// It failed, and nothing follows.
     Failed(OllamaError),
 }
