@@ -222,7 +222,6 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Objects<A> {
 mod tests {
     use super::*;
     use kwaainet_openapi::{ChatRequest, ConversationRequest};
-    use serde::Deserialize;
     use serde::de::DeserializeOwned;
 
     fn read<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
