@@ -6,13 +6,14 @@ CARGO ?= cargo
 PYTHON ?= python3
 # Set to --locked by continuous integration.
 LOCKED ?=
-# Further arguments of `run`, `bench`, `compare`, `load` and `soak`.
+# Further arguments of `run`, `conformance`, `bench`, `compare`, `load` and `soak`.
 ARGS ?=
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 NODE := $(TARGET)/debug/kwaainet
 OUTSIDE := server/node/tests/outside
 VENV := $(TARGET)/outside/venv
+CONFORMANCE := $(TARGET)/conformance/venv
 SCHEMAS := $(TARGET)/schemas
 SCHEMA_CHECK = $(SCHEMAS)/venv/bin/python backends/candle/tests/schemas/check.py
 TEST_MODELS := smollm2-135m-instruct gemma3-270m all-minilm-l6-v2
@@ -24,7 +25,7 @@ COMPARED := smollm2-135m-instruct gemma3-270m
 SOAKED := smollm2-135m-instruct all-minilm-l6-v2
 
 # What `make test` does, in this order. Each is a target of its own.
-STEPS := tools fmt clippy build models unit outside-python outside-js schemas-tools
+STEPS := tools fmt clippy build models unit outside-python outside-js schemas-tools conformance
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -97,6 +98,14 @@ $(OUTSIDE)/js/node_modules/.ready: $(OUTSIDE)/js/package-lock.json
 schemas-tools: $(SCHEMAS)/.ready ## test, step 9: texts under the JSON schemas of tools, by another validator
 	@$(SCHEMA_CHECK) tools backends/candle/tests/schemas/tools.json > $(SCHEMAS)/tools.jsonl
 	@$(MAKE) --no-print-directory $(SCHEMAS)/tools.walks
+
+conformance: $(CONFORMANCE)/.ready ## test, step 10: a real node against its own /openapi.json (ARGS="--full")
+	KWAAINET_BINARY=$(NODE) $(CONFORMANCE)/bin/python $(OUTSIDE)/conformance/run.py $(ARGS)
+
+$(CONFORMANCE)/.ready: $(OUTSIDE)/conformance/requirements.txt
+	$(PYTHON) -m venv --clear $(CONFORMANCE)
+	$(CONFORMANCE)/bin/python -m pip install --quiet -r $(OUTSIDE)/conformance/requirements.txt
+	@touch $@
 
 schemas: $(SCHEMAS)/.ready schemas-tools ## the same under the JSON Schema Test Suite, and the share that is refused
 	cd $(SCHEMAS) && venv/bin/pip download --quiet --no-deps --no-binary :all: jsonschema==4.26.0

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::Other;
+use crate::{BatchEndpoint, BatchWindow, ExpiryAnchor, Metadata, Other};
 
 /// `POST /v1/batches`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -15,13 +15,14 @@ pub struct BatchRequest {
     pub input_file_id: Option<String>,
     /// Where all its lines go: `/v1/chat/completions`, `/v1/completions`, `/v1/embeddings` or
     /// `/v1/responses`.
-    #[schema(required, nullable = false, example = "/v1/chat/completions")]
+    #[schema(required, nullable = false, example = "/v1/chat/completions", value_type = BatchEndpoint)]
     pub endpoint: Option<String>,
     /// `24h`.
-    #[schema(required, nullable = false, example = "24h")]
+    #[schema(required, nullable = false, example = "24h", value_type = BatchWindow)]
     pub completion_window: Option<String>,
     /// Up to 16 pairs of strings.
     #[serde(default)]
+    #[schema(value_type = Option<Metadata>)]
     pub metadata: Option<BTreeMap<String, String>>,
     /// How long the output is kept.
     #[serde(default)]
@@ -36,7 +37,7 @@ pub struct BatchRequest {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct ExpiresAfter {
     /// `created_at`.
-    #[schema(required, nullable = false, example = "created_at")]
+    #[schema(required, nullable = false, example = "created_at", value_type = ExpiryAnchor)]
     pub anchor: Option<String>,
     /// Seconds from then on, from 3,600 (an hour) to 2,592,000 (30 days).
     #[schema(required, nullable = false, minimum = 3600, maximum = 2592000)]
@@ -90,6 +91,7 @@ pub struct Batch {
     /// Tokens over all good answers.
     pub usage: BatchUsage,
     /// As its owner gave it.
+    #[schema(value_type = Option<Metadata>)]
     pub metadata: Option<BTreeMap<String, String>>,
 }
 

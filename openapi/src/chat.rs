@@ -5,16 +5,23 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    ChatTool, ChatToolCall, ChatToolCallDelta, ChatToolChoice, FunctionCall, FunctionCallChoice,
-    FunctionCallDelta, FunctionDefinition, Other, PastFunctionCall, PastToolCall, Prediction,
-    ResponseFormat, Stop, StreamOptions, StructuredOutputs, Usage,
+    ChatRole, ChatTool, ChatToolCall, ChatToolCallDelta, ChatToolChoice, ErrorBody, FunctionCall,
+    FunctionCallChoice, FunctionCallDelta, FunctionDefinition, LogitBias, Metadata, Other,
+    PastFunctionCall, PastToolCall, Prediction, ResponseFormat, Stop, StreamOptions,
+    StructuredOutputs, TextKind, Usage,
 };
 
 /// `POST /v1/chat/completions`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct ChatRequest {
     /// The model's name.
-    #[schema(required, nullable = false, example = "smollm2-135m-instruct")]
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 256,
+        example = "smollm2-135m-instruct"
+    )]
     pub model: Option<String>,
     /// The conversation, at least one message.
     #[schema(required, nullable = false, min_items = 1)]
@@ -71,6 +78,7 @@ pub struct ChatRequest {
     pub repetition_penalty: Option<f64>,
     /// Token id to a number between -100 and 100 that is added to its logit.
     #[serde(default)]
+    #[schema(value_type = Option<LogitBias>)]
     pub logit_bias: Option<BTreeMap<String, f64>>,
     /// Send log-probabilities.
     #[serde(default)]
@@ -126,18 +134,22 @@ pub struct ChatRequest {
     pub guided_grammar: Option<String>,
     /// Up to 16 pairs; checked, and not kept.
     #[serde(default)]
+    #[schema(value_type = Option<Metadata>)]
     pub metadata: Option<BTreeMap<String, String>>,
     /// What the answer will probably be. It changes nothing about the answer.
     #[serde(default)]
     pub prediction: Option<Prediction>,
     /// The caller's name for his user; not kept.
     #[serde(default)]
+    #[schema(max_length = 512)]
     pub user: Option<String>,
     /// The same under its newer name; not kept.
     #[serde(default)]
+    #[schema(max_length = 512)]
     pub safety_identifier: Option<String>,
     /// What is alike is found in the cache without it; not kept.
     #[serde(default)]
+    #[schema(max_length = 512)]
     pub prompt_cache_key: Option<String>,
     /// Fields that are not named here.
     #[serde(flatten)]
@@ -149,7 +161,7 @@ pub struct ChatRequest {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct ChatMessage {
     /// `system`, `developer`, `user`, `assistant`, `tool` or, older, `function`.
-    #[schema(required, nullable = false)]
+    #[schema(required, nullable = false, value_type = ChatRole)]
     pub role: Option<String>,
     /// What is said. May be null where an assistant calls something.
     #[serde(default)]
@@ -188,6 +200,7 @@ pub enum ChatContent {
 pub struct ContentPart {
     /// `text`.
     #[serde(rename = "type")]
+    #[schema(value_type = TextKind)]
     pub kind: String,
     /// The text.
     pub text: String,
@@ -268,6 +281,16 @@ pub struct ChatChunk {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Usage>)]
     pub usage: Option<Option<Usage>>,
+}
+
+/// What an event of a streamed chat says. The last one says `[DONE]` instead.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum ChatEvent {
+    /// More of it.
+    Chunk(ChatChunk),
+    /// It failed, and nothing follows, not even `[DONE]`.
+    Failed(ErrorBody),
 }
 
 /// A piece of one choice.

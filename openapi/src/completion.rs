@@ -4,13 +4,21 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::{Other, ResponseFormat, Stop, StreamOptions, StructuredOutputs, Usage};
+use crate::{
+    ErrorBody, LogitBias, Other, ResponseFormat, Stop, StreamOptions, StructuredOutputs, Usage,
+};
 
 /// `POST /v1/completions`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct CompletionRequest {
     /// The model's name.
-    #[schema(required, nullable = false, example = "smollm2-135m-instruct")]
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 256,
+        example = "smollm2-135m-instruct"
+    )]
     pub model: Option<String>,
     /// What is continued. Control tokens spelled out in it count.
     #[serde(default)]
@@ -75,6 +83,7 @@ pub struct CompletionRequest {
     pub repetition_penalty: Option<f64>,
     /// Token id to a number between -100 and 100 that is added to its logit.
     #[serde(default)]
+    #[schema(value_type = Option<LogitBias>)]
     pub logit_bias: Option<BTreeMap<String, f64>>,
     /// Send log-probabilities with so many alternatives for each token.
     #[serde(default)]
@@ -108,6 +117,7 @@ pub struct CompletionRequest {
     pub guided_grammar: Option<String>,
     /// The caller's name for his user; not kept.
     #[serde(default)]
+    #[schema(max_length = 512)]
     pub user: Option<String>,
     /// Fields that are not named here.
     #[serde(flatten)]
@@ -161,6 +171,16 @@ pub struct CompletionChoice {
     pub logprobs: Option<CompletionLogprobs>,
     /// `stop`, `length` or `content_filter`; null in all pieces but the last.
     pub finish_reason: Option<&'static str>,
+}
+
+/// What an event of a streamed continuation says. The last one says `[DONE]` instead.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum CompletionEvent {
+    /// More of it.
+    Piece(Completion),
+    /// It failed, and nothing follows, not even `[DONE]`.
+    Failed(ErrorBody),
 }
 
 /// Log-probabilities, in four lists of one length.

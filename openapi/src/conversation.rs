@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::InputItem;
+use crate::{InputItem, Metadata};
 
 /// `POST /v1/conversations`.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
@@ -15,6 +15,7 @@ pub struct ConversationRequest {
     pub items: Option<Vec<Value>>,
     /// Up to 16 pairs that are kept with it.
     #[serde(default)]
+    #[schema(value_type = Option<Metadata>)]
     pub metadata: Option<BTreeMap<String, String>>,
 }
 
@@ -23,7 +24,7 @@ pub struct ConversationRequest {
 pub struct ConversationUpdate {
     /// Takes the place of all pairs; null for none.
     #[serde(default, deserialize_with = "crate::present")]
-    #[schema(required, value_type = Option<BTreeMap<String, String>>)]
+    #[schema(required, value_type = Option<Metadata>)]
     pub metadata: Option<Option<BTreeMap<String, String>>>,
 }
 
@@ -46,5 +47,6 @@ pub struct Conversation {
     /// Seconds since 1970.
     pub created_at: i64,
     /// As given.
+    #[schema(value_type = Metadata)]
     pub metadata: BTreeMap<String, String>,
 }

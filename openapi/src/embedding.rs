@@ -8,7 +8,13 @@ use crate::Other;
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct EmbeddingRequest {
     /// The model's name.
-    #[schema(required, nullable = false, example = "all-minilm-l6-v2")]
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 256,
+        example = "all-minilm-l6-v2"
+    )]
     pub model: Option<String>,
     /// What is embedded, at most 2,048 inputs.
     #[serde(default)]
@@ -23,6 +29,7 @@ pub struct EmbeddingRequest {
     pub dimensions: Option<i64>,
     /// The caller's name for his user; not kept.
     #[serde(default)]
+    #[schema(max_length = 512)]
     pub user: Option<String>,
     /// Fields that are not named here.
     #[serde(flatten)]

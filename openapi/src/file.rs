@@ -1,6 +1,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::{ExpiryAnchor, FilePurpose};
+
 /// `POST /v1/files`: a form with a file.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "a form is read part by part; this describes it")]
@@ -9,10 +11,11 @@ pub struct FileUpload {
     #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
     file: Vec<u8>,
     /// What it is for: `batch`, `assistants` or `user_data`.
-    #[schema(example = "batch")]
+    #[schema(example = "batch", value_type = FilePurpose)]
     purpose: String,
     /// `created_at`, if the file is to be deleted some day.
     #[schema(rename = "expires_after[anchor]", example = "created_at")]
+    #[schema(value_type = Option<ExpiryAnchor>)]
     expires_after_anchor: Option<String>,
     /// When: seconds from its upload, from 3,600 (an hour) to 2,592,000 (30 days).
     #[schema(rename = "expires_after[seconds]", minimum = 3600, maximum = 2592000)]

@@ -2,14 +2,14 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::Other;
+use crate::{FormatKind, Other, PredictionKind};
 
 /// What the text of an answer has to be.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct ResponseFormat {
     /// `text`, `json_object` or `json_schema`.
     #[serde(rename = "type")]
-    #[schema(required, nullable = false)]
+    #[schema(required, nullable = false, value_type = FormatKind)]
     pub kind: Option<String>,
     /// With `json_schema`: which.
     #[serde(default)]
@@ -24,7 +24,13 @@ pub struct ResponseFormat {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct JsonSchemaFormat {
     /// Letters, digits, `_` and `-`, at most 64.
-    #[schema(required, nullable = false, max_length = 64)]
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 64,
+        pattern = "^[A-Za-z0-9_-]+$"
+    )]
     pub name: Option<String>,
     /// What the format is for.
     #[serde(default)]
@@ -71,7 +77,7 @@ pub struct StructuredOutputs {
 pub struct Prediction {
     /// `content`.
     #[serde(rename = "type")]
-    #[schema(required, nullable = false)]
+    #[schema(required, nullable = false, value_type = PredictionKind)]
     pub kind: Option<String>,
     /// The text, whole or in parts.
     #[serde(default)]

@@ -25,6 +25,7 @@ mod tokenize;
 mod tool;
 mod usage;
 mod vector_store;
+mod words;
 
 pub use anthropic::{
     AnthropicBlock, AnthropicBlockDelta, AnthropicBlockParam, AnthropicContent,
@@ -45,10 +46,12 @@ pub use batch::{
 };
 pub use chat::{
     AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatContent,
-    ChatDelta, ChatLogprobs, ChatMessage, ChatRequest, ContentPart, TokenLogprob, TopLogprob,
+    ChatDelta, ChatEvent, ChatLogprobs, ChatMessage, ChatRequest, ContentPart, TokenLogprob,
+    TopLogprob,
 };
 pub use completion::{
-    Completion, CompletionChoice, CompletionLogprobs, CompletionPrompt, CompletionRequest,
+    Completion, CompletionChoice, CompletionEvent, CompletionLogprobs, CompletionPrompt,
+    CompletionRequest,
 };
 pub use conversation::{
     Conversation, ConversationItemsRequest, ConversationRequest, ConversationUpdate,
@@ -63,12 +66,12 @@ pub use format::{JsonSchemaFormat, Prediction, ResponseFormat, StructuredOutputs
 pub use health::{Health, Readiness};
 pub use model::{Model, ModelList};
 pub use ollama::{
-    OllamaCalled, OllamaChatAnswer, OllamaChatRequest, OllamaDetails, OllamaEmbedRequest,
-    OllamaEmbedding, OllamaEmbeddingRequest, OllamaEmbeddings, OllamaEnd, OllamaError,
-    OllamaFormat, OllamaFunction, OllamaGenerateAnswer, OllamaGenerateRequest, OllamaLogprob,
-    OllamaMessage, OllamaModel, OllamaModelRequest, OllamaModels, OllamaOptions, OllamaProgress,
-    OllamaRole, OllamaSaid, OllamaShown, OllamaTokenLogprob, OllamaTool, OllamaToolCall,
-    OllamaVersion,
+    OllamaCalled, OllamaChatAnswer, OllamaChatLine, OllamaChatRequest, OllamaDetails,
+    OllamaEmbedRequest, OllamaEmbedding, OllamaEmbeddingRequest, OllamaEmbeddings, OllamaEnd,
+    OllamaError, OllamaFormat, OllamaFunction, OllamaGenerateAnswer, OllamaGenerateLine,
+    OllamaGenerateRequest, OllamaLogprob, OllamaMessage, OllamaModel, OllamaModelRequest,
+    OllamaModels, OllamaOptions, OllamaProgress, OllamaPullLine, OllamaRole, OllamaSaid,
+    OllamaShown, OllamaTokenLogprob, OllamaTool, OllamaToolCall, OllamaVersion,
 };
 pub use rerank::{
     RerankApiVersion, RerankDocument, RerankMeta, RerankRequest, RerankResult, RerankText,
@@ -76,10 +79,10 @@ pub use rerank::{
 };
 pub use response::{
     ConversationParam, ConversationRef, FileSearchTool, FunctionTool, IncompleteDetails,
-    InputContent, InputItem, InputTokens, InputTokensDetails, OutputTokensDetails, ReasoningConfig,
-    ResponseError, ResponseInput, ResponseJsonSchema, ResponseObject, ResponseRequest,
-    ResponseStatus, ResponseTool, ResponseToolChoice, ResponseUsage, TextConfig, TextFormat,
-    TextRequest, Truncation,
+    InputContent, InputItem, InputPart, InputTokens, InputTokensDetails, OutputTokensDetails,
+    ReasoningConfig, ResponseError, ResponseInput, ResponseJsonSchema, ResponseObject,
+    ResponseRequest, ResponseStatus, ResponseTool, ResponseToolChoice, ResponseUsage, TextConfig,
+    TextFormat, TextRequest, Truncation,
 };
 pub use response_event::{
     AnnotationStep, ArgumentsDeltaStep, ArgumentsDoneStep, ItemStep, Lifecycle, PartStep,
@@ -103,6 +106,12 @@ pub use vector_store::{
     VectorStoreExpiry, VectorStoreFile, VectorStoreFileBatch, VectorStoreFileBatchRequest,
     VectorStoreFileContent, VectorStoreFileError, VectorStoreFileList, VectorStoreFileRequest,
     VectorStoreFileUpdate, VectorStoreList, VectorStoreRequest, VectorStoreUpdate,
+};
+pub use words::{
+    ActivityAnchor, AllowedKind, AllowedMode, Attributes, BatchEndpoint, BatchWindow, ChatRole,
+    ExpiryAnchor, FilePurpose, FormatKind, FunctionKind, FunctionMode, InputItemKind,
+    InputPartKind, ListOrder, ListedStatus, LogitBias, Metadata, PredictionKind, Ranker,
+    ResponseInclude, ServiceTier, TextKind, ToolMode, Verbosity,
 };
 
 /// Fields that a request carries and its type does not name.

@@ -7,13 +7,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub use generate::{
-    OllamaCalled, OllamaChatAnswer, OllamaChatRequest, OllamaEnd, OllamaFormat, OllamaFunction,
-    OllamaGenerateAnswer, OllamaGenerateRequest, OllamaLogprob, OllamaMessage, OllamaOptions,
-    OllamaRole, OllamaSaid, OllamaTokenLogprob, OllamaTool, OllamaToolCall,
+    OllamaCalled, OllamaChatAnswer, OllamaChatLine, OllamaChatRequest, OllamaEnd, OllamaFormat,
+    OllamaFunction, OllamaGenerateAnswer, OllamaGenerateLine, OllamaGenerateRequest, OllamaLogprob,
+    OllamaMessage, OllamaOptions, OllamaRole, OllamaSaid, OllamaTokenLogprob, OllamaTool,
+    OllamaToolCall,
 };
 pub use models::{
     OllamaDetails, OllamaEmbedRequest, OllamaEmbedding, OllamaEmbeddingRequest, OllamaEmbeddings,
-    OllamaModel, OllamaModelRequest, OllamaModels, OllamaProgress, OllamaShown, OllamaVersion,
+    OllamaModel, OllamaModelRequest, OllamaModels, OllamaProgress, OllamaPullLine, OllamaShown,
+    OllamaVersion,
 };
 
 /// Every answer of these paths that is not a success, and the last line of a stream that failed.

@@ -8,14 +8,20 @@ use crate::Other;
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct RerankRequest {
     /// The name of a model that embeds.
-    #[schema(required, nullable = false, example = "all-minilm-l6-v2")]
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 256,
+        example = "all-minilm-l6-v2"
+    )]
     pub model: Option<String>,
     /// What is looked for.
-    #[schema(required, nullable = false)]
+    #[schema(required, nullable = false, min_length = 1)]
     pub query: Option<String>,
     /// Texts, or objects with a `text`; at most 1,000. Each has to fit into the model's context.
     #[serde(default)]
-    #[schema(required, nullable = false, value_type = Vec<RerankDocument>)]
+    #[schema(required, nullable = false, value_type = Vec<RerankDocument>, min_items = 1, max_items = 1000)]
     pub documents: Option<Vec<Value>>,
     /// Give only the best so many.
     #[serde(default)]
@@ -44,6 +50,7 @@ pub enum RerankDocument {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RerankText {
     /// The text.
+    #[schema(min_length = 1)]
     pub text: String,
 }
 

@@ -4,13 +4,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::{Other, RankingOptions, ResponseItem, StreamOptions};
+use crate::{
+    InputItemKind, InputPartKind, LogitBias, Metadata, Other, RankingOptions, ResponseInclude,
+    ResponseItem, ServiceTier, StreamOptions, ToolMode, Verbosity,
+};
 
 /// `POST /v1/responses`.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 pub struct ResponseRequest {
     /// The model's name.
-    #[schema(required, nullable = false, example = "smollm2-135m-instruct")]
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 256,
+        example = "smollm2-135m-instruct"
+    )]
     pub model: Option<String>,
     /// A text, or items: messages, function calls, their outputs, references to stored items.
     #[serde(default)]
@@ -32,7 +41,6 @@ pub struct ResponseRequest {
     pub parallel_tool_calls: Option<bool>,
     /// What the answer's text has to be.
     #[serde(default)]
-    #[schema(value_type = Option<TextConfig>)]
     pub text: Option<TextRequest>,
     /// Most tokens of the answer; without it, until the context is full.
     #[serde(default)]
@@ -56,9 +64,11 @@ pub struct ResponseRequest {
     pub top_logprobs: Option<i64>,
     /// More to put into the answer: `message.output_text.logprobs`, `file_search_call.results`.
     #[serde(default)]
+    #[schema(value_type = Option<Vec<ResponseInclude>>)]
     pub include: Option<Vec<String>>,
     /// The response that this one follows on.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 128)]
     pub previous_response_id: Option<String>,
     /// The conversation that this response belongs to: its id, or an object with it.
     #[serde(default)]
@@ -72,6 +82,7 @@ pub struct ResponseRequest {
     pub background: Option<bool>,
     /// Up to 16 pairs that are kept with the response.
     #[serde(default)]
+    #[schema(value_type = Option<Metadata>)]
     pub metadata: Option<BTreeMap<String, String>>,
     /// `auto` leaves out the oldest items until the prompt fits.
     #[serde(default)]
@@ -84,15 +95,19 @@ pub struct ResponseRequest {
     pub stream_options: Option<StreamOptions>,
     /// The caller's name for his user.
     #[serde(default)]
+    #[schema(max_length = 512)]
     pub user: Option<String>,
     /// The same under a newer name.
     #[serde(default)]
+    #[schema(max_length = 64)]
     pub safety_identifier: Option<String>,
     /// Echoed; what is cached does not depend on it.
     #[serde(default)]
+    #[schema(max_length = 64)]
     pub prompt_cache_key: Option<String>,
     /// `auto` or `default`.
     #[serde(default)]
+    #[schema(value_type = Option<ServiceTier>)]
     pub service_tier: Option<String>,
     /// Extension: draw from the k most probable tokens; 0 means all.
     #[serde(default)]
@@ -116,6 +131,7 @@ pub struct ResponseRequest {
     pub repetition_penalty: Option<f64>,
     /// Extension: token id to a number between -100 and 100 that is added to its logit.
     #[serde(default)]
+    #[schema(value_type = Option<LogitBias>)]
     pub logit_bias: Option<BTreeMap<String, f64>>,
     /// Extension: the same seed and request give the same answer.
     #[serde(default)]
@@ -142,6 +158,7 @@ pub struct InputItem {
     /// `message` (if there is a `role`), `function_call`, `function_call_output`, `file_search_call`,
     /// `reasoning` or `item_reference`.
     #[serde(default, rename = "type")]
+    #[schema(value_type = Option<InputItemKind>)]
     pub kind: Option<String>,
     /// Of an `item_reference`: which stored item. Items that come in get ids of the node's own.
     #[serde(default)]
@@ -151,6 +168,7 @@ pub struct InputItem {
     pub status: Option<crate::ItemStatus>,
     /// Of a message: `user`, `assistant`, `system` or `developer`.
     #[serde(default)]
+    #[schema(value_type = Option<crate::MessageRole>)]
     pub role: Option<String>,
     /// Of a message: a text, or parts.
     #[serde(default)]
@@ -158,9 +176,11 @@ pub struct InputItem {
     pub content: Option<Value>,
     /// Of a call and its output: what ties them together.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 256)]
     pub call_id: Option<String>,
     /// Of a call: which function.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
     pub name: Option<String>,
     /// Of a call: JSON.
     #[serde(default)]
@@ -174,6 +194,7 @@ pub struct InputItem {
     pub queries: Option<Vec<String>>,
     /// Of a search: what was found. A search without it is not shown to the model.
     #[serde(default)]
+    #[schema(max_items = 50)]
     pub results: Option<Vec<crate::FileSearchResult>>,
     /// Of reasoning.
     #[serde(default)]
@@ -188,7 +209,21 @@ pub enum InputContent {
     /// Whole.
     Text(String),
     /// In parts: `input_text`; of the assistant, `output_text` and `refusal` too.
-    Parts(Vec<crate::ContentPart>),
+    Parts(Vec<InputPart>),
+}
+
+/// A part of a text.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+pub struct InputPart {
+    /// What it is.
+    #[serde(rename = "type")]
+    pub kind: InputPartKind,
+    /// Its text.
+    #[serde(default)]
+    pub text: Option<String>,
+    /// The text of a refusal.
+    #[serde(default)]
+    pub refusal: Option<String>,
 }
 
 /// A conversation's id.
@@ -212,8 +247,8 @@ pub struct ConversationRef {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum ResponseToolChoice {
-    /// `auto`, `none` or `required`.
-    Mode(String),
+    /// Whether it has to call one.
+    Mode(ToolMode),
     /// `{"type": "function", "name": …}`, `{"type": "file_search"}` (the node searches with the user's
     /// last text, then the model answers), or `{"type": "allowed_tools", "mode": …, "tools": […]}`.
     #[schema(value_type = Object)]
@@ -232,13 +267,15 @@ pub enum Truncation {
 }
 
 /// What the answer's text has to be, as it is asked for.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 pub struct TextRequest {
     /// The format.
     #[serde(default)]
+    #[schema(value_type = Option<TextFormat>)]
     pub format: Option<Value>,
     /// `medium`.
     #[serde(default)]
+    #[schema(value_type = Option<Verbosity>)]
     pub verbosity: Option<String>,
 }
 
@@ -267,6 +304,7 @@ pub enum TextFormat {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ResponseJsonSchema {
     /// Letters, digits, `_` and `-`; at most 64.
+    #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
     pub name: String,
     /// What it is for; not shown to the model.
     pub description: Option<String>,
@@ -310,6 +348,7 @@ pub struct FileSearchTool {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FunctionTool {
     /// Letters, digits, `_` and `-`; at most 64.
+    #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
     pub name: String,
     /// When and how to call it.
     pub description: Option<String>,
@@ -397,6 +436,7 @@ pub struct ResponseObject {
     /// As asked for.
     pub max_tool_calls: Option<i64>,
     /// As asked for.
+    #[schema(value_type = Metadata)]
     pub metadata: BTreeMap<String, String>,
     /// The model that answers.
     pub model: String,

@@ -7,7 +7,13 @@ use crate::{ChatMessage, ChatTool, Other};
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct TokenizeRequest {
     /// The model's name.
-    #[schema(required, nullable = false, example = "smollm2-135m-instruct")]
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 256,
+        example = "smollm2-135m-instruct"
+    )]
     pub model: Option<String>,
     /// A text.
     #[serde(default)]
@@ -46,7 +52,13 @@ pub struct Tokens {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct DetokenizeRequest {
     /// The model's name.
-    #[schema(required, nullable = false, example = "smollm2-135m-instruct")]
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 256,
+        example = "smollm2-135m-instruct"
+    )]
     pub model: Option<String>,
     /// Token ids, in order.
     #[schema(required, nullable = false)]

@@ -2,12 +2,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::{AllowedKind, AllowedMode, FunctionKind, FunctionMode, ToolMode};
+
 /// Something that the model may call.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct ChatTool {
     /// `function`; nothing else can be called.
     #[serde(rename = "type")]
-    #[schema(required, nullable = false)]
+    #[schema(required, nullable = false, value_type = FunctionKind)]
     pub kind: Option<String>,
     /// Which function.
     #[schema(required, nullable = false)]
@@ -18,7 +20,13 @@ pub struct ChatTool {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct FunctionDefinition {
     /// Letters, digits, `_` and `-`, at most 64; unlike all others.
-    #[schema(required, nullable = false, max_length = 64)]
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 64,
+        pattern = "^[A-Za-z0-9_-]+$"
+    )]
     pub name: Option<String>,
     /// When and how to call it.
     #[serde(default)]
@@ -37,7 +45,7 @@ pub struct FunctionDefinition {
 #[serde(untagged)]
 pub enum ChatToolChoice {
     /// `none`, `auto` or `required`.
-    Mode(String),
+    Mode(ToolMode),
     /// This one, once.
     Named(NamedTool),
     /// Some of them.
@@ -49,7 +57,7 @@ pub enum ChatToolChoice {
 pub struct NamedTool {
     /// `function`.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: FunctionKind,
     /// Which one.
     pub function: FunctionName,
 }
@@ -66,7 +74,7 @@ pub struct FunctionName {
 pub struct AllowedToolsChoice {
     /// `allowed_tools`.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: AllowedKind,
     /// Which, and how.
     pub allowed_tools: AllowedTools,
 }
@@ -75,7 +83,7 @@ pub struct AllowedToolsChoice {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct AllowedTools {
     /// `auto` or `required`.
-    pub mode: String,
+    pub mode: AllowedMode,
     /// Which.
     pub tools: Vec<NamedTool>,
 }
@@ -85,7 +93,7 @@ pub struct AllowedTools {
 #[serde(untagged)]
 pub enum FunctionCallChoice {
     /// `none` or `auto`.
-    Mode(String),
+    Mode(FunctionMode),
     /// This one.
     Named(FunctionName),
 }
@@ -94,11 +102,11 @@ pub enum FunctionCallChoice {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct PastToolCall {
     /// Its result comes in a message with this `tool_call_id`.
-    #[schema(required, nullable = false)]
+    #[schema(required, nullable = false, min_length = 1, max_length = 512)]
     pub id: Option<String>,
     /// `function`.
     #[serde(rename = "type")]
-    #[schema(required, nullable = false)]
+    #[schema(required, nullable = false, value_type = FunctionKind)]
     pub kind: Option<String>,
     /// What was called.
     #[schema(required, nullable = false)]
@@ -109,7 +117,13 @@ pub struct PastToolCall {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct PastFunctionCall {
     /// The function.
-    #[schema(required, nullable = false)]
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 64,
+        pattern = "^[A-Za-z0-9_-]+$"
+    )]
     pub name: Option<String>,
     /// Its arguments, JSON in a string.
     #[schema(required, nullable = false)]

@@ -4,19 +4,21 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::Other;
+use crate::{ActivityAnchor, Attributes, Metadata, Other, Ranker};
 
 /// `POST /v1/vector_stores`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct VectorStoreRequest {
     /// What it is called.
     #[serde(default)]
+    #[schema(max_length = 512)]
     pub name: Option<String>,
     /// What is in it.
     #[serde(default)]
     pub description: Option<String>,
     /// Files to put into it at once, at most 500.
     #[serde(default)]
+    #[schema(max_items = 500)]
     pub file_ids: Option<Vec<String>>,
     /// How these files are cut into pieces.
     #[serde(default)]
@@ -27,6 +29,7 @@ pub struct VectorStoreRequest {
     pub expires_after: Option<VectorStoreExpiry>,
     /// Up to 16 pairs of strings.
     #[serde(default)]
+    #[schema(value_type = Option<Metadata>)]
     pub metadata: Option<BTreeMap<String, String>>,
     /// Fields that are not named here.
     #[serde(flatten)]
@@ -39,6 +42,7 @@ pub struct VectorStoreRequest {
 pub struct VectorStoreUpdate {
     /// What it is called.
     #[serde(default)]
+    #[schema(max_length = 512)]
     pub name: Option<String>,
     /// When it is emptied; null for never.
     #[serde(default, deserialize_with = "crate::present")]
@@ -46,7 +50,7 @@ pub struct VectorStoreUpdate {
     pub expires_after: Option<Option<VectorStoreExpiry>>,
     /// Up to 16 pairs of strings; null for none.
     #[serde(default, deserialize_with = "crate::present")]
-    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    #[schema(value_type = Option<Metadata>)]
     pub metadata: Option<Option<BTreeMap<String, String>>>,
     /// Fields that are not named here.
     #[serde(flatten)]
@@ -58,7 +62,7 @@ pub struct VectorStoreUpdate {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct VectorStoreExpiry {
     /// `last_active_at`: the last time that something was put in or searched.
-    #[schema(required, nullable = false, example = "last_active_at")]
+    #[schema(required, nullable = false, example = "last_active_at", value_type = ActivityAnchor)]
     pub anchor: Option<String>,
     /// Days from then on, 1 to 365.
     #[schema(required, nullable = false, minimum = 1, maximum = 365)]
@@ -91,6 +95,7 @@ pub struct VectorStore {
     /// When something was last put in or searched.
     pub last_active_at: i64,
     /// As its owner gave it.
+    #[schema(value_type = Option<Metadata>)]
     pub metadata: Option<BTreeMap<String, String>>,
     /// Extension: the model that makes its vectors.
     pub model: String,
@@ -159,7 +164,7 @@ pub struct VectorStoreFileRequest {
     pub file_id: Option<String>,
     /// Up to 16 pairs of a name and a string, a number or a boolean, for filters.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Attributes>)]
     pub attributes: Option<Value>,
     /// How it is cut into pieces.
     #[serde(default)]
@@ -176,7 +181,7 @@ pub struct VectorStoreFileRequest {
 pub struct VectorStoreFileUpdate {
     /// In place of those it has; null for none.
     #[serde(default, deserialize_with = "crate::present")]
-    #[schema(required, value_type = Option<Object>)]
+    #[schema(required, value_type = Option<Attributes>)]
     pub attributes: Option<Option<Value>>,
     /// Fields that are not named here.
     #[serde(flatten)]
@@ -250,13 +255,14 @@ pub struct VectorStoreFileContent {
 pub struct VectorStoreFileBatchRequest {
     /// The files, at most 500.
     #[serde(default)]
+    #[schema(max_items = 500)]
     pub file_ids: Option<Vec<String>>,
     /// Or the files, each with attributes and a strategy of its own.
     #[serde(default)]
     pub files: Option<Vec<VectorStoreFileRequest>>,
     /// For all of `file_ids`.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Attributes>)]
     pub attributes: Option<Value>,
     /// For all of `file_ids`.
     #[serde(default)]
@@ -328,6 +334,7 @@ pub enum VectorSearchQuery {
 pub struct RankingOptions {
     /// `auto` or `none`: by the score alone.
     #[serde(default)]
+    #[schema(value_type = Option<Ranker>)]
     pub ranker: Option<String>,
     /// Only pieces with at least this score, from 0 to 1.
     #[serde(default)]

@@ -10,7 +10,13 @@ use crate::Other;
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct AnthropicRequest {
     /// The model's name.
-    #[schema(required, nullable = false, example = "smollm2-135m-instruct")]
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 256,
+        example = "smollm2-135m-instruct"
+    )]
     pub model: Option<String>,
     /// The conversation, at least one message; the last is the user's.
     #[schema(required, nullable = false, min_items = 1)]
@@ -68,7 +74,13 @@ pub struct AnthropicRequest {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct AnthropicCountRequest {
     /// The model's name.
-    #[schema(required, nullable = false, example = "smollm2-135m-instruct")]
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 256,
+        example = "smollm2-135m-instruct"
+    )]
     pub model: Option<String>,
     /// The conversation, at least one message.
     #[schema(required, nullable = false, min_items = 1)]
@@ -139,7 +151,7 @@ pub enum AnthropicText {
 pub struct AnthropicTextBlock {
     /// `text`.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: crate::TextKind,
     /// The text.
     pub text: String,
 }
@@ -185,7 +197,13 @@ pub struct AnthropicTool {
     #[serde(default, rename = "type")]
     pub kind: Option<String>,
     /// Letters, digits, `_` and `-`; at most 64.
-    #[schema(required, nullable = false)]
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 64,
+        pattern = "^[A-Za-z0-9_-]+$"
+    )]
     pub name: Option<String>,
     /// When and how to call it.
     #[serde(default)]

@@ -4,13 +4,21 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::OllamaError;
+
 use crate::Other;
 
 /// `POST /api/chat`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct OllamaChatRequest {
     /// The model's name; `name:latest` is `name`.
-    #[schema(required, nullable = false, example = "smollm2-135m-instruct")]
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 256,
+        example = "smollm2-135m-instruct"
+    )]
     pub model: Option<String>,
     /// The conversation; without any, the model is only loaded.
     #[serde(default)]
@@ -105,13 +113,14 @@ pub struct OllamaToolCall {
 pub struct OllamaCalled {
     /// Which call of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 4294967295.0)]
     pub index: Option<u32>,
     /// The tool's name.
     pub name: String,
     /// The arguments, an object.
     #[serde(default)]
     #[schema(value_type = Object)]
-    pub arguments: Value,
+    pub arguments: serde_json::Map<String, Value>,
 }
 
 /// A tool that the client runs.
@@ -119,6 +128,7 @@ pub struct OllamaCalled {
 pub struct OllamaTool {
     /// `function`.
     #[serde(default, rename = "type")]
+    #[schema(value_type = Option<crate::FunctionKind>)]
     pub kind: Option<String>,
     /// The function.
     #[schema(required, nullable = false)]
@@ -129,7 +139,13 @@ pub struct OllamaTool {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct OllamaFunction {
     /// Letters, digits, `_` and `-`; at most 64.
-    #[schema(required, nullable = false)]
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 64,
+        pattern = "^[A-Za-z0-9_-]+$"
+    )]
     pub name: Option<String>,
     /// When and how to call it.
     #[serde(default)]
@@ -193,7 +209,13 @@ pub struct OllamaOptions {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct OllamaGenerateRequest {
     /// The model's name; `name:latest` is `name`.
-    #[schema(required, nullable = false, example = "smollm2-135m-instruct")]
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 256,
+        example = "smollm2-135m-instruct"
+    )]
     pub model: Option<String>,
     /// What is answered, or continued with `raw`; without any, the model is only loaded.
     #[serde(default)]
@@ -262,6 +284,26 @@ pub struct OllamaGenerateAnswer {
     /// How it ended, in the last piece.
     #[serde(flatten)]
     pub end: OllamaEnd,
+}
+
+/// A line of a streamed answer to `/api/chat`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum OllamaChatLine {
+    /// More of it.
+    Piece(Box<OllamaChatAnswer>),
+    /// It failed, and nothing follows.
+    Failed(OllamaError),
+}
+
+/// A line of a streamed answer to `/api/generate`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum OllamaGenerateLine {
+    /// More of it.
+    Piece(OllamaGenerateAnswer),
+    /// It failed, and nothing follows.
+    Failed(OllamaError),
 }
 
 /// What the model says.

@@ -6,11 +6,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::OllamaError;
+
 /// `POST /api/embed`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct OllamaEmbedRequest {
     /// The model's name; `name:latest` is `name`.
-    #[schema(required, nullable = false, example = "all-minilm-l6-v2")]
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 256,
+        example = "all-minilm-l6-v2"
+    )]
     pub model: Option<String>,
     /// One text or several. One that is longer than the model's context is refused, whatever
     /// `truncate` says.
@@ -42,7 +50,13 @@ pub struct OllamaEmbeddings {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct OllamaEmbeddingRequest {
     /// The model's name; `name:latest` is `name`.
-    #[schema(required, nullable = false, example = "all-minilm-l6-v2")]
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 256,
+        example = "all-minilm-l6-v2"
+    )]
     pub model: Option<String>,
     /// The text.
     #[serde(default)]
@@ -60,7 +74,7 @@ pub struct OllamaEmbedding {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct OllamaModelRequest {
     /// The model's name; `name:latest` is `name`.
-    #[schema(required, nullable = false, example = "smollm2-135m-instruct")]
+    #[schema(min_length = 1, max_length = 256, example = "smollm2-135m-instruct")]
     pub model: Option<String>,
     /// The same under its older name.
     #[serde(default)]
@@ -156,6 +170,16 @@ pub struct OllamaProgress {
     /// Those that are here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed: Option<u64>,
+}
+
+/// A line of a pull.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum OllamaPullLine {
+    /// More of it.
+    Piece(OllamaProgress),
+    /// It failed, and nothing follows.
+    Failed(OllamaError),
 }
 
 /// `GET /api/version`.

@@ -21,6 +21,7 @@ mod form;
 mod format;
 mod health;
 mod models;
+mod objects;
 mod ollama;
 mod paging;
 mod params;

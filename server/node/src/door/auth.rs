@@ -16,7 +16,7 @@ pub(crate) const PUBLIC: [&str; 3] = ["/healthz", "/readyz", "/openapi.json"];
 pub(crate) const PUBLIC_DOCS: &str = "/docs";
 
 /// Where clients of Anthropic put their key.
-const X_API_KEY: header::HeaderName = header::HeaderName::from_static("x-api-key");
+pub(crate) const X_API_KEY: header::HeaderName = header::HeaderName::from_static("x-api-key");
 
 /// Puts the caller's principal into the request, or turns him away.
 pub(crate) async fn authenticate(

@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::sync::SemaphorePermit;
 
 use super::dialect::Dialect;
+use super::objects::Objects;
 use super::{ApiError, App};
 
 /// A request body that was read whole and understood.
@@ -156,7 +157,7 @@ async fn discard(mut body: Body) {
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let value = serde_path_to_error::deserialize(Objects(&mut json)).map_err(|error| {
         let path = error.path().to_string();
         let error = error.into_inner();
         if error.is_data() {
@@ -171,7 +172,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
 
 /// Reads a request that was JSON already.
 pub(crate) fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
+    serde_path_to_error::deserialize(Objects(value)).map_err(|error| {
         let path = error.path().to_string();
         wrong_type(&path, &error.into_inner().to_string())
     })
@@ -282,6 +283,12 @@ mod tests {
         );
         let (message, ..) = refused("[1]");
         assert!(message.contains("'the request body'"), "{message}");
+        let (message, param, _) = refused(r#"{"tools":[["function",null]]}"#);
+        assert_eq!(param.as_deref(), Some("tools[0]"));
+        assert!(
+            message.contains("expected an object, but got an array"),
+            "{message}"
+        );
     }
 
     #[test]

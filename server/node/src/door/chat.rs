@@ -13,7 +13,7 @@ use axum::{Extension, Json};
 use kwaainet_core::{
     Conversation, GenerateParams, Job, JobId, Principal, Priority, Prompt, ToolMode, Work,
 };
-use kwaainet_openapi::{ChatChunk, ChatCompletion, ChatRequest};
+use kwaainet_openapi::{ChatCompletion, ChatEvent, ChatRequest};
 
 use serde_json::Value;
 
@@ -36,9 +36,9 @@ const TOP_LOGPROBS_MAX: i64 = 20;
     tag = "inference",
     operation_id = "createChatCompletion",
     request_body = ChatRequest,
-    responses((status = 200, description = "The answer; with `stream`, chunks of it.", content(
+    responses((status = 200, description = "The answer; with `stream`, chunks of it as server-sent events, and `[DONE]` as the last.", content(
         (ChatCompletion = "application/json"),
-        (ChatChunk = "text/event-stream"),
+        (ChatEvent = "text/event-stream"),
     )))
 )]
 pub(crate) async fn create(

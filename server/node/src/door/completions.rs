@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use kwaainet_core::{GenerateParams, Job, JobId, Principal, Priority, Prompt, Work};
-use kwaainet_openapi::{Completion, CompletionPrompt, CompletionRequest};
+use kwaainet_openapi::{Completion, CompletionEvent, CompletionPrompt, CompletionRequest};
 use serde_json::Value;
 
 use super::body::{self, ApiJson};
@@ -29,10 +29,10 @@ const LOGPROBS_MAX: i64 = 5;
     tag = "inference",
     operation_id = "createCompletion",
     request_body = CompletionRequest,
-    responses((status = 200, description = "The continuations; with `stream`, pieces of them.",
+    responses((status = 200, description = "The continuations; with `stream`, pieces of them as server-sent events, and `[DONE]` as the last.",
         content(
             (Completion = "application/json"),
-            (Completion = "text/event-stream"),
+            (CompletionEvent = "text/event-stream"),
         )))
 )]
 pub(crate) async fn create(

@@ -10,7 +10,7 @@ use axum::{Extension, Json};
 use kwaainet_core::Principal;
 use kwaainet_openapi::{
     Conversation, ConversationItemsRequest, ConversationRequest, ConversationUpdate, Deleted,
-    ResponseItem, ResponseItemList,
+    ListOrder, ResponseItem, ResponseItemList,
 };
 use kwaainet_store::{Added, ConversationLimits, KeptItem};
 use serde_json::Value;
@@ -173,7 +173,7 @@ pub(crate) async fn create_items(
         ("conversation_id" = String, Path, description = "The conversation's id."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100,
             description = "Items of a page; 20 if not given."),
-        ("order" = Option<String>, Query, description = "`asc`, or `desc` if not given."),
+        ("order" = inline(Option<ListOrder>), Query, description = "`asc`, or `desc` if not given."),
         ("after" = Option<String>, Query, description = "The item before the page."),
     ),
     responses((status = 200, description = "The items.", body = ResponseItemList))

@@ -5,16 +5,19 @@ use std::sync::Arc;
 
 use axum::Router;
 use kwaainet_openapi::{AnthropicErrorBody, ErrorBody, OllamaError};
+use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder,
-    PathItem, Ref, RefOr, Response, ResponseBuilder, SecurityRequirement,
+    ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, ObjectBuilder, OpenApi,
+    OpenApiBuilder, PathItem, Ref, RefOr, Response, ResponseBuilder, Type,
 };
 use utoipa::{PartialSchema, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::auth::PUBLIC;
+use super::auth::{PUBLIC, X_API_KEY};
 use super::dialect::Dialect;
 use super::{App, routes};
 
@@ -78,7 +81,12 @@ pub(crate) fn base() -> OpenApi {
     let key = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("kw_<id>_<secret>")
+        .description(Some("Needed once the node's owner has made a key."))
         .build();
+    let x_api_key = ApiKeyValue::with_description(
+        X_API_KEY.as_str(),
+        "The same key where clients of Anthropic put it.",
+    );
     let mut schemas = vec![("ErrorBody".to_owned(), ErrorBody::schema())];
     ErrorBody::schemas(&mut schemas);
     for (name, schema) in [
@@ -101,6 +109,10 @@ pub(crate) fn base() -> OpenApi {
             ComponentsBuilder::new()
                 .schemas_from_iter(schemas)
                 .security_scheme("key", SecurityScheme::Http(key))
+                .security_scheme(
+                    "x_api_key",
+                    SecurityScheme::ApiKey(ApiKey::Header(x_api_key)),
+                )
                 .build(),
         ))
         .build()
@@ -121,7 +133,14 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 }
 
 fn add_common(operation: &mut Operation, dialect: Dialect, not_found: &str) {
-    operation.security = Some(vec![SecurityRequirement::new("key", [""; 0])]);
+    // Without a key of its owner's, a node on loopback is open to him.
+    let schemes = ["key", "x_api_key"].map(|scheme| SecurityRequirement::new(scheme, [""; 0]));
+    operation.security = Some(
+        [SecurityRequirement::default()]
+            .into_iter()
+            .chain(schemes)
+            .collect(),
+    );
     for (status, description) in ERRORS {
         let description = if status == "404" {
             not_found
@@ -137,21 +156,35 @@ fn add_common(operation: &mut Operation, dialect: Dialect, not_found: &str) {
             .responses
             .responses
             .entry(status.to_owned())
-            .or_insert_with(|| RefOr::T(error(description, dialect)));
+            .or_insert_with(|| RefOr::T(error(status, description, dialect)));
     }
 }
 
-fn error(description: &str, dialect: Dialect) -> Response {
+fn error(status: &str, description: &str, dialect: Dialect) -> Response {
     let schema = Ref::from_schema_name(match dialect {
         Dialect::OpenAi => "ErrorBody",
         Dialect::Anthropic => "AnthropicErrorBody",
         Dialect::Ollama => "OllamaError",
     });
-    ResponseBuilder::new()
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    let response = ResponseBuilder::new()
         .description(description)
-        .content(
-            "application/json",
-            ContentBuilder::new().schema(Some(schema)).build(),
-        )
+        .content("application/json", content);
+    let response = match status {
+        "401" => response.header("WWW-Authenticate", header(Type::String, "`Bearer`.")),
+        "429" | "503" | "529" => {
+            let description = "Seconds after which it may go better.";
+            response.header("Retry-After", header(Type::Integer, description))
+        }
+        _ => response,
+    };
+    response.build()
+}
+
+fn header(kind: Type, description: &str) -> Header {
+    let schema = ObjectBuilder::new().schema_type(kind).build();
+    HeaderBuilder::new()
+        .schema(Some(schema))
+        .description(Some(description))
         .build()
 }

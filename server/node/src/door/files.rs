@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::stream;
 use kwaainet_core::{Principal, PrincipalId};
-use kwaainet_openapi::{Deleted, FileList, FileObject, FileUpload};
+use kwaainet_openapi::{Deleted, FileList, FileObject, FileUpload, ListOrder};
 use kwaainet_store::FileRecord;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
@@ -59,7 +59,7 @@ pub(crate) async fn create(
     params(
         ("after" = Option<String>, Query, description = "Go on after this file."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 10_000, description = "At most so many; 10,000 if not given."),
-        ("order" = Option<String>, Query, description = "`desc` (newest first, the default) or `asc`."),
+        ("order" = inline(Option<ListOrder>), Query, description = "`desc` (newest first, the default) or `asc`."),
         ("purpose" = Option<String>, Query, description = "Only files for this."),
     ),
     responses((status = 200, description = "A page of files.", body = FileList))

@@ -7,8 +7,8 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use kwaainet_core::{EmbedInput, Job, JobId, Principal, Work};
 use kwaainet_openapi::{
-    RerankApiVersion, RerankDocument, RerankMeta, RerankRequest, RerankResult, RerankText,
-    RerankTokens, RerankUsage, Reranked,
+    RerankApiVersion, RerankMeta, RerankRequest, RerankResult, RerankText, RerankTokens,
+    RerankUsage, Reranked,
 };
 use serde_json::Value;
 
@@ -152,19 +152,18 @@ fn documents(documents: Option<Vec<Value>>) -> Result<Vec<String>, ApiError> {
         let message = format!("Invalid 'documents': more than {DOCUMENTS_MAX}.");
         return Err(ApiError::invalid(param, code, message));
     }
-    let one = |(index, document)| {
+    let one = |(index, document): (usize, Value)| {
         let param = format!("documents[{index}]");
-        match serde_json::from_value(document) {
-            Ok(
-                RerankDocument::Text(found) | RerankDocument::Object(RerankText { text: found }),
-            ) => text(found, &param),
-            Err(_) => {
-                let message = format!(
-                    "Invalid type for '{param}': expected a string or an object with 'text'."
-                );
-                Err(ApiError::invalid(param, "invalid_type", message))
-            }
-        }
+        let found = match &document {
+            Value::Object(fields) => fields.get("text").and_then(Value::as_str),
+            document => document.as_str(),
+        };
+        let found = found.ok_or_else(|| {
+            let message =
+                format!("Invalid type for '{param}': expected a string or an object with 'text'.");
+            ApiError::invalid(param.as_str(), "invalid_type", message)
+        })?;
+        text(found.to_owned(), &param)
     };
     documents.into_iter().enumerate().map(one).collect()
 }

@@ -13,8 +13,8 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 use kwaainet_core::{ModelKind, Principal, random_id};
 use kwaainet_openapi::{
-    Deleted, FileCounts, VectorStore, VectorStoreExpiry, VectorStoreList, VectorStoreRequest,
-    VectorStoreUpdate,
+    Deleted, FileCounts, ListOrder, VectorStore, VectorStoreExpiry, VectorStoreList,
+    VectorStoreRequest, VectorStoreUpdate,
 };
 use kwaainet_store::{VectorFileCounts, VectorStoreRecord};
 
@@ -91,7 +91,7 @@ pub(crate) async fn create(
         ("after" = Option<String>, Query, description = "Go on after this vector store."),
         ("before" = Option<String>, Query, description = "End before this vector store."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if not given."),
-        ("order" = Option<String>, Query, description = "`desc` (newest first, the default) or `asc`."),
+        ("order" = inline(Option<ListOrder>), Query, description = "`desc` (newest first, the default) or `asc`."),
     ),
     responses((status = 200, description = "A page of vector stores.", body = VectorStoreList))
 )]

@@ -266,6 +266,12 @@ async fn a_question_of_nothing_loads_the_model() {
         let (status, _) = error(&node.post(path, json!({"model": "nobody"})).await);
         assert_eq!(status, 404);
     }
+    for path in [CHAT, GENERATE] {
+        let wrong = json!({"model": MODEL, "options": {"top_p": 2}});
+        let (status, message) = error(&node.post(path, wrong).await);
+        assert_eq!(status, 400, "its other fields are read all the same");
+        assert!(message.contains("options.top_p"));
+    }
     assert_eq!(node.settled().await, [0, 0, 0], "that is no job");
 }
 

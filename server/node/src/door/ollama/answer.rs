@@ -13,7 +13,7 @@ use kwaainet_openapi::{
     OllamaCalled, OllamaChatAnswer, OllamaEnd, OllamaGenerateAnswer, OllamaLogprob, OllamaSaid,
     OllamaTokenLogprob, OllamaToolCall,
 };
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use super::{json, rfc3339};
 use crate::door::stream::{self, Framing, Piece, Shape};
@@ -302,7 +302,7 @@ fn wire_call(index: u32, call: ToolCall) -> Option<OllamaToolCall> {
         function: OllamaCalled {
             index: Some(index),
             name: call.name,
-            arguments: Value::Object(arguments),
+            arguments,
         },
     })
 }

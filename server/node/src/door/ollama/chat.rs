@@ -10,7 +10,7 @@ use kwaainet_core::{
     Conversation, Job, JobId, Message, Principal, Prompt, Role, Tool, ToolCall, ToolChoice, Work,
 };
 use kwaainet_openapi::{
-    OllamaChatAnswer, OllamaChatRequest, OllamaMessage, OllamaTool, OllamaToolCall,
+    OllamaChatAnswer, OllamaChatLine, OllamaChatRequest, OllamaMessage, OllamaTool, OllamaToolCall,
 };
 use serde_json::Value;
 
@@ -34,7 +34,7 @@ const REFUSED_MESSAGE: &[Refusal] = &[("images", &[Neutral::Empty])];
     request_body = OllamaChatRequest,
     responses((status = 200, description = "Lines of the answer; without `stream`, all of it.",
         content(
-            (OllamaChatAnswer = "application/x-ndjson"),
+            (OllamaChatLine = "application/x-ndjson"),
             (OllamaChatAnswer = "application/json"),
         )))
 )]
@@ -45,16 +45,18 @@ pub(crate) async fn chat(
 ) -> Result<Response, ApiError> {
     options::check(&request.other)?;
     let named = named(&app.hallway, request.model)?;
+    let logprobs = options::logprobs(request.logprobs, request.top_logprobs)?;
+    let params = options::read(request.options, request.format, logprobs)?;
+    let tools = tools(request.tools.unwrap_or_default())?;
     let messages = request.messages.unwrap_or_default();
     if messages.is_empty() {
         options::refuse_unload(&request.other)?;
         load(&app, &principal, &named.id).await?;
         return Ok(answer::loaded(&app, Form::Chat, named.asked));
     }
-    let logprobs = options::logprobs(request.logprobs, request.top_logprobs)?;
     let conversation = Conversation {
         messages: read(messages)?,
-        tools: tools(request.tools.unwrap_or_default())?,
+        tools,
         tool_choice: ToolChoice::default(),
         parallel_calls: true,
     };
@@ -63,7 +65,7 @@ pub(crate) async fn chat(
         named.id,
         Work::Generate {
             prompts: vec![Prompt::Chat(conversation)],
-            params: options::read(request.options, request.format, logprobs)?,
+            params,
         },
     );
     let answering = Answering {
@@ -131,10 +133,7 @@ fn read_one(message: OllamaMessage, calls: &mut Calls, at: &str) -> Result<Messa
     match role {
         Role::Assistant => {
             let said = message.tool_calls.unwrap_or_default().into_iter();
-            read.tool_calls = said
-                .enumerate()
-                .map(|(index, call)| calls.made(call, &format!("{at}.tool_calls[{index}]")))
-                .collect::<Result<_, _>>()?;
+            read.tool_calls = said.map(|call| calls.made(call)).collect();
         }
         Role::Tool => {
             read.tool_call_id = calls.answered(message.tool_call_id, message.tool_name.as_deref());
@@ -154,26 +153,17 @@ struct Calls {
 }
 
 impl Calls {
-    fn made(&mut self, call: OllamaToolCall, at: &str) -> Result<ToolCall, ApiError> {
+    fn made(&mut self, call: OllamaToolCall) -> ToolCall {
         let function = call.function;
-        let arguments = match function.arguments {
-            Value::Null => "{}".to_owned(),
-            arguments @ Value::Object(_) => arguments.to_string(),
-            _ => {
-                let param = format!("{at}.function.arguments");
-                let message = format!("Invalid type for '{param}': expected an object.");
-                return Err(ApiError::invalid(param, "invalid_type", message));
-            }
-        };
         let id = call.id.filter(|id| !id.is_empty());
         let id = id.unwrap_or_else(|| format!("call_{}", self.made));
         self.made += 1;
         self.open.push_back((id.clone(), function.name.clone()));
-        Ok(ToolCall {
+        ToolCall {
             id,
             name: function.name,
-            arguments,
-        })
+            arguments: Value::Object(function.arguments).to_string(),
+        }
     }
 
     fn answered(&mut self, id: Option<String>, tool: Option<&str>) -> Option<String> {

@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use kwaainet_core::{Job, JobId, Message, Principal, Prompt, Role, Work};
-use kwaainet_openapi::{OllamaGenerateAnswer, OllamaGenerateRequest};
+use kwaainet_openapi::{OllamaGenerateAnswer, OllamaGenerateLine, OllamaGenerateRequest};
 
 use super::answer::{self, Answering, Form};
 use super::{load, named, options};
@@ -22,7 +22,7 @@ use crate::door::{ApiError, App};
     request_body = OllamaGenerateRequest,
     responses((status = 200, description = "Lines of the answer; without `stream`, all of it.",
         content(
-            (OllamaGenerateAnswer = "application/x-ndjson"),
+            (OllamaGenerateLine = "application/x-ndjson"),
             (OllamaGenerateAnswer = "application/json"),
         )))
 )]
@@ -33,6 +33,8 @@ pub(crate) async fn generate(
 ) -> Result<Response, ApiError> {
     options::check(&request.other)?;
     let named = named(&app.hallway, request.model)?;
+    let logprobs = options::logprobs(request.logprobs, request.top_logprobs)?;
+    let params = options::read(request.options, request.format, logprobs)?;
     let said = |text: Option<String>| text.filter(|text| !text.is_empty());
     let (text, suffix) = (said(request.prompt), said(request.suffix));
     if text.is_none() && suffix.is_none() {
@@ -42,13 +44,12 @@ pub(crate) async fn generate(
     }
     let raw = request.raw.unwrap_or(false);
     let prompt = prompt(text, suffix, said(request.system), raw)?;
-    let logprobs = options::logprobs(request.logprobs, request.top_logprobs)?;
     let job = Job::new(
         JobId::random(),
         named.id,
         Work::Generate {
             prompts: vec![prompt],
-            params: options::read(request.options, request.format, logprobs)?,
+            params,
         },
     );
     let answering = Answering {

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, StreamExt};
 use kwaainet_core::{AdmissionError, ModelId};
 use kwaainet_models::{ModelFile, Progress, PullError, Source};
-use kwaainet_openapi::{OllamaModelRequest, OllamaProgress};
+use kwaainet_openapi::{OllamaModelRequest, OllamaProgress, OllamaPullLine};
 
 use super::{LATEST, json, named, not_found};
 use crate::door::body::ApiJson;
@@ -39,7 +39,7 @@ const DIGEST_SHOWN: usize = 12;
     request_body = OllamaModelRequest,
     responses((status = 200, description = "How far it is; without `stream`, that it is done.",
         content(
-            (OllamaProgress = "application/x-ndjson"),
+            (OllamaPullLine = "application/x-ndjson"),
             (OllamaProgress = "application/json"),
         )))
 )]

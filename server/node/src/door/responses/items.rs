@@ -6,9 +6,11 @@ use kwaainet_openapi::{
     FileSearchCallItem, FileSearchResult, FunctionCallItem, FunctionCallOutputItem, ItemStatus,
     MessageItem, MessagePart, MessageRole, OutputText, ReasoningItem, ResponseItem, SearchStatus,
 };
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::door::objects::Objects;
 use crate::door::{ApiError, tooling};
 
 /// Items of one request; OpenAI has no limit in its document.
@@ -234,7 +236,7 @@ impl Fields<'_> {
 
     fn list<T: DeserializeOwned>(&self, name: &str, expected: &str) -> Result<Option<T>, ApiError> {
         let value = self.fields.get(name).unwrap_or(&Value::Null);
-        serde_json::from_value(value.clone()).map_err(|_| {
+        Option::deserialize(Objects(value.clone())).map_err(|_| {
             let param = self.path(name);
             let message = format!("Invalid type for '{param}': expected {expected}.");
             ApiError::invalid(param, "invalid_type", message)

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::stream as streams;
 use kwaainet_core::Principal;
-use kwaainet_openapi::{Deleted, ResponseEvent, ResponseItemList, ResponseObject};
+use kwaainet_openapi::{Deleted, ListOrder, ResponseEvent, ResponseItemList, ResponseObject};
 use kwaainet_store::{KeptResponse, Seeker};
 
 use super::context::{item, store_failed};
@@ -126,7 +126,7 @@ pub(crate) async fn cancel(
         ("response_id" = String, Path, description = "The response's id."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100,
             description = "Items of a page; 20 if not given."),
-        ("order" = Option<String>, Query, description = "`asc`, or `desc` if not given."),
+        ("order" = inline(Option<ListOrder>), Query, description = "`asc`, or `desc` if not given."),
         ("after" = Option<String>, Query, description = "The item before the page."),
     ),
     responses((status = 200, description = "The items.", body = ResponseItemList))

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::door::ApiError;
+use crate::door::objects::Objects;
 use crate::door::tooling::{self, Function};
 use crate::door::vector_stores::search::Wanted;
 
@@ -146,7 +147,7 @@ fn file_search(tool: Value, at: String) -> Result<(FileSearch, FileSearchTool), 
 }
 
 fn typed<T: DeserializeOwned>(tool: Value, at: &str) -> Result<T, ApiError> {
-    serde_path_to_error::deserialize(tool).map_err(|error| {
+    serde_path_to_error::deserialize(Objects(tool)).map_err(|error| {
         let param = format!("{at}.{}", error.path());
         let message = format!("Invalid type for '{param}'.");
         ApiError::invalid(param, "invalid_type", message)

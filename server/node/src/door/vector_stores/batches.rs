@@ -6,7 +6,8 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use kwaainet_core::{Principal, random_id};
 use kwaainet_openapi::{
-    VectorStoreFileBatch, VectorStoreFileBatchRequest, VectorStoreFileList, VectorStoreFileRequest,
+    ListOrder, ListedStatus, VectorStoreFileBatch, VectorStoreFileBatchRequest,
+    VectorStoreFileList, VectorStoreFileRequest,
 };
 use kwaainet_store::VectorFileBatch;
 
@@ -156,8 +157,8 @@ pub(crate) async fn cancel(
         ("after" = Option<String>, Query, description = "Go on after this file."),
         ("before" = Option<String>, Query, description = "End before this file."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if not given."),
-        ("order" = Option<String>, Query, description = "`desc` (newest first, the default) or `asc`."),
-        ("filter" = Option<String>, Query, description = "Only `in_progress`, `completed`, `failed` or `cancelled`."),
+        ("order" = inline(Option<ListOrder>), Query, description = "`desc` (newest first, the default) or `asc`."),
+        ("filter" = inline(Option<ListedStatus>), Query, description = "Only `in_progress`, `completed`, `failed` or `cancelled`."),
     ),
     responses((status = 200, description = "A page of files.", body = VectorStoreFileList))
 )]

@@ -7,9 +7,9 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 use kwaainet_core::Principal;
 use kwaainet_openapi::{
-    ChunkingStrategy, Deleted, StaticChunking, VectorSearchContent, VectorStoreFile,
-    VectorStoreFileContent, VectorStoreFileError, VectorStoreFileList, VectorStoreFileRequest,
-    VectorStoreFileUpdate,
+    ChunkingStrategy, Deleted, ListOrder, ListedStatus, StaticChunking, VectorSearchContent,
+    VectorStoreFile, VectorStoreFileContent, VectorStoreFileError, VectorStoreFileList,
+    VectorStoreFileRequest, VectorStoreFileUpdate,
 };
 use kwaainet_store::{VectorFileRecord, VectorFileStatus};
 use serde_json::Value;
@@ -69,8 +69,8 @@ pub(crate) async fn create(
         ("after" = Option<String>, Query, description = "Go on after this file."),
         ("before" = Option<String>, Query, description = "End before this file."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if not given."),
-        ("order" = Option<String>, Query, description = "`desc` (newest first, the default) or `asc`."),
-        ("filter" = Option<String>, Query, description = "Only `in_progress`, `completed`, `failed` or `cancelled`."),
+        ("order" = inline(Option<ListOrder>), Query, description = "`desc` (newest first, the default) or `asc`."),
+        ("filter" = inline(Option<ListedStatus>), Query, description = "Only `in_progress`, `completed`, `failed` or `cancelled`."),
     ),
     responses((status = 200, description = "A page of files.", body = VectorStoreFileList))
 )]
@@ -281,6 +281,12 @@ pub(super) async fn put(
     Ok(())
 }
 
+/// Serde would take arrays for these objects.
+fn strategy(value: Value) -> Option<ChunkingStrategy> {
+    let is_sound = value.is_object() && value.get("static").is_none_or(Value::is_object);
+    serde_json::from_value(value).ok().filter(|_| is_sound)
+}
+
 /// Tokens of a piece and how many of them are shared, for a model with this context; none where they are
 /// the node's to choose and the model is not known yet.
 pub(super) fn chunking(
@@ -290,7 +296,7 @@ pub(super) fn chunking(
     let at = "chunking_strategy";
     let strategy = match given {
         None | Some(Value::Null) => ChunkingStrategy::Auto,
-        Some(value) => serde_json::from_value(value).map_err(|_| {
+        Some(value) => strategy(value).ok_or_else(|| {
             let message = format!(
                 "Invalid '{at}': expected {{\"type\": \"auto\"}}, or 'static' with its two numbers."
             );
