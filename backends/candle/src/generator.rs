@@ -331,7 +331,14 @@ impl Generator {
                 compiled => return compiled.map(Some),
             }
         }
-        refusal.map_or(Ok(None), Err)
+        let Some(refusal) = refusal else {
+            return Ok(None);
+        };
+        // Where a format stands beside the tools, whichever is at fault is named.
+        if let (Some(_), Some(format)) = (&plan.format, format) {
+            self.grammars.compile(format, owner)?;
+        }
+        Err(refusal)
     }
 
     fn check_ids<'a>(
