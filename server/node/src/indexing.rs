@@ -121,6 +121,13 @@ async fn read(app: &App, work: &VectorWork) -> Result<Vec<Chunk>, Trouble> {
         let message = format!("the vector store would have more than {STORE_CHUNKS_MAX} pieces");
         return Err(Trouble::File("invalid_file", message));
     }
+    let bytes: usize = ranges.iter().map(|range| range.len()).sum();
+    let max = app.vault.limits().principal_bytes;
+    let there = app.store.bytes_of(&work.principal).await?;
+    if there.saturating_add(bytes as u64) > max {
+        let message = format!("your files and vector stores would have more than {max} bytes");
+        return Err(Trouble::File("invalid_file", message));
+    }
     let mut chunks = Vec::with_capacity(ranges.len());
     for ranges in ranges.chunks(CHUNKS_AT_ONCE) {
         let texts: Vec<&str> = ranges.iter().map(|range| &text[range.clone()]).collect();
