@@ -268,7 +268,7 @@ pub enum TextFormat {
 pub struct ResponseJsonSchema {
     /// Letters, digits, `_` and `-`; at most 64.
     pub name: String,
-    /// What it is for; not shown to the model.
+    /// What it is for.
     pub description: Option<String>,
     /// The schema.
     #[schema(value_type = Object)]
