@@ -51,6 +51,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(crate) use audio::RECORDINGS_AT_ONCE;
+pub(crate) use auth::returning;
 pub(crate) use batches::answer as batch_answer;
 pub(crate) use body::to_value;
 pub use docs::document;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use kwaainet_core::{AuthError, Principal, Scope, Usage, random_id};
+use kwaainet_core::{Principal, Usage, random_id};
 use kwaainet_openapi::{BatchOutputError, BatchResponse};
 use kwaainet_store::{BatchLine, BatchRecord, BatchStatus};
 use serde_json::Value;
@@ -107,19 +107,10 @@ async fn standing(app: &App, batch: &BatchRecord, room: u64) -> Result<Standing,
     if found.is_none_or(|now| now.status == BatchStatus::Cancelling) {
         return Ok(Standing::Ends(BatchStatus::Cancelled, None));
     }
-    let now = app.clock.unix_ms();
-    let stored = match &batch.key {
-        Some(key) => app.store.key(key).await?,
-        None => None,
-    };
-    let principal = Principal::returning(batch.key.as_ref(), stored.as_ref(), now);
-    let allowed = principal.and_then(|principal| {
-        principal.require(Scope::Inference)?;
-        Ok::<_, AuthError>(principal)
-    });
     let message = "The API key that the batch was made with is expired or revoked.";
-    let principal = allowed.map_err(|_| fault("invalid_api_key", message))?;
-    if now >= batch.expires_at_ms {
+    let principal = door::returning(app, batch.key.as_ref()).await?;
+    let principal = principal.ok_or_else(|| fault("invalid_api_key", message))?;
+    if app.clock.unix_ms() >= batch.expires_at_ms {
         let error = BatchOutputError {
             code: "batch_expired",
             message: "This request could not be executed before the completion window expired.",

@@ -25,6 +25,8 @@ pub(super) const LIMITS: ConversationLimits = ConversationLimits {
     items_max: 2_000,
     bytes_max: 4 << 20,
 };
+/// The name of a conversation in the URL.
+const ID: &str = "conversation_id";
 /// OpenAI's limit for one request.
 const ITEMS_AT_ONCE_MAX: usize = 20;
 
@@ -97,7 +99,7 @@ pub(crate) async fn update(
     let body = body(&metadata);
     let update = app.store.update_conversation(who, &id, &body, until);
     if !update.await? {
-        return Err(missing(&id));
+        return Err(missing(&id, ID));
     }
     find(&app, &principal, id).await.map(Json)
 }
@@ -118,7 +120,7 @@ pub(crate) async fn delete(
 ) -> Result<Json<Deleted>, ApiError> {
     let who = shared::seeker(&app, &principal);
     if !app.store.erase_conversation(who, &id).await? {
-        return Err(missing(&id));
+        return Err(missing(&id, ID));
     }
     Ok(Json(Deleted {
         id,
@@ -158,7 +160,7 @@ pub(crate) async fn create_items(
             let has_more = false;
             Ok(Json(shared::list(&Listed { items, has_more })?))
         }
-        Added::Missing => Err(missing(&id)),
+        Added::Missing => Err(missing(&id, ID)),
         Added::Full => Err(full("items")),
     }
 }
@@ -268,7 +270,7 @@ fn body(metadata: &BTreeMap<String, String>) -> String {
 async fn find(app: &App, principal: &Principal, id: String) -> Result<Conversation, ApiError> {
     let who = shared::seeker(app, principal);
     let found = app.store.conversation(who, &id).await?;
-    let found = found.ok_or_else(|| missing(&id))?;
+    let found = found.ok_or_else(|| missing(&id, ID))?;
     let malformed = |_| ApiError::internal("kept metadata are malformed");
     Ok(Conversation {
         id,
@@ -278,9 +280,10 @@ async fn find(app: &App, principal: &Principal, id: String) -> Result<Conversati
     })
 }
 
-fn missing(id: &str) -> ApiError {
+/// There is no such conversation; `param` is the field that names it.
+pub(super) fn missing(id: &str, param: &str) -> ApiError {
     let message = format!("Conversation with id '{id}' not found.");
-    ApiError::not_found("conversation_id", "conversation_not_found", message)
+    ApiError::not_found(param, "conversation_not_found", message)
 }
 
 fn missing_item(conversation: &str, item: &str) -> ApiError {

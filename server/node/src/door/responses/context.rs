@@ -17,7 +17,7 @@ use super::items::{self, Given};
 use super::request::Asked;
 use super::stored::seeker;
 use super::tools::FILE_SEARCH;
-use crate::door::{ApiError, App};
+use crate::door::{ApiError, App, conversations};
 
 /// Responses that follow on each other.
 const CHAIN_MAX: i64 = 1_000;
@@ -179,13 +179,11 @@ async fn conversation(
     more: usize,
 ) -> Result<Vec<ResponseItem>, ApiError> {
     let Some(found) = app.store.conversation(who, id).await? else {
-        let message = format!("Conversation with id '{id}' not found.");
-        let code = "conversation_not_found";
-        return Err(ApiError::not_found("conversation", code, message));
+        return Err(conversations::missing(id, "conversation"));
     };
-    let limits = crate::door::conversations::LIMITS;
+    let limits = conversations::LIMITS;
     if found.items + more as i64 >= limits.items_max || found.bytes >= limits.bytes_max {
-        return Err(crate::door::conversations::full("conversation"));
+        return Err(conversations::full("conversation"));
     }
     let items = app.store.conversation_items(id).await?;
     items.iter().map(known).collect()
