@@ -9,6 +9,7 @@ mod context;
 mod course;
 mod fields;
 mod items;
+mod kept;
 mod replay;
 mod request;
 mod run;
@@ -28,9 +29,9 @@ use kwaainet_store::{Store, StoreError};
 use serde_json::Value;
 
 pub use background::Background;
-use context::Findings;
-pub(super) use context::{item, kept, resolve};
+pub(super) use context::resolve;
 pub(super) use items::{new_id, read};
+pub(super) use kept::{item, kept};
 pub(crate) use stored::{
     __path_cancel, __path_delete, __path_input_items, __path_retrieve, cancel, delete, input_items,
     retrieve,
@@ -40,6 +41,7 @@ pub(super) use stored::{list, seeker};
 use super::body::{self, ApiJson};
 use super::{ApiError, App, params};
 use course::Course;
+use kept::Findings;
 use request::Asked;
 use run::Run;
 use writer::{Ending, Writer};

@@ -12,7 +12,8 @@ use kwaainet_openapi::{
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::context::{self, Findings, Said, refused};
+use super::context::{self, Said, refused};
+use super::kept::Findings;
 use super::request::Asked;
 use super::run::{Broken, Outlet, generate};
 use super::tools::{FILE_SEARCH, FileSearch};

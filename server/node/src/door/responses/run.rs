@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::background::Log;
-use super::context::{Findings, kept, kept_with};
 use super::course::Course;
+use super::kept::{Findings, kept, kept_with};
 use super::stored::seeker;
 use super::writer::{Cut, Ending, Writer};
 use crate::door::stream::{Framing, KEEP_ALIVE, Piece, frames, keep_alive, next, streamed};

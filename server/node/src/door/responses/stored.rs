@@ -11,7 +11,7 @@ use kwaainet_openapi::{Deleted, ResponseEvent, ResponseItemList, ResponseObject}
 use kwaainet_store::{KeptItem, KeptResponse, Listed, Seeker};
 use serde::Deserialize;
 
-use super::context::item;
+use super::kept::item;
 use super::run::framed;
 use super::writer::Cut;
 use super::{background, replay};
