@@ -306,7 +306,7 @@ pub struct ResponseJsonSchema {
     /// Letters, digits, `_` and `-`; at most 64.
     #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
     pub name: String,
-    /// What it is for; not shown to the model.
+    /// What it is for.
     pub description: Option<String>,
     /// The schema.
     #[schema(value_type = Object)]

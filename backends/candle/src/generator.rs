@@ -367,7 +367,14 @@ impl Generator {
                 compiled => return compiled.map(Some),
             }
         }
-        refusal.map_or(Ok(None), Err)
+        let Some(refusal) = refusal else {
+            return Ok(None);
+        };
+        // Where a format stands beside the tools, whichever is at fault is named.
+        if let (Some(_), Some(format)) = (&plan.format, format) {
+            self.grammars.compile(format, owner)?;
+        }
+        Err(refusal)
     }
 
     fn check_ids<'a>(
@@ -541,7 +548,45 @@ fn random_seed() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use kwaainet_core::{GrammarKind, Tool};
+    use serde_json::json;
+
     use super::*;
+    use crate::testing::Tiny;
+
+    #[test]
+    fn of_a_format_and_tools_the_one_at_fault_is_named() {
+        let file = Tiny::new("llama").file();
+        let limits = EngineLimits::default();
+        let generator = Generator::load(&"tiny".into(), &file.path, None, &limits);
+        let generator = generator.expect("it loads");
+        let refused = |tool, kind| {
+            let chat = Conversation {
+                tools: vec![Tool {
+                    name: "f".to_owned(),
+                    description: None,
+                    parameters: Some(tool),
+                    strict: true,
+                }],
+                ..Conversation::default()
+            };
+            let param = "response_format";
+            let format = Grammar { kind, param };
+            let plan = Plan::new(&chat, Some(&format), &generator.text).expect("they go together");
+            let owner = PrincipalId::operator();
+            match generator.grammar(&plan, Some(&format), &owner) {
+                Ok(_) => None,
+                Err(BackendError::Invalid { param, .. }) => Some(param),
+                Err(other) => panic!("{other}"),
+            }
+        };
+        let (good, bad) = (json!({"type": "object"}), json!({"$ref": "elsewhere"}));
+        let schema = |schema: &serde_json::Value| GrammarKind::JsonSchema(schema.clone());
+        assert_eq!(refused(good.clone(), schema(&good)), None);
+        assert_eq!(refused(good, schema(&bad)), Some("response_format"));
+        assert_eq!(refused(bad.clone(), GrammarKind::JsonObject), Some("tools"));
+        assert_eq!(refused(bad.clone(), schema(&bad)), Some("response_format"));
+    }
 
     #[test]
     fn what_is_wrong_with_a_text_is_the_callers_to_know() {

@@ -86,6 +86,10 @@ async fn bring_to_end(app: &App, batch: &BatchRecord) -> Result<(), Trouble> {
         BatchStatus::Cancelling => BatchStatus::Cancelled,
         _ => running::lines(app, batch).await?,
     };
+    if status == BatchStatus::Completed {
+        let now = app.clock.unix_ms();
+        app.store.batch_finalizes(&batch.id, now).await?;
+    }
     ending::write(app, batch, status).await
 }
 

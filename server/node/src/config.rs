@@ -110,7 +110,7 @@ pub struct Limits {
 pub struct Files {
     /// Mebibytes of one file.
     pub file_mib: usize,
-    /// Mebibytes of all files of one key.
+    /// Mebibytes of all files and vector stores of one key.
     pub key_mib: usize,
 }
 

@@ -52,6 +52,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(crate) use audio::RECORDINGS_AT_ONCE;
+pub(crate) use auth::returning;
 pub(crate) use batches::answer as batch_answer;
 pub(crate) use body::to_value;
 pub use docs::document;
@@ -209,11 +210,11 @@ async fn unknown_path(method: Method, uri: Uri) -> ApiError {
         Some(message) => message.to_owned(),
         None => format!("Unknown URL: {method} {}", uri.path()),
     };
-    ApiError::bad_request(StatusCode::NOT_FOUND, Some("unknown_url"), message)
+    ApiError::refused(StatusCode::NOT_FOUND, Some("unknown_url"), message)
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> ApiError {
     let message = format!("{} does not take {method}", uri.path());
     let code = Some("method_not_supported");
-    ApiError::bad_request(StatusCode::METHOD_NOT_ALLOWED, code, message)
+    ApiError::refused(StatusCode::METHOD_NOT_ALLOWED, code, message)
 }

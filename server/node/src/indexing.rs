@@ -10,12 +10,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kwaainet_core::{
-    AuthError, EmbedInput, Job, JobId, ModelId, Principal, PrincipalId, Priority, Scope, Work,
-};
+use kwaainet_core::{EmbedInput, Job, JobId, ModelId, Principal, PrincipalId, Priority, Work};
 use kwaainet_store::{Chunk, StoreError, VectorWork};
 
-use crate::door::{ApiError, App};
+use crate::door::{ApiError, App, returning};
 
 /// How often it is looked for files if nothing rings.
 const PERIOD: Duration = Duration::from_secs(30);
@@ -121,6 +119,13 @@ async fn read(app: &App, work: &VectorWork) -> Result<Vec<Chunk>, Trouble> {
         let message = format!("the vector store would have more than {STORE_CHUNKS_MAX} pieces");
         return Err(Trouble::File("invalid_file", message));
     }
+    let bytes: usize = ranges.iter().map(|range| range.len()).sum();
+    let max = app.vault.limits().principal_bytes;
+    let there = app.store.bytes_of(&work.principal).await?;
+    if there.saturating_add(bytes as u64) > max {
+        let message = format!("your files and vector stores would have more than {max} bytes");
+        return Err(Trouble::File("invalid_file", message));
+    }
     let mut chunks = Vec::with_capacity(ranges.len());
     for ranges in ranges.chunks(CHUNKS_AT_ONCE) {
         let texts: Vec<&str> = ranges.iter().map(|range| &text[range.clone()]).collect();
@@ -136,17 +141,9 @@ async fn read(app: &App, work: &VectorWork) -> Result<Vec<Chunk>, Trouble> {
 
 /// Whoever put the file in, if his key is still good.
 async fn principal(app: &App, work: &VectorWork) -> Result<Principal, Trouble> {
-    let key = work.file.key.as_ref();
-    let stored = match key {
-        Some(key) => app.store.key(key).await?,
-        None => None,
-    };
-    let principal = Principal::returning(key, stored.as_ref(), app.clock.unix_ms());
-    let allowed = principal.and_then(|principal| {
-        principal.require(Scope::Inference)?;
-        Ok::<_, AuthError>(principal)
-    });
-    allowed.map_err(|_| server("the API key that the file was put in with is expired or revoked"))
+    let principal = returning(app, work.file.key.as_ref()).await?;
+    let message = "the API key that the file was put in with is expired or revoked";
+    principal.ok_or_else(|| server(message))
 }
 
 /// The vectors of texts.

@@ -33,7 +33,7 @@ pub struct Vault {
 pub struct VaultLimits {
     /// Bytes of one file.
     pub file_bytes: u64,
-    /// Bytes of all files of one principal.
+    /// Bytes of all files and vector stores of one principal.
     pub principal_bytes: u64,
 }
 

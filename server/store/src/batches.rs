@@ -229,6 +229,21 @@ impl Store {
         Ok(lines.collect::<Result<_, _>>()?)
     }
 
+    /// Bytes of the answers that a batch under way has so far.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn line_bytes(&self, batch: &str) -> Result<u64, StoreError> {
+        let row = sqlx::query(
+            "SELECT COALESCE(SUM(LENGTH(CAST(output AS BLOB))), 0) AS bytes FROM batch_lines
+             WHERE batch = ?",
+        )
+        .bind(batch)
+        .fetch_one(&self.readers)
+        .await?;
+        unsigned(&row, "bytes")
+    }
+
     /// The good or the bad answers after a line, in order, with their lines.
     ///
     /// # Errors

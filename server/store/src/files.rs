@@ -30,10 +30,15 @@ pub struct FileRecord {
 }
 
 const COLUMNS: &str = "id, principal, purpose, filename, bytes, created_at_ms, expires_at_ms";
+/// What lies here of the principal who is the first parameter. A row of a vector store's file takes some
+/// bytes even if nothing was read from it.
+const BYTES: &str = "(SELECT COALESCE(SUM(bytes), 0) FROM files WHERE principal = ?1)
+    + (SELECT COALESCE(SUM(f.bytes + COALESCE(LENGTH(f.attributes), 0) + 256), 0)
+       FROM vector_store_files f JOIN vector_stores s ON s.id = f.store WHERE s.principal = ?1)";
 
 impl Store {
     /// Stores a file's row; `false`, and nothing is stored, when its principal would then have more than
-    /// `files_max` files or `bytes_max` bytes.
+    /// `files_max` files, or more than `bytes_max` bytes in files and vector stores.
     ///
     /// # Errors
     /// When the database fails.
@@ -44,10 +49,9 @@ impl Store {
         bytes_max: u64,
     ) -> Result<bool, StoreError> {
         let mut transaction = self.writer.begin().await?;
-        let row = sqlx::query(
-            "SELECT COUNT(*) AS files, COALESCE(SUM(bytes), 0) AS bytes FROM files
-             WHERE principal = ?",
-        )
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SELECT COUNT(*) AS files, {BYTES} AS bytes FROM files WHERE principal = ?1"
+        )))
         .bind(file.principal.as_str())
         .fetch_one(&mut *transaction)
         .await?;
@@ -58,6 +62,18 @@ impl Store {
         insert(file, &mut transaction).await?;
         transaction.commit().await?;
         Ok(true)
+    }
+
+    /// Bytes of the principal's files and of what is in his vector stores.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn bytes_of(&self, principal: &PrincipalId) -> Result<u64, StoreError> {
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT {BYTES} AS bytes")))
+            .bind(principal.as_str())
+            .fetch_one(&self.readers)
+            .await?;
+        unsigned(&row, "bytes")
     }
 
     /// The principal's file with this id.

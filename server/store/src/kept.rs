@@ -5,7 +5,8 @@ use kwaainet_core::PrincipalId;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
-use crate::{Store, StoreError};
+use crate::page::List;
+use crate::{Listed, Page, Store, StoreError};
 
 /// An item of a response or a conversation, as JSON.
 #[derive(Clone, PartialEq, Eq)]
@@ -31,17 +32,6 @@ pub struct Seeker<'a> {
     pub now_ms: i64,
 }
 
-/// Which items of a thing are wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ItemPage {
-    /// At most so many.
-    pub limit: u32,
-    /// The newest first.
-    pub descending: bool,
-    /// Only those beyond this one.
-    pub after: Option<String>,
-}
-
 /// How much a principal's things may be, and how long they are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepLimits {
@@ -50,6 +40,9 @@ pub struct KeepLimits {
     /// Bytes of all things of one principal; the oldest go first.
     pub bytes_max: i64,
 }
+
+/// Items but those that a response was answered with, which are shown as a part of it.
+const SHOWN: &str = "(SELECT owner, seq, id, body FROM kept_items WHERE is_output = 0)";
 
 /// What a thing takes besides its words, so that many small ones count too.
 const BYTES_OF_ONE: i64 = 1 << 10;
@@ -85,53 +78,23 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
-    /// A page of a thing's items, of a response only those it was asked with, and whether there are
-    /// more; `None` if there is no such thing, or no such item to begin after.
+    /// A page of a thing's items, of a response only those it was asked with; `None` when the page begins
+    /// at an item that is not among them. The caller has seen that the thing is his.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn kept_items(
         &self,
-        who: Seeker<'_>,
         owner: &str,
-        page: &ItemPage,
-    ) -> Result<Option<(Vec<KeptItem>, bool)>, StoreError> {
-        let found = sqlx::query(
-            "SELECT (SELECT seq FROM kept_items WHERE owner = kept.id AND id = ?) AS after
-             FROM kept WHERE id = ? AND principal = ? AND expires_at_ms > ?",
-        )
-        .bind(page.after.as_deref())
-        .bind(owner)
-        .bind(who.principal.as_str())
-        .bind(who.now_ms)
-        .fetch_optional(&self.readers)
-        .await?;
-        let Some(found) = found else {
-            return Ok(None);
+        page: &Page,
+    ) -> Result<Option<Listed<KeptItem>>, StoreError> {
+        let list = List {
+            columns: "id, body",
+            table: SHOWN,
+            id: "id",
+            wanted: vec![("owner", owner)],
         };
-        let after: Option<i64> = found.try_get("after")?;
-        if page.after.is_some() && after.is_none() {
-            return Ok(None);
-        }
-        let (from, to, order) = match (page.descending, after) {
-            (false, after) => (after.unwrap_or(-1), i64::MAX, "ASC"),
-            (true, after) => (-1, after.unwrap_or(i64::MAX), "DESC"),
-        };
-        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "SELECT id, body FROM kept_items
-             WHERE owner = ? AND seq > ? AND seq < ? AND is_output = 0
-             ORDER BY seq {order} LIMIT ?"
-        )))
-        .bind(owner)
-        .bind(from)
-        .bind(to)
-        .bind(i64::from(page.limit) + 1)
-        .fetch_all(&self.readers)
-        .await?;
-        let mut items = items(&rows)?;
-        let more = items.len() > page.limit as usize;
-        items.truncate(page.limit as usize);
-        Ok(Some((items, more)))
+        self.list(&list, page, item).await
     }
 
     /// The item with this id, of whichever thing of the principal.

@@ -32,7 +32,7 @@ use sqlx::sqlite::{
 };
 
 pub use conversations::{Added, ConversationLimits, KeptConversation};
-pub use kept::{ItemPage, KeepLimits, KeptItem, Seeker};
+pub use kept::{KeepLimits, KeptItem, Seeker};
 pub use responses::{History, HistoryLimits, KeptResponse, NewResponse, ResponseState};
 
 /// A handle to the open database; cloning it is cheap.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use kwaainet_core::{AuthError, Principal, Scope, Usage, random_id};
+use kwaainet_core::{Principal, Usage, random_id};
 use kwaainet_openapi::{BatchOutputError, BatchResponse};
 use kwaainet_store::{BatchLine, BatchRecord, BatchStatus};
 use serde_json::Value;
@@ -30,24 +30,26 @@ pub(super) async fn lines(app: &App, batch: &BatchRecord) -> Result<BatchStatus,
     let mut bell = app.bells.batches.listen();
     let mut under_way = FuturesUnordered::new();
     let mut done = Vec::new();
+    let mut room = room(app, batch).await?;
     loop {
-        let recorded = std::mem::take(&mut done);
+        let recorded: Vec<BatchLine> = std::mem::take(&mut done);
         if !recorded.is_empty() {
             let recording = app.store.record_lines(&batch.id, &recorded);
             meanwhile(&mut under_way, &mut done, recording).await?;
+            let bytes: usize = recorded.iter().map(|line| line.output.len()).sum();
+            room = room.saturating_sub(bytes as u64);
         }
-        let standing = standing(app, batch);
+        let standing = standing(app, batch, room);
         let principal = match meanwhile(&mut under_way, &mut done, standing).await? {
             Standing::Runs(principal) => principal,
-            over => {
+            Standing::Ends(status, said_of_the_rest) => {
                 // What is under way is dropped, and thereby stopped.
                 drop(under_way);
                 app.store.record_lines(&batch.id, &done).await?;
-                if matches!(over, Standing::Cancelled) {
-                    return Ok(BatchStatus::Cancelled);
+                if let Some(error) = said_of_the_rest {
+                    give_up(app, batch, &error).await?;
                 }
-                give_up(app, batch).await?;
-                return Ok(BatchStatus::Expired);
+                return Ok(status);
             }
         };
         while under_way.len() + done.len() < LINES_AT_ONCE {
@@ -63,11 +65,7 @@ pub(super) async fn lines(app: &App, batch: &BatchRecord) -> Result<BatchStatus,
         tokio::select! {
             line = under_way.next() => match line {
                 Some(line) => done.push(line),
-                None => {
-                    let now = app.clock.unix_ms();
-                    app.store.batch_finalizes(&batch.id, now).await?;
-                    return Ok(BatchStatus::Completed);
-                }
+                None => return Ok(BatchStatus::Completed),
             },
             () = bell.rings() => {}
             () = tokio::time::sleep(LOOK) => {}
@@ -90,32 +88,41 @@ async fn meanwhile<T>(
     }
 }
 
-/// Whether a batch still runs, and as whom.
-enum Standing {
-    Runs(Principal),
-    Expired,
-    Cancelled,
+/// Bytes that the answers may still have. Looked for once, since the principal's files change seldom.
+async fn room(app: &App, batch: &BatchRecord) -> Result<u64, Trouble> {
+    let there = app.store.bytes_of(&batch.principal).await?;
+    let answers = app.store.line_bytes(&batch.id).await?;
+    let max = app.vault.limits().principal_bytes;
+    Ok(max.saturating_sub(there).saturating_sub(answers))
 }
 
-async fn standing(app: &App, batch: &BatchRecord) -> Result<Standing, Trouble> {
+/// Whether a batch still runs, and as whom; or how it ends, and what is said of the lines that are left.
+enum Standing {
+    Runs(Principal),
+    Ends(BatchStatus, Option<BatchOutputError>),
+}
+
+async fn standing(app: &App, batch: &BatchRecord, room: u64) -> Result<Standing, Trouble> {
     let found = app.store.batch(&batch.principal, &batch.id).await?;
     if found.is_none_or(|now| now.status == BatchStatus::Cancelling) {
-        return Ok(Standing::Cancelled);
+        return Ok(Standing::Ends(BatchStatus::Cancelled, None));
     }
-    let now = app.clock.unix_ms();
-    let stored = match &batch.key {
-        Some(key) => app.store.key(key).await?,
-        None => None,
-    };
-    let principal = Principal::returning(batch.key.as_ref(), stored.as_ref(), now);
-    let allowed = principal.and_then(|principal| {
-        principal.require(Scope::Inference)?;
-        Ok::<_, AuthError>(principal)
-    });
     let message = "The API key that the batch was made with is expired or revoked.";
-    let principal = allowed.map_err(|_| fault("invalid_api_key", message))?;
-    if now >= batch.expires_at_ms {
-        return Ok(Standing::Expired);
+    let principal = door::returning(app, batch.key.as_ref()).await?;
+    let principal = principal.ok_or_else(|| fault("invalid_api_key", message))?;
+    if app.clock.unix_ms() >= batch.expires_at_ms {
+        let error = BatchOutputError {
+            code: "batch_expired",
+            message: "This request could not be executed before the completion window expired.",
+        };
+        return Ok(Standing::Ends(BatchStatus::Expired, Some(error)));
+    }
+    if room == 0 {
+        let error = BatchOutputError {
+            code: "storage_limit_exceeded",
+            message: "Your files and vector stores leave no room for this answer.",
+        };
+        return Ok(Standing::Ends(BatchStatus::Completed, Some(error)));
     }
     Ok(Standing::Runs(principal))
 }
@@ -221,8 +228,8 @@ fn usage(body: &Value) -> Usage {
     }
 }
 
-/// Says of every line without an answer that its time is over.
-async fn give_up(app: &App, batch: &BatchRecord) -> Result<(), Trouble> {
+/// Says of every line without an answer why it has none.
+async fn give_up(app: &App, batch: &BatchRecord, error: &BatchOutputError) -> Result<(), Trouble> {
     let mut input = Remaining::new(app, batch).await?;
     let mut given_up = Vec::new();
     loop {
@@ -230,10 +237,7 @@ async fn give_up(app: &App, batch: &BatchRecord) -> Result<(), Trouble> {
         let over = next.is_none();
         if let Some(request) = next {
             let mut output = lines::output(request.custom_id);
-            output.error = Some(BatchOutputError {
-                code: "batch_expired",
-                message: "This request could not be executed before the completion window expired.",
-            });
+            output.error = Some(error.clone());
             given_up.push(BatchLine {
                 line: request.number,
                 good: false,

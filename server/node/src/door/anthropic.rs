@@ -31,7 +31,6 @@ pub(crate) use error::{body as error_body, status};
 
 /// More texts than anybody needs, few enough to look for all of them in every token.
 const STOPS_MAX: usize = 64;
-const STOP_BYTES_MAX: usize = 1_024;
 /// Anthropic's limit.
 const USER_BYTES_MAX: usize = 256;
 
@@ -128,7 +127,11 @@ fn job(request: AnthropicRequest) -> Result<Job, ApiError> {
     let top_k = params::integer(request.top_k, "top_k", (0, i64::from(u32::MAX)))?;
     let params = GenerateParams {
         max_tokens: params::max_tokens(Some(max_tokens), "max_tokens")?,
-        stop: stops(request.stop_sequences)?,
+        stop: params::stops(
+            request.stop_sequences.unwrap_or_default(),
+            "stop_sequences",
+            STOPS_MAX,
+        )?,
         sampling: Sampling {
             temperature: params::number(request.temperature, "temperature", (0.0, 1.0), 1.0)?,
             top_p: params::number(request.top_p, "top_p", (0.0, 1.0), 1.0)?,
@@ -160,30 +163,8 @@ fn check(other: &Other) -> Result<(), ApiError> {
 }
 
 fn user(metadata: Option<AnthropicMetadata>) -> Result<(), ApiError> {
-    match metadata.and_then(|metadata| metadata.user_id) {
-        Some(user) if user.len() > USER_BYTES_MAX => {
-            let message = format!("Invalid 'metadata.user_id': at most {USER_BYTES_MAX} bytes.");
-            let code = "string_above_max_length";
-            Err(ApiError::invalid("metadata.user_id", code, message))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn stops(stops: Option<Vec<String>>) -> Result<Vec<String>, ApiError> {
-    let stops = stops.unwrap_or_default();
-    let param = "stop_sequences";
-    if stops.len() > STOPS_MAX {
-        let message = format!("Invalid '{param}': more than {STOPS_MAX} texts.");
-        return Err(ApiError::invalid(param, "array_above_max_length", message));
-    }
-    let is_sound = |stop: &String| (1..=STOP_BYTES_MAX).contains(&stop.len());
-    if !stops.iter().all(is_sound) {
-        let message =
-            format!("Invalid '{param}': each text must have 1 to {STOP_BYTES_MAX} bytes.");
-        return Err(ApiError::invalid(param, "invalid_value", message));
-    }
-    Ok(stops)
+    let user = metadata.and_then(|metadata| metadata.user_id);
+    params::label(user, "metadata.user_id", USER_BYTES_MAX).map(drop)
 }
 
 /// The form of the answer, under its name or its older one.

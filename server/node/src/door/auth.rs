@@ -6,7 +6,8 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use kwaainet_core::{ApiKey, AuthError, Browser, OpenDoor, Principal, Scope};
+use kwaainet_core::{ApiKey, AuthError, Browser, KeyId, OpenDoor, Principal, Scope};
+use kwaainet_store::StoreError;
 
 use super::{ApiError, App};
 
@@ -37,6 +38,23 @@ pub(crate) async fn authenticate(
     principal.require(scope)?;
     request.extensions_mut().insert(principal);
     Ok(next.run(request).await)
+}
+
+/// Whoever left work here with this key; none if the key is not good any more.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn returning(
+    app: &App,
+    key: Option<&KeyId>,
+) -> Result<Option<Principal>, StoreError> {
+    let stored = match key {
+        Some(key) => app.store.key(key).await?,
+        None => None,
+    };
+    let principal = Principal::returning(key, stored.as_ref(), app.clock.unix_ms());
+    let allowed = |principal: &Principal| principal.require(Scope::Inference).is_ok();
+    Ok(principal.ok().filter(allowed))
 }
 
 async fn identify(app: &App, headers: &HeaderMap) -> Result<Principal, ApiError> {

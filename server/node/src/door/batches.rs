@@ -15,8 +15,8 @@ use serde_json::Value;
 
 use super::body::ApiJson;
 use super::files::{self, check_expiry};
-use super::paging::{self, AskedQuery, SHORT, page_of};
-use super::path::ApiPath;
+use super::paging::{ListQuery, SHORT, page_of};
+use super::path::{ApiPath, ApiQuery};
 use super::{ApiError, App, chat, completions, embeddings, params, responses};
 
 /// Batches of one principal that are not over.
@@ -92,6 +92,7 @@ pub(crate) async fn create(
         let message = "Invalid 'input_file_id': the file's purpose must be 'batch'.";
         return Err(ApiError::invalid(param, "invalid_value", message));
     }
+    files::require_room(&app, principal.id(), param).await?;
     let now = app.clock.unix_ms();
     let batch = BatchRecord {
         id: format!("batch_{}", random_id()),
@@ -124,7 +125,7 @@ pub(crate) async fn create(
         );
         let code = Some("batch_limit_exceeded");
         let status = StatusCode::TOO_MANY_REQUESTS;
-        return Err(ApiError::bad_request(status, code, message));
+        return Err(ApiError::refused(status, code, message));
     }
     app.bells.batches.ring();
     Ok(Json(wire(&batch)))
@@ -145,9 +146,8 @@ pub(crate) async fn create(
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    query: AskedQuery,
+    ApiQuery(query): ApiQuery<ListQuery>,
 ) -> Result<Json<BatchList>, ApiError> {
-    let query = paging::read(query)?;
     let page = query.page(SHORT)?;
     let listed = app.store.batches(principal.id(), &page).await?;
     Ok(Json(page_of!(BatchList, query.found(listed)?, wire)))
@@ -194,7 +194,7 @@ pub(crate) async fn cancel(
         let status = batch.status.as_str();
         let message = format!("Cannot cancel a batch with status '{status}'.");
         let code = Some("invalid_state");
-        return Err(ApiError::bad_request(StatusCode::CONFLICT, code, message));
+        return Err(ApiError::refused(StatusCode::CONFLICT, code, message));
     }
     app.bells.batches.ring();
     Ok(Json(wire(&batch)))

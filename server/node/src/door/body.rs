@@ -72,7 +72,7 @@ pub(crate) fn declared(headers: &HeaderMap) -> Option<usize> {
 
 pub(crate) fn too_slow() -> ApiError {
     let message = "the request body did not come in time";
-    ApiError::bad_request(
+    ApiError::refused(
         StatusCode::REQUEST_TIMEOUT,
         Some("request_timeout"),
         message,
@@ -96,11 +96,7 @@ fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
     }
     let message = format!("the Content-Type must be 'application/json', not '{essence}'");
     let code = Some("unsupported_content_type");
-    Err(ApiError::bad_request(
-        StatusCode::BAD_REQUEST,
-        code,
-        message,
-    ))
+    Err(ApiError::bad_request(code, message))
 }
 
 async fn read(headers: &HeaderMap, mut body: Body, max: usize) -> Result<Vec<u8>, ApiError> {
@@ -114,11 +110,7 @@ async fn read(headers: &HeaderMap, mut body: Body, max: usize) -> Result<Vec<u8>
             None => return Ok(bytes),
             Some(Err(_)) => {
                 let message = "the request body ended early";
-                return Err(ApiError::bad_request(
-                    StatusCode::BAD_REQUEST,
-                    None,
-                    message,
-                ));
+                return Err(ApiError::bad_request(None, message));
             }
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
@@ -142,7 +134,7 @@ pub(crate) async fn too_large(headers: &HeaderMap, body: Body, message: String) 
         discarding.await.unwrap_or_default();
     }
     let code = Some("request_too_large");
-    ApiError::bad_request(StatusCode::PAYLOAD_TOO_LARGE, code, message)
+    ApiError::refused(StatusCode::PAYLOAD_TOO_LARGE, code, message)
 }
 
 async fn discard(mut body: Body) {
@@ -191,13 +183,13 @@ fn not_json(error: &serde_json::Error) -> ApiError {
         "the request body is not valid JSON (line {line}, column {column}); \
          it must be UTF-8, complete, and not nested deeper than 128 levels"
     );
-    ApiError::bad_request(StatusCode::BAD_REQUEST, None, message)
+    ApiError::bad_request(None, message)
 }
 
 /// Turns serde's sentence into OpenAI's, without the caller's own words in it.
 fn wrong_type(path: &str, error: &str) -> ApiError {
     let refuse = |code, message: String| match path {
-        "." => ApiError::bad_request(StatusCode::BAD_REQUEST, Some(code), message),
+        "." => ApiError::bad_request(Some(code), message),
         param => ApiError::invalid(param, code, message),
     };
     let what = if path == "." {

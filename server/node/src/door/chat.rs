@@ -179,8 +179,12 @@ fn logprobs(wanted: Option<bool>, top: Option<i64>) -> Result<Option<u8>, ApiErr
 /// What is for the caller's own books, and what changes no answer: checked, then forgotten.
 fn check_labels(request: &mut ChatRequest) -> Result<(), ApiError> {
     params::user(request.user.take())?;
-    params::label(request.safety_identifier.take(), "safety_identifier")?;
-    params::label(request.prompt_cache_key.take(), "prompt_cache_key")?;
+    for (label, param) in [
+        (request.safety_identifier.take(), "safety_identifier"),
+        (request.prompt_cache_key.take(), "prompt_cache_key"),
+    ] {
+        params::label(label, param, params::LABEL_BYTES_MAX)?;
+    }
     params::metadata(request.metadata.take())?;
     let Some(prediction) = request.prediction.take() else {
         return Ok(());

@@ -4,19 +4,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::{Extension, Json};
 use kwaainet_core::Principal;
 use kwaainet_openapi::{
     Conversation, ConversationItemsRequest, ConversationRequest, ConversationUpdate, Deleted,
     ListOrder, ResponseItem, ResponseItemList,
 };
-use kwaainet_store::{Added, ConversationLimits, KeptItem};
+use kwaainet_store::{Added, ConversationLimits, KeptItem, Listed};
 use serde_json::Value;
 
 use super::body::ApiJson;
-use super::responses::{self as shared, Parameters, store_failed};
+use super::paging::{ListQuery, SHORT};
+use super::path::{ApiPath, ApiQuery};
+use super::responses as shared;
 use super::{ApiError, App, params};
 
 /// How much one conversation may be.
@@ -24,6 +25,8 @@ pub(super) const LIMITS: ConversationLimits = ConversationLimits {
     items_max: 2_000,
     bytes_max: 4 << 20,
 };
+/// The name of a conversation in the URL.
+const ID: &str = "conversation_id";
 /// OpenAI's limit for one request.
 const ITEMS_AT_ONCE_MAX: usize = 20;
 
@@ -48,7 +51,7 @@ pub(crate) async fn create(
     let insert = app
         .store
         .insert_conversation(who, &id, &body, &items, until);
-    insert.await.map_err(store_failed)?;
+    insert.await?;
     Ok(Json(Conversation {
         id,
         object: "conversation",
@@ -69,9 +72,9 @@ pub(crate) async fn create(
 pub(crate) async fn retrieve(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    path: Result<Path<String>, PathRejection>,
+    ApiPath(id): ApiPath<String>,
 ) -> Result<Json<Conversation>, ApiError> {
-    find(&app, &principal, named(path)?).await.map(Json)
+    find(&app, &principal, id).await.map(Json)
 }
 
 /// Changes a conversation's metadata.
@@ -87,17 +90,16 @@ pub(crate) async fn retrieve(
 pub(crate) async fn update(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    path: Result<Path<String>, PathRejection>,
+    ApiPath(id): ApiPath<String>,
     ApiJson(request): ApiJson<ConversationUpdate>,
 ) -> Result<Json<Conversation>, ApiError> {
-    let id = named(path)?;
     let metadata = params::required(request.metadata, "metadata")?;
     let metadata = params::metadata(metadata)?;
     let (who, until) = (shared::seeker(&app, &principal), app.keeps_until_ms());
     let body = body(&metadata);
     let update = app.store.update_conversation(who, &id, &body, until);
-    if !update.await.map_err(store_failed)? {
-        return Err(missing(&id));
+    if !update.await? {
+        return Err(missing(&id, ID));
     }
     find(&app, &principal, id).await.map(Json)
 }
@@ -114,13 +116,11 @@ pub(crate) async fn update(
 pub(crate) async fn delete(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    path: Result<Path<String>, PathRejection>,
+    ApiPath(id): ApiPath<String>,
 ) -> Result<Json<Deleted>, ApiError> {
-    let id = named(path)?;
     let who = shared::seeker(&app, &principal);
-    let erased = app.store.erase_conversation(who, &id).await;
-    if !erased.map_err(store_failed)? {
-        return Err(missing(&id));
+    if !app.store.erase_conversation(who, &id).await? {
+        return Err(missing(&id, ID));
     }
     Ok(Json(Deleted {
         id,
@@ -142,10 +142,9 @@ pub(crate) async fn delete(
 pub(crate) async fn create_items(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    path: Result<Path<String>, PathRejection>,
+    ApiPath(id): ApiPath<String>,
     ApiJson(request): ApiJson<ConversationItemsRequest>,
 ) -> Result<Json<ResponseItemList>, ApiError> {
-    let id = named(path)?;
     let items = params::required(request.items, "items")?;
     if items.is_empty() {
         let message = "Invalid 'items': empty array. Expected at least one item.";
@@ -156,9 +155,12 @@ pub(crate) async fn create_items(
     let added = app
         .store
         .extend_conversation(who, &id, &items, LIMITS, until);
-    match added.await.map_err(store_failed)? {
-        Added::Done => Ok(Json(shared::list(&items, false)?)),
-        Added::Missing => Err(missing(&id)),
+    match added.await? {
+        Added::Done => {
+            let has_more = false;
+            Ok(Json(shared::list(&Listed { items, has_more })?))
+        }
+        Added::Missing => Err(missing(&id, ID)),
         Added::Full => Err(full("items")),
     }
 }
@@ -181,17 +183,13 @@ pub(crate) async fn create_items(
 pub(crate) async fn list_items(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    path: Result<Path<String>, PathRejection>,
-    query: Result<Query<Parameters>, QueryRejection>,
+    ApiPath(id): ApiPath<String>,
+    ApiQuery(query): ApiQuery<ListQuery>,
 ) -> Result<Json<ResponseItemList>, ApiError> {
-    let page = shared::page(&shared::parameters(query)?)?;
-    let Conversation { id, .. } = find(&app, &principal, named(path)?).await?;
-    let who = shared::seeker(&app, &principal);
-    let items = app.store.kept_items(who, &id, &page).await;
-    let Some((items, has_more)) = items.map_err(store_failed)? else {
-        return Err(shared::wrong("after", "the id of an item of this list"));
-    };
-    Ok(Json(shared::list(&items, has_more)?))
+    let page = query.page(SHORT)?;
+    let Conversation { id, .. } = find(&app, &principal, id).await?;
+    let listed = app.store.kept_items(&id, &page).await?;
+    Ok(Json(shared::list(&query.found(listed)?)?))
 }
 
 /// Shows one item.
@@ -209,12 +207,10 @@ pub(crate) async fn list_items(
 pub(crate) async fn retrieve_item(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    path: Result<Path<(String, String)>, PathRejection>,
+    ApiPath((id, item)): ApiPath<(String, String)>,
 ) -> Result<Json<ResponseItem>, ApiError> {
-    let (id, item) = named_item(path)?;
     let who = shared::seeker(&app, &principal);
-    let found = app.store.conversation_item(who, &id, &item).await;
-    let found = found.map_err(store_failed)?;
+    let found = app.store.conversation_item(who, &id, &item).await?;
     let found = found.ok_or_else(|| missing_item(&id, &item))?;
     Ok(Json(shared::item(&found)?))
 }
@@ -234,12 +230,11 @@ pub(crate) async fn retrieve_item(
 pub(crate) async fn delete_item(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    path: Result<Path<(String, String)>, PathRejection>,
+    ApiPath((id, item)): ApiPath<(String, String)>,
 ) -> Result<Json<Conversation>, ApiError> {
-    let (id, item) = named_item(path)?;
     let who = shared::seeker(&app, &principal);
-    let erased = app.store.erase_conversation_item(who, &id, &item).await;
-    if !erased.map_err(store_failed)? {
+    let erased = app.store.erase_conversation_item(who, &id, &item).await?;
+    if !erased {
         return Err(missing_item(&id, &item));
     }
     find(&app, &principal, id).await.map(Json)
@@ -274,9 +269,8 @@ fn body(metadata: &BTreeMap<String, String>) -> String {
 
 async fn find(app: &App, principal: &Principal, id: String) -> Result<Conversation, ApiError> {
     let who = shared::seeker(app, principal);
-    let found = app.store.conversation(who, &id).await;
-    let found = found.map_err(store_failed)?;
-    let found = found.ok_or_else(|| missing(&id))?;
+    let found = app.store.conversation(who, &id).await?;
+    let found = found.ok_or_else(|| missing(&id, ID))?;
     let malformed = |_| ApiError::internal("kept metadata are malformed");
     Ok(Conversation {
         id,
@@ -286,21 +280,10 @@ async fn find(app: &App, principal: &Principal, id: String) -> Result<Conversati
     })
 }
 
-fn named(path: Result<Path<String>, PathRejection>) -> Result<String, ApiError> {
-    let Path(id) = path.map_err(|_| missing("?"))?;
-    Ok(id)
-}
-
-fn named_item(
-    path: Result<Path<(String, String)>, PathRejection>,
-) -> Result<(String, String), ApiError> {
-    let Path(ids) = path.map_err(|_| missing("?"))?;
-    Ok(ids)
-}
-
-fn missing(id: &str) -> ApiError {
+/// There is no such conversation; `param` is the field that names it.
+pub(super) fn missing(id: &str, param: &str) -> ApiError {
     let message = format!("Conversation with id '{id}' not found.");
-    ApiError::not_found("conversation_id", "conversation_not_found", message)
+    ApiError::not_found(param, "conversation_not_found", message)
 }
 
 fn missing_item(conversation: &str, item: &str) -> ApiError {

@@ -41,8 +41,20 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, INVALID, Some(code), message).at(param)
     }
 
-    /// A request that is wrong as a whole.
-    pub fn bad_request(
+    /// A 400 for a field that must be there.
+    pub(crate) fn missing(param: impl Into<String>) -> Self {
+        let param = param.into();
+        let message = format!("Missing required parameter: '{param}'.");
+        Self::invalid(param, "missing_required_parameter", message)
+    }
+
+    /// A request that is wrong as a whole: a 400.
+    pub fn bad_request(code: Option<&'static str>, message: impl Into<String>) -> Self {
+        Self::refused(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// The same with another status.
+    pub fn refused(
         status: StatusCode,
         code: Option<&'static str>,
         message: impl Into<String>,
@@ -206,15 +218,15 @@ impl From<AuthError> for ApiError {
         let message = error.to_string();
         match error {
             AuthError::MissingKey | AuthError::InvalidKey => {
-                Self::bad_request(StatusCode::UNAUTHORIZED, Some("invalid_api_key"), message)
+                Self::refused(StatusCode::UNAUTHORIZED, Some("invalid_api_key"), message)
             }
             AuthError::MissingScope(_) => {
                 let code = Some("insufficient_permissions");
-                Self::bad_request(StatusCode::FORBIDDEN, code, message)
+                Self::refused(StatusCode::FORBIDDEN, code, message)
             }
             AuthError::ForeignHost | AuthError::ForeignOrigin => {
                 let code = Some("foreign_origin");
-                Self::bad_request(StatusCode::FORBIDDEN, code, message)
+                Self::refused(StatusCode::FORBIDDEN, code, message)
             }
         }
     }

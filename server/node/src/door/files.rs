@@ -17,8 +17,8 @@ use kwaainet_store::FileRecord;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
-use super::paging::{self, AskedQuery, PageLimits, page_of};
-use super::path::ApiPath;
+use super::paging::{ListQuery, PageLimits, page_of};
+use super::path::{ApiPath, ApiQuery};
 use super::{ApiError, App};
 
 pub(crate) use upload::check_expiry;
@@ -28,6 +28,8 @@ const PAGE: PageLimits = PageLimits {
     max: 10_000,
     default: 10_000,
 };
+/// Files of one principal.
+const FILES_MAX: u64 = 10_000;
 /// Bytes of a file that are read at a time.
 const PIECE_BYTES: usize = 64 << 10;
 
@@ -67,9 +69,8 @@ pub(crate) async fn create(
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    query: AskedQuery,
+    ApiQuery(query): ApiQuery<ListQuery>,
 ) -> Result<Json<FileList>, ApiError> {
-    let query = paging::read(query)?;
     let (purpose, page) = (query.purpose.as_deref(), query.page(PAGE)?);
     let listed = app.store.files(principal.id(), purpose, &page).await?;
     Ok(Json(page_of!(FileList, query.found(listed)?, wire)))
@@ -172,6 +173,28 @@ pub(crate) async fn find(
 ) -> Result<FileRecord, ApiError> {
     let found = app.store.file(principal, id).await?;
     found.ok_or_else(|| missing(id, param))
+}
+
+/// Refuses who has no room for more; `param` is the field that asks for more.
+pub(crate) async fn require_room(
+    app: &App,
+    principal: &PrincipalId,
+    param: &str,
+) -> Result<(), ApiError> {
+    let max = app.vault.limits().principal_bytes;
+    if app.store.bytes_of(principal).await? < max {
+        return Ok(());
+    }
+    Err(full(param, max))
+}
+
+/// More than the principal may leave here.
+fn full(param: &str, max: u64) -> ApiError {
+    let message = format!(
+        "Your files and vector stores would have more than {max} bytes, or you more than {FILES_MAX} \
+         files; delete some first."
+    );
+    ApiError::invalid(param, "storage_limit_exceeded", message)
 }
 
 pub(crate) fn missing(id: &str, param: &str) -> ApiError {

@@ -2,7 +2,7 @@
 //! piece of the body and one head of a part, both bounded.
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt;
 
 use super::ApiError;
@@ -211,7 +211,7 @@ fn malformed(reason: &str) -> ApiError {
 }
 
 fn refuse(code: Option<&'static str>, message: &str) -> ApiError {
-    ApiError::bad_request(StatusCode::BAD_REQUEST, code, message)
+    ApiError::bad_request(code, message)
 }
 
 #[cfg(test)]

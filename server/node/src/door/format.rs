@@ -1,8 +1,9 @@
-//! What the text of an answer has to be: OpenAI's `response_format`, and the extensions that clients of
-//! vLLM know. All of them become one [`Grammar`]; whether it can be followed is the backend's to say.
+//! What the text of an answer has to be: OpenAI's formats, and the extensions that clients of vLLM know. All of them become one [`Grammar`]; whether it can be followed is the backend's to say.
 
 use kwaainet_core::{Grammar, GrammarKind};
-use kwaainet_openapi::{JsonSchemaFormat, ResponseFormat, StructuredOutputs};
+use kwaainet_openapi::{
+    JsonSchemaFormat, ResponseFormat, ResponseJsonSchema, StructuredOutputs, TextFormat,
+};
 use serde_json::Value;
 
 use super::{ApiError, tooling, unsupported};
@@ -75,53 +76,77 @@ fn grammar(param: &'static str, kind: GrammarKind) -> Grammar {
 
 fn response_format(format: ResponseFormat) -> Result<Option<GrammarKind>, ApiError> {
     const AT: &str = "response_format";
-    let refuse = |field: &str, code, message: String| {
-        Err(ApiError::invalid(format!("{AT}.{field}"), code, message))
+    let kind = format.kind.as_deref();
+    if kind == Some("json_object") && format.other.get("schema").is_some_and(|s| !s.is_null()) {
+        let param = format!("{AT}.schema");
+        let message = format!("Unsupported '{param}': give a 'json_schema' instead.");
+        return Err(ApiError::invalid(param, "unsupported_parameter", message));
+    }
+    let at = format!("{AT}.json_schema");
+    let schema = || {
+        let schema = format.json_schema.ok_or_else(|| ApiError::missing(&at))?;
+        named_schema(schema, &at)
     };
-    match format.kind.as_deref() {
-        Some("text") => Ok(None),
-        Some("json_object") if format.other.get("schema").is_some_and(|s| !s.is_null()) => {
-            let message = format!("Unsupported '{AT}.schema': give a 'json_schema' instead.");
-            refuse("schema", "unsupported_parameter", message)
-        }
-        Some("json_object") => Ok(Some(GrammarKind::JsonObject)),
-        Some("json_schema") => match format.json_schema {
-            Some(schema) => named_schema(schema, &format!("{AT}.json_schema")).map(Some),
-            None => {
-                let message = format!("Missing required parameter: '{AT}.json_schema'.");
-                refuse("json_schema", "missing_required_parameter", message)
-            }
-        },
+    Ok(enforced(text_format(kind, AT, schema)?))
+}
+
+/// The format of a type. `at` is its path; `schema` reads what there is to say of a schema.
+pub(crate) fn text_format(
+    kind: Option<&str>,
+    at: &str,
+    schema: impl FnOnce() -> Result<ResponseJsonSchema, ApiError>,
+) -> Result<TextFormat, ApiError> {
+    let param = format!("{at}.type");
+    match kind {
+        Some("text") => Ok(TextFormat::Text),
+        Some("json_object") => Ok(TextFormat::JsonObject),
+        Some("json_schema") => schema().map(TextFormat::JsonSchema),
         Some(_) => {
             let message =
-                format!("Invalid '{AT}.type': expected 'text', 'json_object' or 'json_schema'.");
-            refuse("type", "invalid_value", message)
+                format!("Invalid '{param}': expected 'text', 'json_object' or 'json_schema'.");
+            Err(ApiError::invalid(param, "invalid_value", message))
         }
-        None => {
-            let message = format!("Missing required parameter: '{AT}.type'.");
-            refuse("type", "missing_required_parameter", message)
-        }
+        None => Err(ApiError::missing(param)),
     }
 }
 
-/// A schema as OpenAI wraps it. `at` is the path of the wrapping.
-fn named_schema(format: JsonSchemaFormat, at: &str) -> Result<GrammarKind, ApiError> {
-    let missing = |field: &str| {
-        let param = format!("{at}.{field}");
-        let message = format!("Missing required parameter: '{param}'.");
-        ApiError::invalid(param, "missing_required_parameter", message)
-    };
+/// A schema as OpenAI wraps it, if it is whole. `at` is the path of its fields.
+pub(crate) fn named_schema(
+    format: JsonSchemaFormat,
+    at: &str,
+) -> Result<ResponseJsonSchema, ApiError> {
+    let missing = |field: &str| ApiError::missing(format!("{at}.{field}"));
     let name = format.name.ok_or_else(|| missing("name"))?;
     tooling::check_name(&name, &format!("{at}.name"))?;
-    let mut schema = format.schema.ok_or_else(|| missing("schema"))?;
-    let Value::Object(fields) = &mut schema else {
+    let schema = format.schema.ok_or_else(|| missing("schema"))?;
+    if !schema.is_object() {
         return Err(not_a_schema(&format!("{at}.schema")));
-    };
-    // Whoever shows the schema to the model shows this too.
-    if let Some(description) = format.description {
-        fields.entry("description").or_insert(description.into());
     }
-    Ok(GrammarKind::JsonSchema(schema))
+    Ok(ResponseJsonSchema {
+        name,
+        description: format.description,
+        schema,
+        strict: format.strict,
+    })
+}
+
+/// What a format demands, if it demands anything.
+pub(crate) fn enforced(format: TextFormat) -> Option<GrammarKind> {
+    match format {
+        TextFormat::Text => None,
+        TextFormat::JsonObject => Some(GrammarKind::JsonObject),
+        TextFormat::JsonSchema(ResponseJsonSchema {
+            mut schema,
+            description,
+            ..
+        }) => {
+            // Whoever shows the schema to the model shows this too.
+            if let (Value::Object(fields), Some(description)) = (&mut schema, description) {
+                fields.entry("description").or_insert(description.into());
+            }
+            Some(GrammarKind::JsonSchema(schema))
+        }
+    }
 }
 
 /// The paths of what [`StructuredOutputs`] may hold, in its own form and in the older one.

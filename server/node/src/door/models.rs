@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use kwaainet_core::{Candidate, ModelId, ModelKind, RouteError};
 use kwaainet_openapi::{Model, ModelList};
 
+use super::path::ApiPath;
 use super::{ApiError, App};
 
 /// Lists what can be asked for.
@@ -46,9 +45,8 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<ModelList> {
 )]
 pub(crate) async fn show(
     State(app): State<Arc<App>>,
-    path: Result<Path<String>, PathRejection>,
+    ApiPath(model): ApiPath<String>,
 ) -> Result<Json<Model>, ApiError> {
-    let Path(model) = path.map_err(|_| not_text())?;
     find(&app, &model)
 }
 
@@ -66,15 +64,9 @@ pub(crate) async fn show(
 )]
 pub(crate) async fn show_owned(
     State(app): State<Arc<App>>,
-    path: Result<Path<(String, String)>, PathRejection>,
+    ApiPath((owner, name)): ApiPath<(String, String)>,
 ) -> Result<Json<Model>, ApiError> {
-    let Path((owner, name)) = path.map_err(|_| not_text())?;
     find(&app, &format!("{owner}/{name}"))
-}
-
-fn not_text() -> ApiError {
-    let message = "the model's name in the URL is not UTF-8";
-    ApiError::bad_request(StatusCode::BAD_REQUEST, Some("invalid_value"), message)
 }
 
 fn find(app: &App, model: &str) -> Result<Json<Model>, ApiError> {

@@ -1,8 +1,5 @@
 //! The query of a list: which page of it is wanted.
 
-use axum::extract::Query;
-use axum::extract::rejection::QueryRejection;
-use axum::http::StatusCode;
 use kwaainet_store::{Listed, Page};
 use serde::Deserialize;
 
@@ -21,9 +18,6 @@ pub(crate) struct ListQuery {
     pub(crate) filter: Option<String>,
 }
 
-/// The query of a request, or why there is none.
-pub(crate) type AskedQuery = Result<Query<ListQuery>, QueryRejection>;
-
 /// Items of a page, at most and if not told.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PageLimits {
@@ -36,15 +30,6 @@ pub(crate) const SHORT: PageLimits = PageLimits {
     max: 100,
     default: 20,
 };
-
-/// Reads the query.
-pub(crate) fn read(query: AskedQuery) -> Result<ListQuery, ApiError> {
-    let Query(query) = query.map_err(|_| {
-        let message = "the URL's query is malformed, or names a field twice";
-        ApiError::bad_request(StatusCode::BAD_REQUEST, Some("invalid_value"), message)
-    })?;
-    Ok(query)
-}
 
 impl ListQuery {
     /// The page that is wanted.
@@ -113,28 +98,35 @@ pub(crate) use page_of;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use axum::extract::FromRequestParts;
+    use axum::http::Request;
 
-    fn asked(query: &str) -> Result<Page, Option<String>> {
-        let uri = format!("http://x/?{query}").parse().expect("it is a URI");
-        let query = read(Query::try_from_uri(&uri));
-        let page = query.and_then(|query| query.page(SHORT));
+    use super::*;
+    use crate::door::path::ApiQuery;
+
+    async fn asked(query: &str) -> Result<Page, Option<String>> {
+        let request = Request::get(format!("http://x/?{query}")).body(());
+        let (mut parts, ()) = request.expect("it is a request").into_parts();
+        let query = ApiQuery::<ListQuery>::from_request_parts(&mut parts, &()).await;
+        let page = query.and_then(|ApiQuery(query)| query.page(SHORT));
         page.map_err(|error| error.body().error.param)
     }
 
-    #[test]
-    fn a_page_keeps_to_its_limits() {
-        let page = asked("").expect("it is sound");
+    #[tokio::test]
+    async fn a_page_keeps_to_its_limits() {
+        let page = asked("").await.expect("it is sound");
         assert_eq!((page.limit, page.newest_first), (20, true));
-        let page = asked("limit=100&order=asc&after=a&other=1").expect("it is sound");
+        let page = asked("limit=100&order=asc&after=a&other=1")
+            .await
+            .expect("it is sound");
         assert_eq!((page.limit, page.newest_first), (100, false));
         assert_eq!(page.after.as_deref(), Some("a"));
         for bad in ["0", "101", "-1", "x", "1.5", ""] {
-            let refused = asked(&format!("limit={bad}"));
+            let refused = asked(&format!("limit={bad}")).await;
             assert_eq!(refused.err(), Some(Some("limit".to_owned())), "{bad}");
         }
-        let refused = asked("order=up").err();
+        let refused = asked("order=up").await.err();
         assert_eq!(refused, Some(Some("order".to_owned())));
-        assert_eq!(asked("after=a&after=b").err(), Some(None));
+        assert_eq!(asked("after=a&after=b").await.err(), Some(None));
     }
 }

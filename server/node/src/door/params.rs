@@ -13,7 +13,8 @@ use super::ApiError;
 pub(crate) const CHOICES_MAX: i64 = 128;
 const STOPS_MAX: usize = 4;
 const STOP_BYTES_MAX: usize = 1_024;
-const USER_BYTES_MAX: usize = 512;
+/// Bytes of a name that means something to the caller only.
+pub(crate) const LABEL_BYTES_MAX: usize = 512;
 /// OpenAI's limits of `metadata`; lengths in characters.
 const METADATA_PAIRS_MAX: usize = 16;
 const METADATA_KEY_MAX: usize = 64;
@@ -21,10 +22,7 @@ const METADATA_VALUE_MAX: usize = 512;
 
 /// A field that must be there.
 pub(crate) fn required<T>(value: Option<T>, param: &'static str) -> Result<T, ApiError> {
-    value.ok_or_else(|| {
-        let message = format!("Missing required parameter: '{param}'.");
-        ApiError::invalid(param, "missing_required_parameter", message)
-    })
+    value.ok_or_else(|| ApiError::missing(param))
 }
 
 /// The model's name.
@@ -110,28 +108,37 @@ pub(crate) fn max_tokens(value: Option<i64>, param: &'static str) -> Result<Opti
 
 /// The texts that end an answer.
 pub(crate) fn stop(value: Option<Value>) -> Result<Vec<String>, ApiError> {
-    let stops = match value {
-        None | Some(Value::Null) => return Ok(Vec::new()),
-        Some(value) => match serde_json::from_value(value) {
-            Ok(Stop::One(stop)) => vec![stop],
-            Ok(Stop::Many(stops)) => stops,
-            Err(_) => {
-                let message = "Invalid type for 'stop': expected a string or an array of strings.";
-                return Err(ApiError::invalid("stop", "invalid_type", message));
-            }
-        },
+    stops(one_or_many(value, "stop")?, "stop", STOPS_MAX)
+}
+
+/// A text or a list of texts.
+pub(crate) fn one_or_many(value: Option<Value>, param: &str) -> Result<Vec<String>, ApiError> {
+    let Some(value) = value.filter(|value| !value.is_null()) else {
+        return Ok(Vec::new());
     };
-    if stops.len() > STOPS_MAX {
-        let (len, max) = (stops.len(), STOPS_MAX);
-        let message = format!("Invalid 'stop': at most {max} texts, but got {len}.");
-        return Err(ApiError::invalid("stop", "array_above_max_length", message));
+    match serde_json::from_value(value) {
+        Ok(Stop::One(text)) => Ok(vec![text]),
+        Ok(Stop::Many(texts)) => Ok(texts),
+        Err(_) => {
+            let message =
+                format!("Invalid type for '{param}': expected a string or an array of strings.");
+            Err(ApiError::invalid(param, "invalid_type", message))
+        }
     }
-    if stops
-        .iter()
-        .any(|stop| stop.is_empty() || stop.len() > STOP_BYTES_MAX)
-    {
-        let message = format!("Invalid 'stop': each text must have 1 to {STOP_BYTES_MAX} bytes.");
-        return Err(ApiError::invalid("stop", "invalid_value", message));
+}
+
+/// The same where they came in a list, of at most so many.
+pub(crate) fn stops(stops: Vec<String>, param: &str, max: usize) -> Result<Vec<String>, ApiError> {
+    if stops.len() > max {
+        let len = stops.len();
+        let message = format!("Invalid '{param}': at most {max} texts, but got {len}.");
+        return Err(ApiError::invalid(param, "array_above_max_length", message));
+    }
+    let is_sound = |stop: &String| (1..=STOP_BYTES_MAX).contains(&stop.len());
+    if !stops.iter().all(is_sound) {
+        let message =
+            format!("Invalid '{param}': each text must have 1 to {STOP_BYTES_MAX} bytes.");
+        return Err(ApiError::invalid(param, "invalid_value", message));
     }
     Ok(stops)
 }
@@ -178,17 +185,21 @@ pub(crate) fn not_in_a_batch(param: &str, is_asked: bool) -> Result<(), ApiError
 
 /// The caller's name for his user: checked, then forgotten.
 pub(crate) fn user(user: Option<String>) -> Result<(), ApiError> {
-    label(user, "user")
+    label(user, "user", LABEL_BYTES_MAX).map(drop)
 }
 
-/// A name that means something to the caller only: checked, then forgotten.
-pub(crate) fn label(label: Option<String>, param: &'static str) -> Result<(), ApiError> {
+/// A name that means something to the caller only.
+pub(crate) fn label(
+    label: Option<String>,
+    param: &'static str,
+    bytes_max: usize,
+) -> Result<Option<String>, ApiError> {
     match label {
-        Some(label) if label.len() > USER_BYTES_MAX => {
-            let message = format!("Invalid '{param}': at most {USER_BYTES_MAX} bytes.");
+        Some(label) if label.len() > bytes_max => {
+            let message = format!("Invalid '{param}': at most {bytes_max} bytes.");
             Err(ApiError::invalid(param, "string_above_max_length", message))
         }
-        _ => Ok(()),
+        label => Ok(label),
     }
 }
 
@@ -352,7 +363,7 @@ mod tests {
         assert_eq!(code(notes(1, 65, 1)), "string_above_max_length");
         assert_eq!(code(notes(1, 1, 513)), "string_above_max_length");
         assert_eq!(
-            code(label(Some("x".repeat(513)), "prompt_cache_key")),
+            code(label(Some("x".repeat(513)), "user", LABEL_BYTES_MAX)),
             "string_above_max_length"
         );
     }

@@ -9,7 +9,7 @@ mod context;
 mod course;
 mod fields;
 mod items;
-mod page;
+mod kept;
 mod replay;
 mod request;
 mod run;
@@ -29,18 +29,19 @@ use kwaainet_store::{Store, StoreError};
 use serde_json::Value;
 
 pub use background::Background;
-pub(super) use context::{item, kept, resolve, store_failed};
+pub(super) use context::resolve;
 pub(super) use items::{new_id, read};
-pub(super) use page::{Parameters, list, page, parameters, wrong};
-pub(super) use stored::seeker;
+pub(super) use kept::{item, kept};
 pub(crate) use stored::{
     __path_cancel, __path_delete, __path_input_items, __path_retrieve, cancel, delete, input_items,
     retrieve,
 };
+pub(super) use stored::{list, seeker};
 
 use super::body::{self, ApiJson};
 use super::{ApiError, App, params};
 use course::Course;
+use kept::Findings;
 use request::Asked;
 use run::Run;
 use writer::{Ending, Writer};
@@ -138,7 +139,7 @@ pub(crate) async fn end_unfinished(store: &Store, now_ms: i64) -> Result<usize, 
         let object = object.map_err(|_| StoreError::Malformed("response"))?;
         let mut writer = Writer::new(object);
         writer.settle(Ending::Stopped, now_ms);
-        let state = run::state(writer.object(), &[]);
+        let state = run::state(writer.object(), &[], &Findings::new());
         store.update_response(id, &state).await?;
     }
     Ok(unfinished.len())

@@ -1,10 +1,13 @@
 //! Tools in the domain's words, whichever door they came through: each door reads its own wire format
-//! and hands over the parts. `at` is the path of the field in the request, for the refusal.
+//! (OpenAI's two are in [`wire`]) and hands over the parts. `at` is the path of the field in the request, for the refusal.
+
+mod wire;
 
 use kwaainet_core::{Tool, ToolChoice, ToolMode};
 use serde_json::Value;
 
 use super::ApiError;
+pub(crate) use wire::Form;
 
 /// OpenAI's limit.
 const TOOLS_MAX: usize = 128;
@@ -47,12 +50,7 @@ pub(crate) fn tools(
 fn tool(function: Function, at: &str) -> Result<Tool, ApiError> {
     let param = format!("{at}.name");
     let Some(name) = function.name else {
-        let message = format!("Missing required parameter: '{param}'.");
-        return Err(ApiError::invalid(
-            param,
-            "missing_required_parameter",
-            message,
-        ));
+        return Err(ApiError::missing(param));
     };
     check_name(&name, &param)?;
     if !matches!(&function.parameters, None | Some(Value::Object(_))) {

@@ -9,7 +9,6 @@ pub(crate) mod search;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::{Extension, Json};
 use kwaainet_core::{ModelKind, Principal, random_id};
 use kwaainet_openapi::{
@@ -19,8 +18,8 @@ use kwaainet_openapi::{
 use kwaainet_store::{VectorFileCounts, VectorStoreRecord};
 
 use super::body::{self, ApiJson};
-use super::paging::{self, AskedQuery, SHORT, page_of};
-use super::path::ApiPath;
+use super::paging::{ListQuery, SHORT, page_of};
+use super::path::{ApiPath, ApiQuery};
 use super::{ApiError, App, params};
 
 /// Vector stores of one principal.
@@ -71,11 +70,7 @@ pub(crate) async fn create(
     if !app.store.insert_vector_store(&store, STORES_MAX).await? {
         let message = format!("You have {STORES_MAX} vector stores, which is the limit.");
         let code = Some("vector_store_limit_exceeded");
-        return Err(ApiError::bad_request(
-            StatusCode::BAD_REQUEST,
-            code,
-            message,
-        ));
+        return Err(ApiError::bad_request(code, message));
     }
     files::put(&app, &principal, &records).await?;
     Ok(Json(wire(&app, &find(&app, &principal, &store.id).await?)))
@@ -98,9 +93,8 @@ pub(crate) async fn create(
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    query: AskedQuery,
+    ApiQuery(query): ApiQuery<ListQuery>,
 ) -> Result<Json<VectorStoreList>, ApiError> {
-    let query = paging::read(query)?;
     let page = query.page(SHORT)?;
     let listed = app.store.vector_stores(principal.id(), &page).await?;
     let listed = query.found(listed)?;
@@ -196,7 +190,7 @@ fn embedder(app: &App) -> Result<Embedder, ApiError> {
     let first = first.ok_or_else(|| {
         let message = "This node has no model that makes embeddings, which vector stores need.";
         let code = Some("no_embedding_model");
-        ApiError::bad_request(StatusCode::BAD_REQUEST, code, message)
+        ApiError::bad_request(code, message)
     })?;
     Ok(Embedder {
         name: first.model.id.to_string(),
@@ -227,11 +221,7 @@ pub(crate) async fn find_live(
     if store.is_expired(app.clock.unix_ms()) {
         let message = format!("The vector store '{id}' is expired.");
         let code = Some("vector_store_expired");
-        return Err(ApiError::bad_request(
-            StatusCode::BAD_REQUEST,
-            code,
-            message,
-        ));
+        return Err(ApiError::bad_request(code, message));
     }
     Ok(store)
 }

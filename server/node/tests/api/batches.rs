@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use kwaainet::config::Config;
 use kwaainet_core::{BackendError, Usage};
 use kwaainet_store::{BatchCounts, BatchRecord, BatchStatus};
 use kwaainet_testkit::{Fault, Script};
 use serde_json::{Value, json};
 
-use crate::files::{delete, form, key, upload, with_key};
+use crate::files::{delete, fill, form, key, upload, with_key};
 use crate::harness::{EMBEDDER, MODEL, SOON, TestNode, get, post};
 
 const PATH: &str = "/v1/batches";
@@ -561,4 +562,39 @@ async fn a_batch_whose_input_or_time_is_gone_says_so() {
     assert_eq!(page["data"][0]["id"], "batch_late");
     assert_eq!(page["has_more"], false);
     node.comes_to_rest().await;
+}
+
+#[tokio::test]
+async fn answers_find_room_or_say_that_there_is_none() {
+    let mut config = Config::default();
+    config.files.key_mib = 1;
+    let node = TestNode::with(config).await;
+    let input = chats(20);
+    let filler = fill(&node, input.len() + 100).await;
+    let made = create(&node, CHAT, &input).await;
+    let batch = until(&node, &made["id"], &["completed"]).await;
+    let counts = &batch["request_counts"];
+    assert_eq!(counts["total"], 20);
+    let good = counts["completed"].as_u64().expect("a count");
+    assert!((1..=8).contains(&good), "{counts}");
+    assert!(batch["finalizing_at"].is_i64());
+    let bad = lines(&node, &batch["error_file_id"]).await;
+    assert_eq!(bad.len() as u64, 20 - good);
+    for (_, line) in &bad {
+        assert_eq!(line["error"]["code"], "storage_limit_exceeded");
+        assert_eq!(line["response"], Value::Null);
+    }
+    // Whoever is over the bound begins nothing more, until there is room.
+    let body = json!({"input_file_id": batch["input_file_id"], "endpoint": CHAT,
+        "completion_window": "24h"});
+    let refused = node.post(PATH, body.clone()).await.error();
+    let expected = Some("storage_limit_exceeded");
+    assert_eq!((refused.0, refused.2.as_deref()), (400, expected));
+    assert_eq!(refused.3.as_deref(), Some("input_file_id"));
+    let path = format!("/v1/files/{filler}");
+    assert_eq!(delete(&node, &path).await.status, 200);
+    let made = node.post(PATH, body).await.json();
+    let batch = until(&node, &made["id"], &["completed"]).await;
+    assert_eq!(batch["request_counts"]["completed"], 20);
+    node.settled().await;
 }

@@ -3,8 +3,8 @@ use kwaainet_testkit::{Fault, Script};
 use serde_json::{Value, json};
 
 use crate::harness::{TestNode, delete, get, post};
+use crate::responses::kept::{as_, id_of, key, prompt};
 use crate::responses::{PATH as RESPONSES, ask, events};
-use crate::responses_kept::{as_, id_of, key, prompt};
 
 const PATH: &str = "/v1/conversations";
 

@@ -166,6 +166,48 @@ async fn a_search_that_is_asked_for_comes_first_and_shows_no_more_than_asked() {
 }
 
 #[tokio::test]
+async fn what_follows_knows_what_was_found_though_nobody_was_shown_it() {
+    let node = TestNode::new().await;
+    let (store, _) = store(&node).await;
+    let conversation = node.post("/v1/conversations", json!({})).await.json();
+    let found = format!("From sky.txt:\n{SKY}");
+    for field in ["previous_response_id", "conversation"] {
+        node.script.set_each([searches(SKY), Script::words(2)]);
+        let mut more = json!({"tools": [tool(&store)]});
+        if field == "conversation" {
+            more[field] = conversation["id"].clone();
+        }
+        let whole = node.post(PATH, ask(more)).await.json();
+        let search = &whole["output"][0];
+        assert_eq!(search["results"], Value::Null);
+        let path = format!("{PATH}/{}", whole["id"].as_str().expect("an id"));
+        assert_eq!(node.get(&path).await.json(), whole);
+
+        let followed = match field {
+            "conversation" => conversation["id"].clone(),
+            _ => whole["id"].clone(),
+        };
+        node.script.set(Script::words(1));
+        let next = ask(json!({(field): followed}));
+        assert_eq!(node.post(PATH, next).await.status, 200);
+        let (_, chat) = last(&node);
+        assert_eq!(chat.messages[1].tool_calls[0].name, "file_search");
+        assert_eq!(chat.messages[2].content, found);
+    }
+    let id = conversation["id"].as_str().expect("an id");
+    let items = node.get(&format!("/v1/conversations/{id}/items")).await;
+    assert!(items.text.contains("file_search_call"), "{}", items.text);
+    let items = items.json();
+    let listed = items["data"].as_array().expect("a list").iter();
+    let searches = listed.filter(|item| item["type"] == "file_search_call");
+    let shown: Vec<_> = searches
+        .map(|item| (&item["results"], item.get("given")))
+        .collect();
+    assert_eq!(shown, [(&Value::Null, None)]);
+    node.settled().await;
+}
+
+#[tokio::test]
 async fn searches_end_after_four_rounds_or_as_many_as_are_asked_for() {
     let node = TestNode::new().await;
     let (store, _) = store(&node).await;

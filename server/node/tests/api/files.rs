@@ -40,6 +40,11 @@ pub(crate) fn form(fields: &[(&str, &str)], file: Option<(&str, &[u8])>) -> Requ
 }
 
 /// Uploads a file and gives its id.
+/// Fills a key's mebibyte but for so many bytes.
+pub(crate) async fn fill(node: &TestNode, left: usize) -> String {
+    upload(node, "user_data", "filler", &vec![b'x'; (1 << 20) - left]).await
+}
+
 pub(crate) async fn upload(node: &TestNode, purpose: &str, name: &str, bytes: &[u8]) -> String {
     let answer = node
         .ask(form(&[("purpose", purpose)], Some((name, bytes))))

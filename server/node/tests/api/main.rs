@@ -18,8 +18,6 @@ mod ollama;
 mod points;
 mod rerank;
 mod responses;
-mod responses_background;
-mod responses_kept;
 mod sockets;
 mod tools;
 mod vector_stores;

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use kwaainet::config::Config;
 use kwaainet_testkit::{Fault, Script};
 use serde_json::{Value, json};
 
-use crate::files::{delete, form, key, upload, with_key};
+use crate::files::{delete, fill, form, key, upload, with_key};
 use crate::harness::{EMBEDDER, SOON, TestNode, get, post};
 
 const PATH: &str = "/v1/vector_stores";
@@ -494,5 +495,39 @@ async fn another_keys_stores_are_not_there() {
     };
     let shown = tokio::time::timeout(SOON, done).await.expect("it is read");
     assert_eq!(shown["file_counts"]["completed"], 1);
+    node.settled().await;
+}
+
+#[tokio::test]
+async fn what_is_in_stores_counts_as_files_do() {
+    let mut config = Config::default();
+    config.files.key_mib = 1;
+    let node = TestNode::with(config).await;
+    let text = upload(&node, "assistants", "a.txt", b"the sky is blue").await;
+    fill(&node, 478).await;
+    let store = create(&node, json!({})).await;
+    let path = format!("{PATH}/{store}/files");
+    let body = json!({"file_id": text});
+    // Its row has room, and then its words; the row of the next one has none.
+    assert_eq!(node.post(&path, body.clone()).await.status, 200);
+    read(&node, &store).await;
+    let file = node.get(&format!("{path}/{text}")).await.json();
+    assert_eq!(file["status"], "completed", "{file}");
+    let more = upload(&node, "assistants", "b.txt", &[b'x'; 60]).await;
+    let second = create(&node, json!({})).await;
+    let path = format!("{PATH}/{second}/files");
+    assert_eq!(node.post(&path, body.clone()).await.status, 200);
+    read(&node, &second).await;
+    let file = node.get(&format!("{path}/{text}")).await.json();
+    assert_eq!(file["status"], "failed", "{file}");
+    let refused = node.post(&path, json!({"file_id": more})).await.error();
+    let expected = Some("storage_limit_exceeded");
+    assert_eq!((refused.0, refused.2.as_deref()), (400, expected));
+    assert_eq!(refused.3.as_deref(), Some("file_id"));
+    let (status, _, code, _) = node
+        .ask(form(&[("purpose", "user_data")], Some(("c", b"x"))))
+        .await
+        .error();
+    assert_eq!((status, code.as_deref()), (400, expected));
     node.settled().await;
 }

@@ -72,9 +72,7 @@ impl Turns {
         let content_at = format!("{at}.content");
         let content = turn.content.filter(|content| !content.is_null());
         let Some(content) = content else {
-            let message = format!("Missing required parameter: '{content_at}'.");
-            let code = "missing_required_parameter";
-            return Err(ApiError::invalid(content_at, code, message));
+            return Err(ApiError::missing(content_at));
         };
         let role = match turn.role.as_deref() {
             Some("user") => Role::User,

@@ -78,12 +78,7 @@ pub(super) fn choice(
         (Some("any"), _) => (ToolMode::Required, None),
         (Some("none"), _) => (ToolMode::None, None),
         (Some("tool"), Some(name)) => (ToolMode::Required, Some(vec![name])),
-        (Some("tool"), None) => {
-            let param = "tool_choice.name";
-            let message = format!("Missing required parameter: '{param}'.");
-            let code = "missing_required_parameter";
-            return Err(ApiError::invalid(param, code, message));
-        }
+        (Some("tool"), None) => return Err(ApiError::missing("tool_choice.name")),
         _ => {
             let param = "tool_choice.type";
             let message = format!("Invalid '{param}': it must be 'auto', 'any', 'tool' or 'none'.");

@@ -7,7 +7,8 @@ use kwaainet_core::{Message, Role, ToolCall};
 use kwaainet_openapi::{ChatMessage, PastFunctionCall, PastToolCall};
 use serde_json::Value;
 
-use super::super::{ApiError, params, tooling, unsupported};
+use super::super::tooling::{self, Form};
+use super::super::{ApiError, params, unsupported};
 
 const MESSAGES_MAX: usize = 4_096;
 /// Calls of one message.
@@ -92,7 +93,9 @@ impl Before {
 
     fn tool(&self, message: ChatMessage, at: &str) -> Result<Message, ApiError> {
         let param = format!("{at}.tool_call_id");
-        let id = message.tool_call_id.ok_or_else(|| missing(&param))?;
+        let id = message
+            .tool_call_id
+            .ok_or_else(|| ApiError::missing(&param))?;
         if self.ids.is_empty() {
             return Err(answers_nothing(at, "tool", "tool_calls"));
         }
@@ -114,7 +117,7 @@ impl Before {
     /// A result in the older form answers the last call.
     fn function(&mut self, message: ChatMessage, at: &str) -> Result<Message, ApiError> {
         let param = format!("{at}.name");
-        let name = message.name.ok_or_else(|| missing(&param))?;
+        let name = message.name.ok_or_else(|| ApiError::missing(&param))?;
         let Some(call) = self.function.take() else {
             return Err(answers_nothing(at, "function", "function_call"));
         };
@@ -151,7 +154,7 @@ fn role(role: Option<&str>, at: &str) -> Result<WireRole, ApiError> {
         Some("assistant") => Ok(WireRole::Assistant),
         Some("tool") => Ok(WireRole::Tool),
         Some("function") => Ok(WireRole::Function),
-        None => Err(missing(&param)),
+        None => Err(ApiError::missing(&param)),
         Some(_) => {
             let message = format!(
                 "Invalid '{param}': it must be 'system', 'developer', 'user', 'assistant', 'tool' \
@@ -194,15 +197,15 @@ fn tool_calls(calls: Vec<PastToolCall>, at: &str) -> Result<Vec<ToolCall>, ApiEr
     }
     let read = |(i, call): (usize, PastToolCall)| {
         let at = format!("{at}[{i}]");
-        super::tools::require_function(call.kind.as_deref(), &format!("{at}.type"))?;
+        Form::Nested.require_function(call.kind.as_deref(), &format!("{at}.type"))?;
         let param = format!("{at}.id");
-        let id = call.id.ok_or_else(|| missing(&param))?;
+        let id = call.id.ok_or_else(|| ApiError::missing(&param))?;
         if id.is_empty() || id.len() > CALL_ID_BYTES_MAX {
             let message = format!("Invalid '{param}': expected 1 to {CALL_ID_BYTES_MAX} bytes.");
             return Err(ApiError::invalid(param, "invalid_value", message));
         }
         let at = format!("{at}.function");
-        let function = call.function.ok_or_else(|| missing(&at))?;
+        let function = call.function.ok_or_else(|| ApiError::missing(&at))?;
         function_call(function, id, &at)
     };
     calls.into_iter().enumerate().map(read).collect()
@@ -210,11 +213,11 @@ fn tool_calls(calls: Vec<PastToolCall>, at: &str) -> Result<Vec<ToolCall>, ApiEr
 
 fn function_call(call: PastFunctionCall, id: String, at: &str) -> Result<ToolCall, ApiError> {
     let param = format!("{at}.name");
-    let name = call.name.ok_or_else(|| missing(&param))?;
+    let name = call.name.ok_or_else(|| ApiError::missing(&param))?;
     tooling::check_name(&name, &param)?;
     let arguments = call
         .arguments
-        .ok_or_else(|| missing(&format!("{at}.arguments")))?;
+        .ok_or_else(|| ApiError::missing(format!("{at}.arguments")))?;
     Ok(ToolCall {
         id,
         name,
@@ -257,11 +260,6 @@ fn part_text(part: Value, at: &str) -> Result<String, ApiError> {
         let message = format!("Invalid '{at}': expected {{\"type\": \"text\", \"text\": \"…\"}}.");
         ApiError::invalid(at, "invalid_value", message)
     })
-}
-
-fn missing(param: &str) -> ApiError {
-    let message = format!("Missing required parameter: '{param}'.");
-    ApiError::invalid(param, "missing_required_parameter", message)
 }
 
 fn answers_nothing(at: &str, role: &str, field: &str) -> ApiError {

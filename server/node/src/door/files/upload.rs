@@ -7,13 +7,11 @@ use axum::http::HeaderMap;
 use kwaainet_core::{AdmissionError, PrincipalId};
 use kwaainet_store::FileRecord;
 
-use super::disk;
+use super::{FILES_MAX, disk, full};
 use crate::door::form::Form;
 use crate::door::{ApiError, App, body, params};
 use crate::vault::{Draft, Kept};
 
-/// Files of one principal.
-const FILES_MAX: u64 = 10_000;
 /// How long an upload may take in all.
 const UPLOAD_MAX: Duration = Duration::from_secs(3_600);
 /// How long it may wait to begin, and when to come again if that is too long.
@@ -134,11 +132,7 @@ async fn store(
     };
     let max = app.vault.limits().principal_bytes;
     if !app.store.insert_file(&file, FILES_MAX, max).await? {
-        let message = format!(
-            "Your files would be more than {FILES_MAX}, or more than {max} bytes in all; delete some \
-             first."
-        );
-        return Err(ApiError::invalid("file", "storage_limit_exceeded", message));
+        return Err(full("file", max));
     }
     kept.settled();
     Ok(file)

@@ -87,10 +87,7 @@ fn tools(tools: Vec<OllamaTool>) -> Result<Vec<Tool>, ApiError> {
             return Err(ApiError::invalid(param, "invalid_value", message));
         }
         let Some(function) = tool.function else {
-            let param = at(index);
-            let message = format!("Missing required parameter: '{param}'.");
-            let code = "missing_required_parameter";
-            return Err(ApiError::invalid(param, code, message));
+            return Err(ApiError::missing(at(index)));
         };
         functions.push(Function {
             name: function.name,

@@ -16,7 +16,6 @@ const TOP_K: i64 = 40;
 const TOP_P: f32 = 0.9;
 /// As for other doors' lists of texts.
 const STOPS_MAX: usize = 64;
-const STOP_BYTES_MAX: usize = 1_024;
 const TOP_LOGPROBS_MAX: i64 = 20;
 
 /// What no request can ask for.
@@ -85,10 +84,11 @@ pub(super) fn read(
     let options = options.unwrap_or_default();
     unsupported::check(&options.other, REFUSED_OPTIONS, "options.")?;
     check_window(&options)?;
+    let stop = params::one_or_many(options.stop.clone(), "options.stop")?;
     Ok(GenerateParams {
         max_tokens: max_tokens(options.num_predict)?,
         max_tokens_param: "options.num_predict",
-        stop: stops(options.stop.clone())?,
+        stop: params::stops(stop, "options.stop", STOPS_MAX)?,
         logprobs,
         grammar: grammar(format)?,
         sampling: sampling(&options)?,
@@ -167,30 +167,6 @@ fn max_tokens(wanted: Option<i64>) -> Result<Option<u32>, ApiError> {
         None | Some(-2 | -1) => Ok(None),
         wanted => params::max_tokens(wanted, "options.num_predict"),
     }
-}
-
-fn stops(stop: Option<Value>) -> Result<Vec<String>, ApiError> {
-    let param = "options.stop";
-    let stops: Vec<String> = match stop {
-        None | Some(Value::Null) => Vec::new(),
-        Some(Value::String(stop)) => vec![stop],
-        Some(stops) => serde_json::from_value(stops).map_err(|_| {
-            let message =
-                format!("Invalid type for '{param}': expected a string or an array of strings.");
-            ApiError::invalid(param, "invalid_type", message)
-        })?,
-    };
-    if stops.len() > STOPS_MAX {
-        let message = format!("Invalid '{param}': more than {STOPS_MAX} texts.");
-        return Err(ApiError::invalid(param, "array_above_max_length", message));
-    }
-    let is_sound = |stop: &String| (1..=STOP_BYTES_MAX).contains(&stop.len());
-    if !stops.iter().all(is_sound) {
-        let message =
-            format!("Invalid '{param}': each text must have 1 to {STOP_BYTES_MAX} bytes.");
-        return Err(ApiError::invalid(param, "invalid_value", message));
-    }
-    Ok(stops)
 }
 
 fn grammar(format: Option<Value>) -> Result<Option<Grammar>, ApiError> {

@@ -7,13 +7,15 @@ use kwaainet_core::{
 use kwaainet_openapi::{
     FileSearchResult, ItemStatus, MessagePart, MessageRole, ResponseItem, SearchStatus, Truncation,
 };
-use kwaainet_store::{History, HistoryLimits, KeptItem, Seeker};
+use kwaainet_store::{History, HistoryLimits, Seeker};
 use serde_json::json;
 
 use super::items::{self, Given};
+use super::kept::known;
 use super::request::Asked;
+use super::stored::seeker;
 use super::tools::FILE_SEARCH;
-use crate::door::{ApiError, App};
+use crate::door::{ApiError, App, conversations};
 
 /// Responses that follow on each other.
 const CHAIN_MAX: i64 = 1_000;
@@ -41,10 +43,7 @@ pub(super) async fn gather(
     principal: &Principal,
     asked: &mut Asked,
 ) -> Result<Said, ApiError> {
-    let who = Seeker {
-        principal: principal.id(),
-        now_ms: app.clock.unix_ms(),
-    };
+    let who = seeker(app, principal);
     let earlier = match (&asked.previous, &asked.conversation) {
         (Some(id), _) => history(app, who, id).await?,
         (None, Some(id)) => conversation(app, who, id, asked.input.len()).await?,
@@ -62,43 +61,22 @@ pub(in crate::door) async fn resolve(
     principal: &Principal,
     given: Vec<Given>,
 ) -> Result<Vec<ResponseItem>, ApiError> {
-    let who = Seeker {
-        principal: principal.id(),
-        now_ms: app.clock.unix_ms(),
-    };
+    let who = seeker(app, principal);
     let mut items = Vec::with_capacity(given.len());
     for given in given {
         match given {
             Given::Item(item) => items.push(item),
             Given::Reference { id, at } => {
-                let kept = app.store.kept_item(who, &id).await.map_err(store_failed)?;
+                let kept = app.store.kept_item(who, &id).await?;
                 let kept = kept.ok_or_else(|| {
                     let message = format!("Item with id '{id}' not found.");
                     ApiError::not_found(at, "item_not_found", message)
                 })?;
-                items.push(items::renamed(item(&kept)?));
+                items.push(items::renamed(known(&kept)?));
             }
         }
     }
     Ok(items)
-}
-
-/// A kept item in the wire's form.
-pub(in crate::door) fn item(kept: &KeptItem) -> Result<ResponseItem, ApiError> {
-    serde_json::from_str(&kept.body).map_err(|_| ApiError::internal("a kept item is malformed"))
-}
-
-/// An item in the form in which it is kept.
-pub(in crate::door) fn kept(item: &ResponseItem) -> KeptItem {
-    KeptItem {
-        id: item.id().to_owned(),
-        body: serde_json::to_string(item).expect("wire types have string keys only"),
-    }
-}
-
-/// The caller learns only that something failed.
-pub(in crate::door) fn store_failed(error: kwaainet_store::StoreError) -> ApiError {
-    ApiError::internal(error.to_string())
 }
 
 async fn history(app: &App, who: Seeker<'_>, id: &str) -> Result<Vec<ResponseItem>, ApiError> {
@@ -107,9 +85,8 @@ async fn history(app: &App, who: Seeker<'_>, id: &str) -> Result<Vec<ResponseIte
         responses_max: CHAIN_MAX,
         bytes_max: HISTORY_BYTES_MAX,
     };
-    let history = app.store.history(who, id, limits).await;
-    match history.map_err(store_failed)? {
-        History::Items(items) => items.iter().map(item).collect(),
+    match app.store.history(who, id, limits).await? {
+        History::Items(items) => items.iter().map(known).collect(),
         History::Missing(missing) => {
             let message = format!("Previous response with id '{missing}' not found.");
             let code = "previous_response_not_found";
@@ -143,27 +120,22 @@ async fn conversation(
     id: &str,
     more: usize,
 ) -> Result<Vec<ResponseItem>, ApiError> {
-    let found = app.store.conversation(who, id).await;
-    let Some(found) = found.map_err(store_failed)? else {
-        let message = format!("Conversation with id '{id}' not found.");
-        let code = "conversation_not_found";
-        return Err(ApiError::not_found("conversation", code, message));
+    let Some(found) = app.store.conversation(who, id).await? else {
+        return Err(conversations::missing(id, "conversation"));
     };
-    let limits = crate::door::conversations::LIMITS;
+    let limits = conversations::LIMITS;
     if found.items + more as i64 >= limits.items_max || found.bytes >= limits.bytes_max {
-        return Err(crate::door::conversations::full("conversation"));
+        return Err(conversations::full("conversation"));
     }
-    let items = app.store.conversation_items(id).await;
-    items.map_err(store_failed)?.iter().map(item).collect()
+    let items = app.store.conversation_items(id).await?;
+    items.iter().map(known).collect()
 }
 
 /// There is something to answer, and no output without its call.
 fn check(said: &Said) -> Result<(), ApiError> {
     let all = said.all();
     if all.is_empty() {
-        let message = "Missing required parameter: 'input'.";
-        let code = "missing_required_parameter";
-        return Err(ApiError::invalid("input", code, message));
+        return Err(ApiError::missing("input"));
     }
     let mut calls: Vec<&str> = Vec::new();
     for item in all {
@@ -328,7 +300,7 @@ fn messages(instructions: Option<&str>, items: &[&ResponseItem]) -> Vec<Message>
                 add_call(&mut messages, call);
             }
             ResponseItem::FileSearchCall(search) => {
-                // Without results there is nothing to show; what was said of them is in the text.
+                // One that a client tells of without its results; what was said of them is in the text.
                 let Some(results) = &search.results else {
                     continue;
                 };

@@ -2,8 +2,6 @@
 //! between them. A model that is told of the search calls it as it calls any function; what is found is
 //! its result, and the model goes on. Bounded in rounds and in searches.
 
-use std::collections::HashMap;
-
 use kwaainet_core::{
     AdmissionError, BackendError, Conversation, Job, JobError, JobId, MeteredStream, Principal,
     Prompt, ToolMode, Work, plan,
@@ -15,6 +13,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::context::{self, Said, refused};
+use super::kept::Findings;
 use super::request::Asked;
 use super::run::{Broken, Outlet, generate};
 use super::tools::{FILE_SEARCH, FileSearch};
@@ -39,8 +38,7 @@ pub(super) struct Course {
     first_query: Option<String>,
     rounds_left: usize,
     searches_left: usize,
-    /// What the model was given, by the ids of the searches.
-    found: HashMap<String, Vec<FileSearchResult>>,
+    found: Findings,
 }
 
 impl Course {
@@ -68,7 +66,7 @@ impl Course {
             first_query,
             rounds_left: ROUNDS_MAX,
             searches_left: asked.searches_max,
-            found: HashMap::new(),
+            found: Findings::new(),
             asked,
             said,
         })
@@ -86,6 +84,11 @@ impl Course {
     /// What comes in with the request.
     pub(super) fn input(&self) -> &[ResponseItem] {
         &self.said.input
+    }
+
+    /// What the model was given by searches.
+    pub(super) fn found(&self) -> &Findings {
+        &self.found
     }
 
     /// The next generation, after this output.

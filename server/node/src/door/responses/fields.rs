@@ -1,12 +1,10 @@
 //! The smaller fields of a request: formats, names, and what is refused by name.
 
-use kwaainet_core::{Grammar, GrammarKind};
-use kwaainet_openapi::{
-    Other, ResponseJsonSchema, StreamOptions, TextConfig, TextFormat, TextRequest,
-};
+use kwaainet_core::Grammar;
+use kwaainet_openapi::{Other, StreamOptions, TextConfig, TextFormat, TextRequest};
 use serde_json::{Map, Value};
 
-use crate::door::{ApiError, params, tooling};
+use crate::door::{ApiError, body, format, params};
 
 /// Fields that this endpoint cannot honour, with the value that asks for nothing, as JSON.
 const REFUSED: &[(&str, &str)] = &[
@@ -143,22 +141,6 @@ pub(super) fn include(include: Option<&[String]>, top: Option<i64>) -> Result<In
     })
 }
 
-/// A short name that is echoed and nothing else.
-pub(super) fn label(
-    label: Option<String>,
-    param: &'static str,
-    max: usize,
-) -> Result<Option<String>, ApiError> {
-    match label {
-        Some(label) if label.len() > max => {
-            let message = format!("Invalid '{param}': at most {max} bytes.");
-            let code = "string_above_max_length";
-            Err(ApiError::invalid(param, code, message))
-        }
-        label => Ok(label),
-    }
-}
-
 /// There is one tier.
 pub(super) fn service_tier(tier: Option<&str>) -> Result<(), ApiError> {
     match tier {
@@ -182,13 +164,9 @@ pub(super) fn text(text: Option<TextRequest>) -> Result<(TextConfig, Option<Gram
     }
     let format = match text.format {
         None | Some(Value::Null) => TextFormat::Text,
-        Some(format) => read_format(&format)?,
+        Some(format) => read_format(format)?,
     };
-    let grammar = match &format {
-        TextFormat::Text => None,
-        TextFormat::JsonObject => Some(GrammarKind::JsonObject),
-        TextFormat::JsonSchema(format) => Some(GrammarKind::JsonSchema(format.schema.clone())),
-    };
+    let grammar = format::enforced(format.clone());
     let config = TextConfig {
         format,
         verbosity: "medium".into(),
@@ -197,51 +175,11 @@ pub(super) fn text(text: Option<TextRequest>) -> Result<(TextConfig, Option<Gram
     Ok((config, grammar.map(|kind| Grammar { kind, param })))
 }
 
-fn read_format(format: &Value) -> Result<TextFormat, ApiError> {
-    match format.get("type").and_then(Value::as_str) {
-        Some("text") => Ok(TextFormat::Text),
-        Some("json_object") => Ok(TextFormat::JsonObject),
-        Some("json_schema") => read_schema(format).map(TextFormat::JsonSchema),
-        _ => {
-            let param = "text.format.type";
-            let message =
-                format!("Invalid '{param}': expected 'text', 'json_object' or 'json_schema'.");
-            Err(ApiError::invalid(param, "invalid_value", message))
-        }
-    }
-}
-
-fn read_schema(format: &Value) -> Result<ResponseJsonSchema, ApiError> {
-    let field = |name: &str| format.get(name).filter(|value| !value.is_null());
-    let wrong = |name: &str, expected: &str| {
-        let param = format!("text.format.{name}");
-        let message = format!("Invalid type for '{param}': expected {expected}.");
-        ApiError::invalid(param, "invalid_type", message)
-    };
-    let missing = |name: &str| {
-        let param = format!("text.format.{name}");
-        let message = format!("Missing required parameter: '{param}'.");
-        ApiError::invalid(param, "missing_required_parameter", message)
-    };
-    let name = field("name").ok_or_else(|| missing("name"))?;
-    let name = name.as_str().ok_or_else(|| wrong("name", "a string"))?;
-    tooling::check_name(name, "text.format.name")?;
-    let schema = field("schema").ok_or_else(|| missing("schema"))?;
-    if !schema.is_object() {
-        return Err(wrong("schema", "a JSON schema, an object"));
-    }
-    let description = field("description").map(|value| value.as_str().map(str::to_owned));
-    let strict = field("strict").map(Value::as_bool);
-    Ok(ResponseJsonSchema {
-        name: name.to_owned(),
-        description: match description {
-            Some(None) => return Err(wrong("description", "a string")),
-            description => description.flatten(),
-        },
-        schema: schema.clone(),
-        strict: match strict {
-            Some(None) => return Err(wrong("strict", "a boolean")),
-            strict => strict.flatten(),
-        },
+fn read_format(given: Value) -> Result<TextFormat, ApiError> {
+    const AT: &str = "text.format";
+    let kind = given.get("type").and_then(Value::as_str).map(str::to_owned);
+    format::text_format(kind.as_deref(), AT, || {
+        let schema = body::from_value(given).map_err(|error| error.within(AT))?;
+        format::named_schema(schema, AT)
     })
 }

@@ -141,9 +141,7 @@ impl Fields<'_> {
     }
 
     fn missing(&self, name: &str) -> ApiError {
-        let param = self.path(name);
-        let message = format!("Missing required parameter: '{param}'.");
-        ApiError::invalid(param, "missing_required_parameter", message)
+        ApiError::missing(self.path(name))
     }
 
     fn wrong(&self, name: &str, expected: &str) -> ApiError {

@@ -15,7 +15,6 @@ use crate::door::params::{self, sampling_fields};
 /// OpenAI's limits.
 const SAFETY_IDENTIFIER_MAX: usize = 64;
 const PROMPT_CACHE_KEY_MAX: usize = 64;
-const USER_MAX: usize = 512;
 const ID_MAX: usize = 128;
 /// Searches of one response.
 const SEARCHES_MAX: usize = 16;
@@ -74,7 +73,6 @@ impl Asked {
         let parallel_calls = request.parallel_tool_calls.unwrap_or(true);
         let truncation = request.truncation.unwrap_or_default();
         let instructions = request.instructions.take();
-        let label = |value, param, max| fields::label(value, param, max);
         let object = ResponseObject {
             id: items::new_id("resp"),
             object: "response".into(),
@@ -97,13 +95,13 @@ impl Asked {
             parallel_tool_calls: parallel_calls,
             previous_response_id: previous.clone(),
             conversation: conversation.clone().map(|id| ConversationRef { id }),
-            prompt_cache_key: label(
+            prompt_cache_key: params::label(
                 request.prompt_cache_key.take(),
                 "prompt_cache_key",
                 PROMPT_CACHE_KEY_MAX,
             )?,
             reasoning: ReasoningConfig::default(),
-            safety_identifier: label(
+            safety_identifier: params::label(
                 request.safety_identifier.take(),
                 "safety_identifier",
                 SAFETY_IDENTIFIER_MAX,
@@ -118,7 +116,7 @@ impl Asked {
             top_p: request.top_p.unwrap_or(1.0),
             truncation,
             usage: None,
-            user: label(request.user.take(), "user", USER_MAX)?,
+            user: params::label(request.user.take(), "user", params::LABEL_BYTES_MAX)?,
         };
         let asked = Self {
             model,
@@ -184,15 +182,7 @@ fn conversation_id(conversation: Option<Value>) -> Result<Option<String>, ApiErr
         Some(Value::String(text)) => id(Some(text), "conversation"),
         Some(Value::Object(mut fields)) => match fields.remove("id") {
             Some(Value::String(text)) => id(Some(text), "conversation.id"),
-            _ => {
-                let param = "conversation.id";
-                let message = format!("Missing required parameter: '{param}'.");
-                Err(ApiError::invalid(
-                    param,
-                    "missing_required_parameter",
-                    message,
-                ))
-            }
+            _ => Err(ApiError::missing("conversation.id")),
         },
         Some(_) => {
             let message = "Invalid type for 'conversation': expected an id or an object with one.";

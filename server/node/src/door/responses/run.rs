@@ -11,13 +11,14 @@ use axum::response::Response;
 use futures_util::stream;
 use kwaainet_core::{AdmissionError, Event, MeteredStream};
 use kwaainet_openapi::{ResponseEvent, ResponseObject, ResponseStatus};
-use kwaainet_store::{NewResponse, ResponseState, Seeker};
+use kwaainet_store::{NewResponse, ResponseState};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::background::Log;
-use super::context::{kept, store_failed};
 use super::course::Course;
+use super::kept::{Findings, kept, kept_with};
+use super::stored::seeker;
 use super::writer::{Cut, Ending, Writer};
 use crate::door::stream::{Framing, KEEP_ALIVE, Piece, frames, keep_alive, next, streamed};
 use crate::door::{ApiError, App};
@@ -198,19 +199,16 @@ impl Run {
         let Some(new) = &self.new else {
             return Ok(());
         };
-        let state = state(self.writer.object(), self.writer.cuts());
+        let found = self.course.found();
+        let state = state(self.writer.object(), self.writer.cuts(), found);
         if self.is_kept {
             // One that was erased meanwhile stays erased.
-            let update = app.store.update_response(&new.id, &state).await;
-            return update.map(drop).map_err(store_failed);
+            app.store.update_response(&new.id, &state).await?;
+            return Ok(());
         }
-        let who = Seeker {
-            principal: self.course.principal.id(),
-            now_ms: app.clock.unix_ms(),
-        };
-        let insert = app.store.insert_response(who, new, &state).await;
+        let who = seeker(app, &self.course.principal);
         self.is_kept = true;
-        insert.map_err(store_failed)
+        Ok(app.store.insert_response(who, new, &state).await?)
     }
 }
 
@@ -244,16 +242,16 @@ pub(super) async fn generate(
 
 fn kept_bytes(object: &ResponseObject, new: &NewResponse) -> usize {
     let items: usize = new.input.iter().map(|item| item.body.len()).sum();
-    items + state(object, &[]).body.len()
+    items + state(object, &[], &Findings::new()).body.len()
 }
 
 /// A response in the form in which it is kept.
-pub(super) fn state(object: &ResponseObject, cuts: &[Cut]) -> ResponseState {
+pub(super) fn state(object: &ResponseObject, cuts: &[Cut], found: &Findings) -> ResponseState {
     let mut body = object.clone();
     let output = std::mem::take(&mut body.output);
     ResponseState {
         body: serde_json::to_string(&body).expect("wire types have string keys only"),
-        output: output.iter().map(kept).collect(),
+        output: output.iter().map(|item| kept_with(item, found)).collect(),
         cuts: serde_json::to_string(cuts).expect("they are numbers"),
         finished: object.status.is_over(),
         joins_conversation: object.conversation.is_some()

@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::stream as streams;
 use kwaainet_core::Principal;
 use kwaainet_openapi::{Deleted, ListOrder, ResponseEvent, ResponseItemList, ResponseObject};
-use kwaainet_store::{KeptResponse, Seeker};
+use kwaainet_store::{KeptItem, KeptResponse, Listed, Seeker};
+use serde::Deserialize;
 
-use super::context::{item, store_failed};
-use super::page::{self, Parameters};
+use super::kept::item;
 use super::run::framed;
 use super::writer::Cut;
 use super::{background, replay};
+use crate::door::paging::{ListQuery, SHORT};
+use crate::door::path::{ApiPath, ApiQuery};
 use crate::door::stream::{Framing, streamed};
 use crate::door::{ApiError, App};
 
@@ -39,13 +40,10 @@ use crate::door::{ApiError, App};
 pub(crate) async fn retrieve(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    path: Result<Path<String>, PathRejection>,
-    query: Result<Query<Parameters>, QueryRejection>,
+    ApiPath(id): ApiPath<String>,
+    ApiQuery(query): ApiQuery<Telling>,
 ) -> Result<Response, ApiError> {
-    let id = named(path)?;
-    let parameters = page::parameters(query)?;
-    let from = starting(&parameters)?;
-    let Some(from) = from else {
+    let Some(from) = query.starting()? else {
         let (object, _) = load(&app, &principal, &id).await?;
         return Ok(Json(object).into_response());
     };
@@ -73,14 +71,10 @@ pub(crate) async fn retrieve(
 pub(crate) async fn delete(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    path: Result<Path<String>, PathRejection>,
+    ApiPath(id): ApiPath<String>,
 ) -> Result<Json<Deleted>, ApiError> {
-    let id = named(path)?;
-    let erased = app
-        .store
-        .erase_response(seeker(&app, &principal), &id)
-        .await;
-    if !erased.map_err(store_failed)? {
+    let who = seeker(&app, &principal);
+    if !app.store.erase_response(who, &id).await? {
         return Err(missing(&id));
     }
     app.background.stop(principal.id(), &id).await;
@@ -103,9 +97,8 @@ pub(crate) async fn delete(
 pub(crate) async fn cancel(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    path: Result<Path<String>, PathRejection>,
+    ApiPath(id): ApiPath<String>,
 ) -> Result<Json<ResponseObject>, ApiError> {
-    let id = named(path)?;
     let (object, _) = load(&app, &principal, &id).await?;
     if !object.background {
         let message = "Only a response that was created with 'background' can be cancelled.";
@@ -134,18 +127,13 @@ pub(crate) async fn cancel(
 pub(crate) async fn input_items(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    path: Result<Path<String>, PathRejection>,
-    query: Result<Query<Parameters>, QueryRejection>,
+    ApiPath(id): ApiPath<String>,
+    ApiQuery(query): ApiQuery<ListQuery>,
 ) -> Result<Json<ResponseItemList>, ApiError> {
-    let id = named(path)?;
-    let page = page::page(&page::parameters(query)?)?;
+    let page = query.page(SHORT)?;
     load(&app, &principal, &id).await?;
-    let who = seeker(&app, &principal);
-    let items = app.store.kept_items(who, &id, &page).await;
-    let Some((items, has_more)) = items.map_err(store_failed)? else {
-        return Err(page::wrong("after", "the id of an item of this list"));
-    };
-    Ok(Json(page::list(&items, has_more)?))
+    let listed = app.store.kept_items(&id, &page).await?;
+    Ok(Json(list(&query.found(listed)?)?))
 }
 
 /// Who asks, and when.
@@ -156,9 +144,16 @@ pub(in crate::door) fn seeker<'a>(app: &App, principal: &'a Principal) -> Seeker
     }
 }
 
-fn named(path: Result<Path<String>, PathRejection>) -> Result<String, ApiError> {
-    let Path(id) = path.map_err(|_| missing("?"))?;
-    Ok(id)
+/// A page of items in the wire's form.
+pub(in crate::door) fn list(listed: &Listed<KeptItem>) -> Result<ResponseItemList, ApiError> {
+    let data: Vec<_> = listed.items.iter().map(item).collect::<Result<_, _>>()?;
+    Ok(ResponseItemList {
+        object: "list",
+        first_id: listed.items.first().map(|item| item.id.clone()),
+        last_id: listed.items.last().map(|item| item.id.clone()),
+        data,
+        has_more: listed.has_more,
+    })
 }
 
 fn missing(id: &str) -> ApiError {
@@ -166,24 +161,47 @@ fn missing(id: &str) -> ApiError {
     ApiError::not_found("response_id", "response_not_found", message)
 }
 
-/// The number of the first event that is asked for, if events are.
-fn starting(parameters: &Parameters) -> Result<Option<usize>, ApiError> {
-    let stream = page::flag(parameters, "stream")?;
-    if page::flag(parameters, "include_obfuscation")? {
-        return Err(page::wrong("include_obfuscation", "'false'"));
-    }
-    let after = match page::find(parameters, "starting_after") {
-        None => None,
-        Some(text) => {
-            let number: Option<u32> = text.parse().ok();
-            Some(number.ok_or_else(|| page::wrong("starting_after", "a number of an event"))?)
+/// Whether a response's events are asked for, and which.
+#[derive(Deserialize)]
+pub(crate) struct Telling {
+    stream: Option<String>,
+    starting_after: Option<String>,
+    include_obfuscation: Option<String>,
+}
+
+impl Telling {
+    /// The number of the first event that is asked for, if events are.
+    fn starting(&self) -> Result<Option<usize>, ApiError> {
+        let stream = flag(self.stream.as_deref(), "stream")?;
+        if flag(self.include_obfuscation.as_deref(), "include_obfuscation")? {
+            return Err(wrong("include_obfuscation", "'false'"));
         }
-    };
-    match (stream, after) {
-        (false, Some(_)) => Err(page::wrong("starting_after", "'stream' to be true with it")),
-        (false, None) => Ok(None),
-        (true, after) => Ok(Some(after.map_or(0, |after| after as usize + 1))),
+        let after = match &self.starting_after {
+            None => None,
+            Some(text) => {
+                let number: Option<u32> = text.parse().ok();
+                Some(number.ok_or_else(|| wrong("starting_after", "a number of an event"))?)
+            }
+        };
+        match (stream, after) {
+            (false, Some(_)) => Err(wrong("starting_after", "'stream' to be true with it")),
+            (false, None) => Ok(None),
+            (true, after) => Ok(Some(after.map_or(0, |after| after as usize + 1))),
+        }
     }
+}
+
+fn flag(text: Option<&str>, param: &str) -> Result<bool, ApiError> {
+    match text {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(wrong(param, "'true' or 'false'")),
+    }
+}
+
+fn wrong(param: &str, expected: &str) -> ApiError {
+    let message = format!("Invalid '{param}': expected {expected}.");
+    ApiError::invalid(param, "invalid_value", message)
 }
 
 async fn load(
@@ -191,9 +209,8 @@ async fn load(
     principal: &Principal,
     id: &str,
 ) -> Result<(ResponseObject, Vec<Cut>), ApiError> {
-    let found = app.store.response(seeker(app, principal), id).await;
-    let found = found.map_err(store_failed)?.ok_or_else(|| missing(id))?;
-    read(&found)
+    let found = app.store.response(seeker(app, principal), id).await?;
+    read(&found.ok_or_else(|| missing(id))?)
 }
 
 fn read(kept: &KeptResponse) -> Result<(ResponseObject, Vec<Cut>), ApiError> {

@@ -3,20 +3,21 @@
 
 use std::collections::HashSet;
 
-use kwaainet_core::{Tool, ToolChoice, ToolMode};
-use kwaainet_openapi::{FileSearchTool, FunctionTool, RankingOptions, ResponseTool};
+use kwaainet_core::{Tool, ToolChoice};
+use kwaainet_openapi::{
+    FileSearchTool, FunctionDefinition, FunctionTool, RankingOptions, ResponseTool,
+};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::door::ApiError;
-use crate::door::objects::Objects;
-use crate::door::tooling::{self, Function};
+use crate::door::tooling::{self, Form, Function};
 use crate::door::vector_stores::search::Wanted;
+use crate::door::{ApiError, body};
 
 /// The name under which the model calls the search in files.
 pub(super) const FILE_SEARCH: &str = "file_search";
 const STORES_MAX: usize = 16;
+const FORM: Form = Form::Flat(&[FILE_SEARCH]);
 
 /// What may be called.
 #[derive(Debug)]
@@ -71,15 +72,6 @@ pub(super) fn read(tools: Option<Vec<Value>>) -> Result<Tools, ApiError> {
     })
 }
 
-/// A function as it comes in.
-#[derive(Deserialize)]
-struct Wire {
-    name: Option<String>,
-    description: Option<String>,
-    parameters: Option<Value>,
-    strict: Option<bool>,
-}
-
 /// A search as it comes in.
 #[derive(Deserialize)]
 struct WireSearch {
@@ -91,36 +83,17 @@ struct WireSearch {
 
 fn function(tool: Value, at: &str) -> Result<Function, ApiError> {
     let kind = tool.get("type").and_then(Value::as_str);
-    if kind != Some("function") {
-        let param = format!("{at}.type");
-        let (code, message) = match kind {
-            None => ("missing_required_parameter", format!("Missing '{param}'.")),
-            Some(_) => (
-                "unsupported_value",
-                format!(
-                    "Unsupported '{param}': this node has no tools but 'function' and \
-                     'file_search'."
-                ),
-            ),
-        };
-        return Err(ApiError::invalid(param, code, message));
-    }
-    let wire: Wire = typed(tool, at)?;
-    Ok(Function {
-        name: wire.name,
-        description: wire.description,
-        parameters: wire.parameters,
-        strict: wire.strict,
-    })
+    FORM.require_function(kind, &format!("{at}.type"))?;
+    let definition: Result<FunctionDefinition, _> = body::from_value(tool);
+    Ok(definition.map_err(|error| error.within(at))?.into())
 }
 
 fn file_search(tool: Value, at: String) -> Result<(FileSearch, FileSearchTool), ApiError> {
-    let wire: WireSearch = typed(tool, &at)?;
+    let wire = body::from_value(tool).map_err(|error| error.within(&at));
+    let wire: WireSearch = wire?;
     let param = format!("{at}.vector_store_ids");
     let Some(mut stores) = wire.vector_store_ids else {
-        let message = format!("Missing required parameter: '{param}'.");
-        let code = "missing_required_parameter";
-        return Err(ApiError::invalid(param, code, message));
+        return Err(ApiError::missing(param));
     };
     if !(1..=STORES_MAX).contains(&stores.len()) {
         let message = format!("Invalid '{param}': expected 1 to {STORES_MAX} ids.");
@@ -144,14 +117,6 @@ fn file_search(tool: Value, at: String) -> Result<(FileSearch, FileSearchTool), 
     stores.retain(|id| seen.insert(id.clone()));
     let search = FileSearch { stores, wanted, at };
     Ok((search, echo))
-}
-
-fn typed<T: DeserializeOwned>(tool: Value, at: &str) -> Result<T, ApiError> {
-    serde_path_to_error::deserialize(Objects(tool)).map_err(|error| {
-        let param = format!("{at}.{}", error.path());
-        let message = format!("Invalid type for '{param}'.");
-        ApiError::invalid(param, "invalid_type", message)
-    })
 }
 
 /// What the model is told of the search.
@@ -192,94 +157,21 @@ pub(super) struct Choice {
 
 /// Reads the choice among these tools.
 pub(super) fn choice(wanted: Option<Value>, tools: &Tools) -> Result<Choice, ApiError> {
-    let at = "tool_choice";
     let wanted = wanted.filter(|value| !value.is_null());
     let wanted = wanted.unwrap_or_else(|| json!("auto"));
-    let mut searches_first = false;
-    let (mode, only) = match &wanted {
-        Value::String(mode) => (mode_of(mode, at)?, None),
-        Value::Object(choice) => match choice.get("type").and_then(Value::as_str) {
-            Some("function") => (ToolMode::Required, Some(vec![named(&wanted, at)?])),
-            Some(FILE_SEARCH) => {
-                require_search(tools, at)?;
-                searches_first = true;
-                (ToolMode::Auto, None)
-            }
-            Some("allowed_tools") => {
-                let mode = choice.get("mode").and_then(Value::as_str).unwrap_or("");
-                let mode = match mode_of(mode, "tool_choice.mode")? {
-                    ToolMode::None => return Err(wrong_choice("tool_choice.mode")),
-                    mode => mode,
-                };
-                (mode, Some(allowed(choice.get("tools"), tools)?))
-            }
-            Some(_) => {
-                let param = "tool_choice.type";
-                let message = format!(
-                    "Unsupported '{param}': expected 'function', 'file_search' or 'allowed_tools'."
-                );
-                return Err(ApiError::invalid(param, "unsupported_value", message));
-            }
-            None => return Err(wrong_choice("tool_choice.type")),
-        },
-        _ => return Err(wrong_choice(at)),
+    let searches_first = wanted.get("type").and_then(Value::as_str) == Some(FILE_SEARCH);
+    if searches_first && tools.search.is_none() {
+        let at = "tool_choice";
+        let message = format!("Invalid '{at}': there is no 'file_search' among 'tools'.");
+        return Err(ApiError::invalid(at, "invalid_value", message));
+    }
+    let choice = match searches_first {
+        true => ToolChoice::default(),
+        false => FORM.choice(Some(&wanted), &tools.tools)?,
     };
     Ok(Choice {
-        choice: tooling::choice(mode, only, &tools.tools, at)?,
+        choice,
         searches_first,
         echo: wanted,
-    })
-}
-
-fn mode_of(mode: &str, param: &str) -> Result<ToolMode, ApiError> {
-    match mode {
-        "auto" => Ok(ToolMode::Auto),
-        "required" => Ok(ToolMode::Required),
-        "none" => Ok(ToolMode::None),
-        _ => Err(wrong_choice(param)),
-    }
-}
-
-fn wrong_choice(param: &str) -> ApiError {
-    let message = format!(
-        "Invalid '{param}': expected 'auto', 'required', 'none', a function, a search, or allowed \
-         tools."
-    );
-    ApiError::invalid(param, "invalid_value", message)
-}
-
-fn require_search(tools: &Tools, at: &str) -> Result<(), ApiError> {
-    if tools.search.is_some() {
-        return Ok(());
-    }
-    let message = format!("Invalid '{at}': there is no 'file_search' among 'tools'.");
-    Err(ApiError::invalid(at, "invalid_value", message))
-}
-
-fn allowed(names: Option<&Value>, tools: &Tools) -> Result<Vec<String>, ApiError> {
-    let at = "tool_choice.tools";
-    let names = names.and_then(Value::as_array);
-    let names = names.ok_or_else(|| wrong_choice(at))?.iter().enumerate();
-    names
-        .map(|(i, tool)| {
-            let at = format!("{at}[{i}]");
-            match tool.get("type").and_then(Value::as_str) {
-                Some("function") => named(tool, &at),
-                Some(FILE_SEARCH) => {
-                    require_search(tools, &at)?;
-                    Ok(FILE_SEARCH.to_owned())
-                }
-                _ => Err(wrong_choice(&format!("{at}.type"))),
-            }
-        })
-        .collect()
-}
-
-fn named(tool: &Value, at: &str) -> Result<String, ApiError> {
-    let name = tool.get("name").and_then(Value::as_str);
-    name.map(str::to_owned).ok_or_else(|| {
-        let param = format!("{at}.name");
-        let message = format!("Missing required parameter: '{param}'.");
-        ApiError::invalid(param, "missing_required_parameter", message)
     })
 }

@@ -14,8 +14,8 @@ use kwaainet_store::VectorFileBatch;
 use super::files::{self, Common};
 use super::{attributes, context_of, counts, find, find_live};
 use crate::door::body::ApiJson;
-use crate::door::paging::{self, AskedQuery};
-use crate::door::path::ApiPath;
+use crate::door::paging::ListQuery;
+use crate::door::path::{ApiPath, ApiQuery};
 use crate::door::{ApiError, App, params};
 
 /// Puts files into a vector store together.
@@ -166,9 +166,8 @@ pub(crate) async fn list_files(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
     ApiPath((id, batch)): ApiPath<(String, String)>,
-    query: AskedQuery,
+    ApiQuery(query): ApiQuery<ListQuery>,
 ) -> Result<Json<VectorStoreFileList>, ApiError> {
-    let query = paging::read(query)?;
     let store = find(&app, &principal, &id).await?;
     inside(&app, &store.id, &batch).await?;
     files::listed(&app, &store.id, Some(&batch), &query)

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::{Extension, Json};
 use kwaainet_core::Principal;
 use kwaainet_openapi::{
@@ -16,8 +15,8 @@ use serde_json::Value;
 
 use super::{attributes, context_of, find, find_live};
 use crate::door::body::ApiJson;
-use crate::door::paging::{self, AskedQuery, ListQuery, SHORT, page_of};
-use crate::door::path::ApiPath;
+use crate::door::paging::{ListQuery, SHORT, page_of};
+use crate::door::path::{ApiPath, ApiQuery};
 use crate::door::{ApiError, App, files, params};
 use crate::indexing;
 
@@ -53,7 +52,8 @@ pub(crate) async fn create(
     let ids = vec![file.clone()];
     let records = records(&app, &principal, &store.id, ids, &common).await;
     let records = records.map_err(|error| error.renamed("file_ids[0]", "file_id"))?;
-    put(&app, &principal, &records).await?;
+    let put = put(&app, &principal, &records).await;
+    put.map_err(|error| error.renamed("file_ids", "file_id"))?;
     let made = records.first().map(wire).map(Json);
     made.ok_or_else(|| ApiError::internal("a file that was put in is not there"))
 }
@@ -78,9 +78,8 @@ pub(crate) async fn list(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
     ApiPath(id): ApiPath<String>,
-    query: AskedQuery,
+    ApiQuery(query): ApiQuery<ListQuery>,
 ) -> Result<Json<VectorStoreFileList>, ApiError> {
-    let query = paging::read(query)?;
     let store = find(&app, &principal, &id).await?;
     listed(&app, &store.id, None, &query).await.map(Json)
 }
@@ -203,7 +202,7 @@ pub(crate) async fn content(
     let text = indexing::text::of_file(&app, &file.id, &file.filename).await;
     let text = text.map_err(|trouble| {
         let (code, message) = (Some("unsupported_file"), trouble.to_string());
-        ApiError::bad_request(StatusCode::BAD_REQUEST, code, message)
+        ApiError::bad_request(code, message)
     })?;
     Ok(Json(VectorStoreFileContent {
         object: "vector_store.file_content.page",
@@ -263,17 +262,14 @@ pub(super) async fn put(
     let Some(first) = records.first() else {
         return Ok(());
     };
+    files::require_room(app, principal.id(), "file_ids").await?;
     let put = app
         .store
         .put_vector_files(principal.id(), records, FILES_MAX);
     if !put.await? {
         let message = format!("A vector store holds at most {FILES_MAX} files, all of them yours.");
         let code = Some("vector_store_full");
-        return Err(ApiError::bad_request(
-            StatusCode::BAD_REQUEST,
-            code,
-            message,
-        ));
+        return Err(ApiError::bad_request(code, message));
     }
     let now = app.clock.unix_ms();
     app.store.touch_vector_store(&first.store, now).await?;

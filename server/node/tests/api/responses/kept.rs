@@ -1,3 +1,5 @@
+//! Responses that are kept: shown, told again, followed on, erased.
+
 use std::sync::Arc;
 use std::time::Duration;
 

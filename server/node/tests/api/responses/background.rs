@@ -1,3 +1,5 @@
+//! Responses that are made without their clients.
+
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -7,8 +9,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::harness::{MODEL, SOON, TestNode, listening, post};
-use crate::responses::{PATH, ask, assert_fixture, events};
-use crate::responses_kept::id_of;
+use crate::responses::kept::id_of;
+use crate::responses::streams::assert_fixture;
+use crate::responses::{PATH, ask, events};
 
 fn slow(words: u32) -> Script {
     Script {
