@@ -43,6 +43,15 @@ impl MemoryBook {
         self.pages().met.iter().copied().collect()
     }
 
+    /// Where a member is, as it stands here.
+    pub fn address_of(&self, node: NodeId) -> Option<PeerAddress> {
+        let pages = self.pages();
+        pages
+            .members
+            .get(&node)
+            .map(|member| member.address.clone())
+    }
+
     fn redeem_now(&self, invitation: &[u8], node: NodeId) -> Result<Member, RedeemError> {
         let mut pages = self.pages();
         let by = pages.invitations.get_mut(invitation);

@@ -66,6 +66,7 @@ struct State {
     random: Seeded,
     weather: Weather,
     places: BTreeMap<NodeId, Place>,
+    moved: BTreeMap<NodeId, PeerAddress>,
     /// Nothing gets from the first to the second.
     cut: BTreeSet<(NodeId, NodeId)>,
     pipes: BTreeMap<(NodeId, NodeId), Vec<Weak<Pipe>>>,
@@ -121,6 +122,7 @@ impl Net {
             random: Seeded::new(seed),
             weather,
             places: BTreeMap::new(),
+            moved: BTreeMap::new(),
             cut: BTreeSet::new(),
             pipes: BTreeMap::new(),
             streams: BTreeMap::new(),
@@ -134,22 +136,35 @@ impl Net {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts a node, or starts it again; it has the address that [`Net::address_of`] says.
+    /// From its next start on a node is where by [`Net::address_of`] another one would be.
+    pub fn move_to(&self, node: NodeId, other: NodeId) {
+        self.state().moved.insert(node, Self::address_of(other));
+    }
+
+    /// Starts a node, or starts it again; it is where [`Net::address_of`] says, unless it moved.
     pub fn join(&self, node: NodeId) -> Arc<SimTransport> {
         let mut state = self.state();
+        let moved = state.moved.get(&node).cloned();
+        let address = moved.unwrap_or_else(|| Self::address_of(node));
         let run = state.places.get(&node).map_or(1, |place| place.run + 1);
         let doorstep = Arc::new(Doorstep::default());
         let place = Place {
             run,
             runs: true,
             frozen: false,
-            address: Self::address_of(node),
+            address: address.clone(),
             doorstep: Arc::clone(&doorstep),
         };
         state.places.insert(node, place);
         state.streams.retain(|(_, to), _| *to != node);
         state.change();
-        Arc::new(SimTransport::new(self.clone(), node, run, doorstep))
+        Arc::new(SimTransport::new(
+            self.clone(),
+            node,
+            run,
+            address,
+            doorstep,
+        ))
     }
 
     /// Where a node is reached.

@@ -24,17 +24,25 @@ pub struct SimTransport {
     net: Net,
     node: NodeId,
     run: u64,
+    address: PeerAddress,
     doorstep: Arc<Doorstep>,
     known: Mutex<BTreeMap<NodeId, PeerAddress>>,
     closed: CancellationToken,
 }
 
 impl SimTransport {
-    pub(crate) fn new(net: Net, node: NodeId, run: u64, doorstep: Arc<Doorstep>) -> Self {
+    pub(crate) fn new(
+        net: Net,
+        node: NodeId,
+        run: u64,
+        address: PeerAddress,
+        doorstep: Arc<Doorstep>,
+    ) -> Self {
         Self {
             net,
             node,
             run,
+            address,
             doorstep,
             known: Mutex::default(),
             closed: CancellationToken::new(),
@@ -95,7 +103,10 @@ impl SimTransport {
         });
         let (there, our_writer, their_reader) = Pipe::open(&self.net, way, Some(first));
         self.net.remember(way, [&there, &back]);
-        let reader = Counted(their_reader, permit);
+        let reader = Counted {
+            reader: their_reader,
+            _permit: permit,
+        };
         *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(Link {
             reader: Box::new(reader),
             writer: Box::new(their_writer),
@@ -139,7 +150,10 @@ impl SimTransport {
 }
 
 /// A reader that is one of so many.
-struct Counted(Reader, OwnedSemaphorePermit);
+struct Counted {
+    reader: Reader,
+    _permit: OwnedSemaphorePermit,
+}
 
 impl AsyncRead for Counted {
     fn poll_read(
@@ -147,7 +161,7 @@ impl AsyncRead for Counted {
         cx: &mut std::task::Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> std::task::Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut self.0).poll_read(cx, buf)
+        std::pin::Pin::new(&mut self.reader).poll_read(cx, buf)
     }
 }
 
@@ -185,7 +199,7 @@ impl PeerTransport for SimTransport {
     }
 
     fn address(&self) -> PeerAddress {
-        Net::address_of(self.node)
+        self.address.clone()
     }
 
     fn path(&self, peer: NodeId) -> Option<PathFacts> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kwaainet_core::{NodeId, Tier};
+use kwaainet_core::{Clock, NodeId, Tier};
 use kwaainet_federation::{
     About, Federation, FederationParts, Member, PeerState, PeerStream, PeerView, Tiers,
 };
@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::{Engine, MemoryBook, Net, SimClock, SimTransport, Weather};
 
 /// Between two looks of whoever waits for something.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// The nth node's id.
 pub fn node_id(n: usize) -> NodeId {
@@ -130,8 +130,17 @@ impl World {
 
     /// Starts a node that serves a model of its own.
     pub fn start(&mut self, node: NodeId) {
+        self.start_with(node, self.clock);
+    }
+
+    /// Starts a node whose clock was set back.
+    pub fn start_set_back(&mut self, node: NodeId, set_back: Duration) {
+        self.start_with(node, self.clock.set_back(set_back));
+    }
+
+    fn start_with(&mut self, node: NodeId, clock: SimClock) {
         let transport = self.net.join(node);
-        let began = self.clock_ms();
+        let began = clock.monotonic().as_millis() as u64;
         let engine = Engine::new(&format!("model-{}", node.short()), began);
         let stopped = CancellationToken::new();
         let runs = stopped
@@ -151,7 +160,7 @@ impl World {
             drain: drain.clone(),
             inference,
             tiers: Tiers::default(),
-            clock: Arc::new(self.clock),
+            clock: Arc::new(clock),
         });
         let node_parts = Node {
             federation,
@@ -162,11 +171,6 @@ impl World {
             _stopped: stopped.drop_guard(),
         };
         self.nodes.insert(node, node_parts);
-    }
-
-    fn clock_ms(&self) -> u64 {
-        use kwaainet_core::Clock;
-        self.clock.monotonic().as_millis() as u64
     }
 
     /// Kills a node without a word.

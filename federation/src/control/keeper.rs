@@ -198,6 +198,7 @@ impl Keeper {
             }
         }
         self.tell_tiers();
+        self.call(self.now());
     }
 
     fn know(&mut self, member: Member) -> &mut Peer {
@@ -453,17 +454,17 @@ impl Keeper {
         match heard {
             Heard::Ping => {
                 let path = self.around.transport.path(node);
-                peer.heard(path.is_some_and(|path| path.relayed), at);
+                let relayed = path.is_some_and(|path| path.relayed);
+                self.changed |= peer.heard(relayed, at);
             }
-            Heard::Pong(after) => peer.answered(after, at),
-            Heard::Report(report) => peer.reported(report, at),
+            Heard::Pong(after) => self.changed |= peer.answered(after, at),
+            Heard::Report(report) => self.changed |= peer.reported(report, at),
             Heard::Leaving(leaving) if leaving.gone => self.left(node),
             Heard::Leaving(_) => peer.draining(),
             Heard::Lost(lost) => self.doubted(&lost, at),
             Heard::End(end) => self.ended(node, &end, at),
         }
         let after = self.peers.get(&node).map(Peer::state);
-        self.changed = true;
         self.urgent |= after != Some(before);
     }
 

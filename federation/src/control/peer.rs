@@ -92,12 +92,14 @@ struct Rtt {
 }
 
 impl Rtt {
-    fn measured(&mut self, rtt: Duration) {
+    fn measured(&mut self, rtt: Duration) -> bool {
         let smooth = self.smooth.map_or(rtt, |before| before * 7 / 8 + rtt / 8);
-        if smooth.abs_diff(self.told) > self.told / 8 {
+        let matters = smooth.abs_diff(self.told) > self.told / 8;
+        if matters {
             self.told = smooth;
         }
         self.smooth = Some(smooth);
+        matters
     }
 }
 
@@ -189,32 +191,35 @@ impl Peer {
         self.live.replace(live)
     }
 
-    /// A ping came.
-    pub(crate) fn heard(&mut self, relayed: bool, now: Duration) {
+    /// A ping came. Like the next two it says whether anything is worth publishing.
+    pub(crate) fn heard(&mut self, relayed: bool, now: Duration) -> bool {
         if let Some(live) = &mut self.live {
             live.pinged = now;
         }
-        self.relayed = relayed;
         self.detector.heard(relayed, now);
         self.membership.hearing(Hearing::Fine);
+        std::mem::replace(&mut self.relayed, relayed) != relayed
     }
 
     /// A ping was answered after so long.
-    pub(crate) fn answered(&mut self, after: Duration, now: Duration) {
+    pub(crate) fn answered(&mut self, after: Duration, now: Duration) -> bool {
         if let Some(live) = &mut self.live {
             live.answered = now;
         }
-        self.rtt.measured(after);
+        self.rtt.measured(after)
     }
 
     /// It says what it serves.
-    pub(crate) fn reported(&mut self, report: Report, now: Duration) {
-        (self.load, self.models) = report.read();
+    pub(crate) fn reported(&mut self, report: Report, now: Duration) -> bool {
+        let (load, mut models) = report.read();
         if !self.described.serves {
-            self.models.clear();
+            models.clear();
         }
-        self.progress.reported(&self.load, now);
+        self.progress.reported(&load, now);
         self.membership.stuck(self.progress.is_stuck(now));
+        let changed = self.load != load || self.models != models;
+        (self.load, self.models) = (load, models);
+        changed
     }
 
     /// It takes no more work.
