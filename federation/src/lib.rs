@@ -5,12 +5,16 @@
 
 mod accounts;
 mod book;
+mod control;
 mod frame;
+mod seeded;
 mod transport;
 mod view;
 
 pub use accounts::{Accounts, BadReceipt, Service};
 pub use book::{Member, MemberBook, RedeemError};
+pub use control::{About, Federation, FederationParts, PeerStream, Tiers, TurnedAway};
 pub use frame::{FRAME_MAX, FrameError, FrameReader, FrameWriter};
+pub use seeded::Seeded;
 pub use transport::{DialError, Incoming, Link, PathFacts, PeerAddress, PeerTransport, Plane};
 pub use view::{PeerState, PeerView};

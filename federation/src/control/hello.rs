@@ -1,0 +1,135 @@
+//! How two nodes begin to talk: a hello, and a welcome or a refusal. Short messages and short times, since
+//! whoever sends them may be anybody.
+
+use std::time::Duration;
+
+use kwaainet_core::NodeId;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+
+use super::wire::{Answer, AnswerKind, Card, Hello, Reason, Refused, Welcome};
+use crate::{DialError, FrameError, FrameReader, FrameWriter, Link, PeerTransport, Plane};
+
+/// The protocols that this version speaks: from the first to the second.
+pub(crate) const PROTOCOLS: (u32, u32) = (1, 1);
+/// Bytes of a hello and of its answer, invitation included.
+const GREETING_MAX: usize = 8 << 10;
+/// Until a hello is there.
+const HELLO_WITHIN: Duration = Duration::from_secs(2);
+/// Until it is answered; an invitation may have to be looked up.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Until a stream to a node is there.
+const DIAL_WITHIN: Duration = Duration::from_secs(3);
+/// For a refusal to be read before the stream is dropped.
+const REFUSED_WITHIN: Duration = Duration::from_secs(1);
+
+/// A control stream in messages.
+pub(crate) struct Lines {
+    pub(crate) reader: FrameReader<Box<dyn AsyncRead + Send + Unpin>>,
+    pub(crate) writer: FrameWriter<Box<dyn AsyncWrite + Send + Unpin>>,
+}
+
+impl From<Link> for Lines {
+    fn from(link: Link) -> Self {
+        Self {
+            reader: FrameReader::new(link.reader, GREETING_MAX),
+            writer: FrameWriter::new(link.writer),
+        }
+    }
+}
+
+/// Why no control stream to a node came about.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    /// No stream did.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The stream broke off.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The answer did not come, or was none.
+    #[error("the node did not answer the hello")]
+    NoAnswer,
+    /// The node does not want this one.
+    #[error("{}", refusal(.0))]
+    Refused(Refused),
+}
+
+/// A refusal in words.
+fn refusal(refused: &Refused) -> &'static str {
+    match Reason::try_from(refused.reason).unwrap_or(Reason::Unknown) {
+        Reason::Unknown => "the node refuses this one",
+        Reason::Stranger => "the node does not know this one; it has to be invited there",
+        Reason::Invitation => "the node does not accept the invitation",
+        Reason::Protocol => "the node speaks another version of the protocol",
+        Reason::Outdated => "the node has seen a later start of this one",
+        Reason::Duplicate => "the node is already being talked to",
+        Reason::Full => "the node has no room for one more peer",
+        Reason::Later => "the node cannot check the invitation now",
+    }
+}
+
+impl Refused {
+    /// For a reason that needs no more words.
+    pub(crate) fn because(reason: Reason) -> Self {
+        let reason = reason.into();
+        Self { reason, known: 0 }
+    }
+}
+
+impl Hello {
+    /// This node's.
+    pub(crate) fn of(card: Card, invitation: Option<Vec<u8>>) -> Self {
+        Self {
+            protocol_min: PROTOCOLS.0,
+            protocol_max: PROTOCOLS.1,
+            card: Some(card),
+            invitation,
+        }
+    }
+
+    /// The highest protocol that both speak.
+    pub(crate) fn protocol(&self) -> Option<u32> {
+        let highest = self.protocol_max.min(PROTOCOLS.1);
+        (highest >= self.protocol_min.max(PROTOCOLS.0)).then_some(highest)
+    }
+}
+
+/// Says hello to a node.
+pub(crate) async fn call(
+    transport: &dyn PeerTransport,
+    node: NodeId,
+    hello: Hello,
+) -> Result<(Welcome, Lines), CallError> {
+    let dialed = timeout(DIAL_WITHIN, transport.dial(node, Plane::Control)).await;
+    let mut lines = Lines::from(dialed.map_err(|_| DialError::Timeout(node))??);
+    let answered = timeout(ANSWER_WITHIN, async {
+        lines.writer.send(&hello).await?;
+        lines.reader.next::<Answer>().await
+    });
+    let answer = answered.await.map_err(|_| CallError::NoAnswer)??;
+    match answer.and_then(|answer| answer.kind) {
+        Some(AnswerKind::Welcome(welcome)) => Ok((welcome, lines)),
+        Some(AnswerKind::Refused(refused)) => Err(CallError::Refused(refused)),
+        None => Err(CallError::NoAnswer),
+    }
+}
+
+/// The hello of a node that dialed this one.
+pub(crate) async fn hear(lines: &mut Lines) -> Result<Hello, FrameError> {
+    let heard = timeout(HELLO_WITHIN, lines.reader.next::<Hello>()).await;
+    let none = || FrameError::Broken(std::io::ErrorKind::UnexpectedEof.into());
+    heard.map_err(|_| FrameError::TooSlow)??.ok_or_else(none)
+}
+
+/// Refuses a node, and sees that it can read so.
+pub(crate) async fn refuse(mut lines: Lines, refused: Refused) {
+    let kind = Some(AnswerKind::Refused(refused));
+    let refusing = async {
+        lines.writer.send(&Answer { kind }).await?;
+        lines.writer.finish().await?;
+        lines.reader.next::<Hello>().await
+    };
+    // Whether it was read makes no difference to this node.
+    let _ = timeout(REFUSED_WITHIN, refusing).await;
+}

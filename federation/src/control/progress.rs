@@ -1,0 +1,159 @@
+//! Whether a peer's engine is stuck: it has work, and computes nothing. A pure function of what the peer
+//! reports and when.
+
+use std::time::Duration;
+
+use kwaainet_core::Load;
+
+/// An engine that computes nothing for so long is stuck.
+const STILL_MAX: Duration = Duration::from_millis(1500);
+/// The last word that it computed nothing is at least so much younger than the first: a peer from which nothing
+/// comes is late, not stuck.
+const WITNESSED: Duration = Duration::from_millis(900);
+/// Prompt tokens that an engine computes at a time at most, and after which alone it reports again.
+const STEP_TOKENS: f32 = 512.0;
+/// No slowness excuses an engine for longer.
+const STEP_MAX: Duration = Duration::from_secs(10);
+
+/// Of one peer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Progress(Option<Still>);
+
+/// It stood at this number, with work to do.
+#[derive(Clone, Debug)]
+struct Still {
+    epoch: u64,
+    tokens_out: u64,
+    /// Said first and last.
+    first: Duration,
+    last: Duration,
+    /// How long that is no wonder.
+    patience: Duration,
+}
+
+impl Progress {
+    /// The peer says what it has to do.
+    pub(crate) fn reported(&mut self, load: &Load, now: Duration) {
+        if load.running == 0 && load.queued == 0 {
+            self.0 = None;
+            return;
+        }
+        let same = self
+            .0
+            .as_ref()
+            .filter(|still| (still.epoch, still.tokens_out) == (load.epoch, load.tokens_out));
+        self.0 = Some(Still {
+            epoch: load.epoch,
+            tokens_out: load.tokens_out,
+            first: same.map_or(now, |still| still.first),
+            last: now,
+            patience: patience(load),
+        });
+    }
+
+    /// Whether it is stuck.
+    pub(crate) fn is_stuck(&self, now: Duration) -> bool {
+        self.0.as_ref().is_some_and(|still| {
+            now.saturating_sub(still.first) >= still.patience
+                && still.last.saturating_sub(still.first) >= WITNESSED
+        })
+    }
+}
+
+/// A slow engine that computes a prompt reports only after each step of it.
+fn patience(load: &Load) -> Duration {
+    if load.queued_prefill_tokens == 0 || load.prefill_rate <= 0.0 {
+        return STILL_MAX;
+    }
+    let seconds = 1.25 * STEP_TOKENS / load.prefill_rate;
+    let step = Duration::try_from_secs_f32(seconds).unwrap_or(STEP_MAX);
+    step.clamp(STILL_MAX, STEP_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Seeded;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn load(running: u32, queued: u32, tokens_out: u64, epoch: u64) -> Load {
+        Load {
+            running,
+            queued,
+            tokens_out,
+            epoch,
+            ..Load::default()
+        }
+    }
+
+    /// Reports the same load every 250 ms, and returns when it was first judged stuck.
+    fn stuck_after(load: Load) -> Option<u64> {
+        let mut progress = Progress::default();
+        (0..15_000).step_by(50).find(|&at| {
+            if at % 250 == 0 {
+                progress.reported(&load, ms(at));
+            }
+            progress.is_stuck(ms(at))
+        })
+    }
+
+    #[test]
+    fn work_without_progress_is_stuck() {
+        assert_eq!(stuck_after(load(1, 0, 7, 1)), Some(1500));
+        assert_eq!(stuck_after(load(0, 1, 0, 1)), Some(1500));
+        assert_eq!(stuck_after(load(0, 0, 7, 1)), None);
+    }
+
+    #[test]
+    fn a_slow_prompt_is_given_the_time_of_a_step() {
+        let slow = |prefill_rate| Load {
+            queued_prefill_tokens: 80_000,
+            prefill_rate,
+            ..load(1, 0, 7, 1)
+        };
+        assert_eq!(stuck_after(slow(5000.0)), Some(1500));
+        assert_eq!(stuck_after(slow(128.0)), Some(5000));
+        for least in [1e-9, f32::MIN_POSITIVE] {
+            assert_eq!(stuck_after(slow(least)), Some(10_000));
+        }
+        for unknown in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+            assert_eq!(stuck_after(slow(unknown)), Some(1500));
+        }
+    }
+
+    #[test]
+    fn whoever_grows_or_restarts_or_is_idle_now_and_then_is_not_stuck() {
+        for seed in 0..100 {
+            let mut seeded = Seeded::new(seed);
+            let mut progress = Progress::default();
+            let (mut tokens, mut epoch, mut now) = (0, 1, Duration::ZERO);
+            for _ in 0..500 {
+                now += ms(200 + seeded.below(1200));
+                let busy = match seeded.below(3) {
+                    0 => {
+                        tokens += 1 + seeded.below(9);
+                        1
+                    }
+                    1 => {
+                        (tokens, epoch) = (0, epoch + 1);
+                        1
+                    }
+                    _ => 0,
+                };
+                progress.reported(&load(busy, 0, tokens, epoch), now);
+                assert!(!progress.is_stuck(now + ms(1499)), "seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn silence_alone_is_not_taken_for_being_stuck() {
+        let mut progress = Progress::default();
+        progress.reported(&load(1, 0, 7, 1), ms(0));
+        progress.reported(&load(1, 0, 7, 1), ms(250));
+        assert!(!progress.is_stuck(ms(60_000)));
+    }
+}

@@ -1,0 +1,303 @@
+//! One control stream with a peer, after the greeting: pings and their answers, reports, farewells. It decides
+//! nothing; what it hears goes to the keeper.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kwaainet_core::{Clock, NodeId};
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::detector::PING_EVERY;
+use super::hello::Lines;
+use super::wire::{Answer, Frame, FrameKind, Leaving, Lost, Ping, Report};
+use crate::{FrameError, FrameReader, FrameWriter};
+
+/// Bytes of a message at most.
+pub(crate) const FRAME_MAX: usize = 64 << 10;
+/// Messages that a peer may send at once, and each second.
+const BURST: f64 = 200.0;
+const RATE: f64 = 100.0;
+/// Pings without an answer that are remembered.
+const ASKED_MAX: usize = 16;
+/// For the peer to read a farewell, or to see that another stream is used.
+const FAREWELL: Duration = Duration::from_millis(500);
+const RETIREMENT: Duration = Duration::from_secs(1);
+
+/// What came from a peer.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    Ping,
+    /// The answer to a ping, after so long.
+    Pong(Duration),
+    Report(Report),
+    Leaving(Leaving),
+    Lost(Lost),
+    /// Nothing more comes.
+    End(Ended),
+}
+
+/// Why a stream is over.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Ended {
+    /// This node ended it.
+    #[error("it was closed")]
+    Closed,
+    /// The peer ended it.
+    #[error("it hung up")]
+    HungUp,
+    /// It broke off, or the peer sent nonsense.
+    #[error(transparent)]
+    Broken(#[from] FrameError),
+    /// The peer does not keep to the bounds.
+    #[error("it sends too much")]
+    Flood,
+}
+
+/// What a session is told from outside.
+#[derive(Clone)]
+pub(crate) struct Signals {
+    /// To end at once.
+    pub(crate) close: CancellationToken,
+    /// To end soon: another stream is used.
+    pub(crate) retire: CancellationToken,
+    /// This node takes no more work.
+    pub(crate) drain: CancellationToken,
+    /// This node is gone now.
+    pub(crate) leave: CancellationToken,
+}
+
+/// One stream.
+pub(crate) struct Session {
+    pub(crate) node: NodeId,
+    pub(crate) id: u64,
+    pub(crate) lines: Lines,
+    /// The answer to the peer's hello, if it is the one that dialed.
+    pub(crate) answer: Option<Answer>,
+    pub(crate) reports: watch::Receiver<Arc<Frame>>,
+    pub(crate) losses: broadcast::Receiver<Lost>,
+    pub(crate) signals: Signals,
+    pub(crate) heard: mpsc::Sender<(NodeId, u64, Duration, Heard)>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Session {
+    /// Talks until the stream is over, and says why it is.
+    pub(crate) async fn run(self) {
+        let Self {
+            node,
+            id,
+            lines,
+            answer,
+            reports,
+            losses,
+            signals,
+            heard,
+            clock,
+        } = self;
+        let Signals { close, retire, .. } = signals.clone();
+        let asked = Asked::default();
+        let (pongs, asks) = mpsc::channel(ASKED_MAX);
+        let mouth = Mouth {
+            asked: &asked,
+            pongs: asks,
+            reports,
+            losses,
+            signals,
+            clock: &*clock,
+        };
+        let ear = Ear {
+            asked: &asked,
+            pongs,
+            name: (node, id),
+            heard: &heard,
+            clock: &*clock,
+        };
+        let retired = async {
+            retire.cancelled().await;
+            tokio::time::sleep(RETIREMENT).await;
+        };
+        let end = tokio::select! {
+            biased;
+            () = close.cancelled() => Ended::Closed,
+            () = retired => Ended::Closed,
+            end = ear.hear(lines.reader) => end,
+            end = mouth.speak(lines.writer, answer) => end.unwrap_or_else(Ended::from),
+        };
+        // Fails only when nobody wants to know.
+        let _ = heard
+            .send((node, id, clock.monotonic(), Heard::End(end)))
+            .await;
+    }
+}
+
+/// Pings on their way: numbers and times, the oldest first.
+#[derive(Default)]
+struct Asked(Mutex<VecDeque<(u64, Duration)>>);
+
+impl Asked {
+    fn ask(&self, now: Duration) -> Ping {
+        let mut nonce = [0; 8];
+        getrandom::fill(&mut nonce).expect("the operating system gives random bytes");
+        let nonce = u64::from_be_bytes(nonce);
+        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if asked.len() == ASKED_MAX {
+            asked.pop_front();
+        }
+        asked.push_back((nonce, now));
+        Ping { nonce }
+    }
+
+    /// When this was asked. It and all before it are over.
+    fn answered(&self, pong: Ping) -> Option<Duration> {
+        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = asked.iter().position(|(nonce, _)| *nonce == pong.nonce)?;
+        asked.drain(..=at).next_back().map(|(_, at)| at)
+    }
+}
+
+struct Mouth<'a> {
+    asked: &'a Asked,
+    pongs: mpsc::Receiver<Ping>,
+    reports: watch::Receiver<Arc<Frame>>,
+    losses: broadcast::Receiver<Lost>,
+    signals: Signals,
+    clock: &'a dyn Clock,
+}
+
+impl Mouth<'_> {
+    async fn speak<W: tokio::io::AsyncWrite + Unpin>(
+        mut self,
+        mut writer: FrameWriter<W>,
+        answer: Option<Answer>,
+    ) -> Result<Ended, FrameError> {
+        if let Some(answer) = answer {
+            writer.send(&answer).await?;
+        }
+        let mut pings = tokio::time::interval(PING_EVERY);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.reports.mark_changed();
+        let mut told_draining = false;
+        loop {
+            let Signals { leave, drain, .. } = &self.signals;
+            let kind = tokio::select! {
+                biased;
+                () = leave.cancelled() => break,
+                () = drain.cancelled(), if !told_draining => {
+                    told_draining = true;
+                    FrameKind::Leaving(Leaving { gone: false })
+                }
+                _ = pings.tick() => FrameKind::Ping(self.asked.ask(self.clock.monotonic())),
+                Some(pong) = self.pongs.recv() => FrameKind::Pong(pong),
+                Ok(()) = self.reports.changed() => {
+                    let report = Arc::clone(&self.reports.borrow_and_update());
+                    writer.send(&*report).await?;
+                    continue;
+                }
+                // What was missed because there was too much is not needed.
+                Ok(lost) = self.losses.recv() => FrameKind::Lost(lost),
+            };
+            writer.send(&Frame::from(kind)).await?;
+        }
+        let farewell = FrameKind::Leaving(Leaving { gone: true });
+        writer.send(&Frame::from(farewell)).await?;
+        writer.finish().await?;
+        tokio::time::sleep(FAREWELL).await;
+        Ok(Ended::Closed)
+    }
+}
+
+struct Ear<'a> {
+    asked: &'a Asked,
+    pongs: mpsc::Sender<Ping>,
+    name: (NodeId, u64),
+    heard: &'a mpsc::Sender<(NodeId, u64, Duration, Heard)>,
+    clock: &'a dyn Clock,
+}
+
+impl Ear<'_> {
+    async fn hear<R: tokio::io::AsyncRead + Unpin>(self, mut reader: FrameReader<R>) -> Ended {
+        reader.set_max(FRAME_MAX);
+        let mut allowance = Allowance::new(self.clock.monotonic());
+        loop {
+            let frame = match reader.next::<Frame>().await {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Ended::HungUp,
+                Err(error) => return error.into(),
+            };
+            let now = self.clock.monotonic();
+            if !allowance.takes(now) {
+                return Ended::Flood;
+            }
+            let heard = match frame.kind {
+                // Of a later version.
+                None => continue,
+                Some(FrameKind::Ping(ping)) => {
+                    // When so many wait to be written, the peer has other troubles than this one.
+                    let _ = self.pongs.try_send(ping);
+                    Heard::Ping
+                }
+                Some(FrameKind::Pong(pong)) => match self.asked.answered(pong) {
+                    Some(at) => Heard::Pong(now.saturating_sub(at)),
+                    None => continue,
+                },
+                Some(FrameKind::Report(report)) => Heard::Report(report),
+                Some(FrameKind::Leaving(leaving)) => Heard::Leaving(leaving),
+                Some(FrameKind::Lost(lost)) => Heard::Lost(lost),
+            };
+            // Once nobody listens any more, the farewell still has to be sent and answered.
+            let _ = self
+                .heard
+                .send((self.name.0, self.name.1, now, heard))
+                .await;
+        }
+    }
+}
+
+/// How much a peer may send now (a token bucket).
+struct Allowance {
+    left: f64,
+    at: Duration,
+}
+
+impl Allowance {
+    fn new(now: Duration) -> Self {
+        let (left, at) = (BURST, now);
+        Self { left, at }
+    }
+
+    fn takes(&mut self, now: Duration) -> bool {
+        let grown = now.saturating_sub(self.at).as_secs_f64() * RATE;
+        self.left = (self.left + grown).min(BURST) - 1.0;
+        self.at = now;
+        self.left >= 0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_counts_once_and_only_for_what_was_asked() {
+        let asked = Asked::default();
+        let pings: Vec<_> = (0..20).map(|s| asked.ask(Duration::from_secs(s))).collect();
+        assert_eq!(asked.answered(pings[0]), None, "it was forgotten");
+        assert_eq!(asked.answered(pings[9]), Some(Duration::from_secs(9)));
+        assert_eq!(asked.answered(pings[9]), None);
+        assert_eq!(asked.answered(pings[8]), None);
+        let nonce = pings[10].nonce.wrapping_add(1);
+        assert_eq!(asked.answered(Ping { nonce }), None);
+    }
+
+    #[test]
+    fn a_flood_is_noticed_and_a_burst_is_not() {
+        let mut allowance = Allowance::new(Duration::ZERO);
+        assert!((0..200).all(|_| allowance.takes(Duration::ZERO)));
+        assert!(!allowance.takes(Duration::ZERO));
+        let mut allowance = Allowance::new(Duration::ZERO);
+        assert!((0..5000).all(|n| allowance.takes(Duration::from_millis(n * 11))));
+    }
+}
