@@ -6,11 +6,13 @@
 mod accounts;
 mod book;
 mod frame;
+mod infer;
 mod transport;
 mod view;
 
 pub use accounts::{Accounts, BadReceipt, Service};
 pub use book::{Member, MemberBook, RedeemError};
 pub use frame::{FRAME_MAX, FrameError, FrameReader, FrameWriter};
+pub use infer::{InferenceDoor, PeerBackend};
 pub use transport::{DialError, Incoming, Link, PathFacts, PeerAddress, PeerTransport, Plane};
 pub use view::{PeerState, PeerView};

@@ -193,7 +193,7 @@ impl Hallway {
         let Work::Generate { prompts, params } = &admitted.job.work else {
             unreachable!("the door sends generations here");
         };
-        let owner = admitted.meter.principal().clone();
+        let owner = admitted.job.owner(admitted.meter.principal());
         let mut last = None;
         for backend in self.route(&admitted.job)? {
             admitted.meter.served_by(backend.id());

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{Constraints, JobId, ModelId, Origin, Transcribe};
+use crate::{Constraints, JobId, ModelId, Origin, PrincipalId, Transcribe};
 
 /// One request for work, as it is admitted, routed and settled.
 #[derive(Clone, Debug)]
@@ -17,6 +17,9 @@ pub struct Job {
     pub constraints: Constraints,
     /// Through which door it came.
     pub origin: Origin,
+    /// For whom of the peer that it came from: tells the peer's own principals apart, so that they see nothing
+    /// of each other here either.
+    pub scope: Option<[u8; 16]>,
 }
 
 impl Job {
@@ -28,6 +31,18 @@ impl Job {
             work,
             constraints: Constraints::default(),
             origin: Origin::default(),
+            scope: None,
+        }
+    }
+
+    /// Whose work it is to a backend. Admission counts by the principal alone.
+    pub(crate) fn owner(&self, principal: &PrincipalId) -> PrincipalId {
+        match &self.scope {
+            None => principal.clone(),
+            Some(scope) => {
+                let scope = data_encoding::HEXLOWER.encode(scope);
+                PrincipalId::new(format!("{principal}/{scope}"))
+            }
         }
     }
 }
