@@ -23,6 +23,7 @@ use super::wire::refusal::Refusal;
 use super::wire::request::{self, Request, Wanted};
 use super::wire::says::{self, Accept, say};
 use super::wire::{error, event};
+use answers::Question;
 use limits::Limits;
 use line::{Line, Stop};
 
@@ -141,8 +142,14 @@ impl Session<'_> {
                 let job = job(Work::Embed { inputs, dimensions });
                 self.embed(job).await;
             }
-            Wanted::Tokenize(text) => self.tokenize(request.model, text).await,
-            Wanted::Detokenize(ids) => self.detokenize(request.model, ids).await,
+            Wanted::Tokenize(text) => {
+                let question = Question::Tokenize(text);
+                self.question(request.model, question).await;
+            }
+            Wanted::Detokenize(ids) => {
+                let question = Question::Detokenize(ids);
+                self.question(request.model, question).await;
+            }
         }
     }
 

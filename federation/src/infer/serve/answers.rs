@@ -1,7 +1,7 @@
 //! Whole answers for a peer, in pieces that are short enough to come through a slow line in time.
 
 use kwaainet_core::{
-    Backend, BackendError, Embeddings, Job, JobError, ModelId, Place, Priority, RouteError,
+    Embeddings, Hallway, Job, JobError, ModelId, Place, Principal, Priority, RouteError,
     TextTokens, Tokenized, Usage,
 };
 
@@ -49,72 +49,72 @@ impl Session<'_> {
         Ok(())
     }
 
-    pub(super) async fn tokenize(self, model: ModelId, text: Tokenized) {
-        let ask = async |backend: &dyn Backend| backend.tokenize(model.clone(), text).await;
-        let frames = |tokens: TextTokens| {
-            let TextTokens { ids, context } = tokens;
-            let pieces = ids.chunks(PIECE / 4).map(<[u32]>::to_vec);
-            // The context is to be told of an empty text too.
-            let pieces = pieces.chain(ids.is_empty().then(Vec::new));
-            let frame = |(seq, ids)| say::Kind::Tokens(Tokens { seq, context, ids });
-            (0..).zip(pieces).map(frame).collect()
-        };
-        self.question(&model.clone(), ask, frames).await;
-    }
-
-    pub(super) async fn detokenize(self, model: ModelId, ids: Vec<u32>) {
-        let ask = async |backend: &dyn Backend| backend.detokenize(model.clone(), ids).await;
-        let frames = |text: String| {
-            let mut frames = Vec::new();
-            let mut rest = text.as_str();
-            while !rest.is_empty() {
-                let (piece, later) = rest.split_at(rest.floor_char_boundary(PIECE));
-                frames.push(say::Kind::Detokenized(Detokenized {
-                    seq: frames.len() as u64,
-                    text: piece.to_owned(),
-                }));
-                rest = later;
-            }
-            frames
-        };
-        self.question(&model.clone(), ask, frames).await;
-    }
-
     /// What is no job: no receipt is made of it.
-    async fn question<T>(
-        mut self,
-        model: &ModelId,
-        ask: impl AsyncFnOnce(&dyn Backend) -> Result<T, BackendError>,
-        frames: impl FnOnce(T) -> Vec<say::Kind>,
-    ) {
-        let asked = async {
-            let (backend, _permit) = self.door.hall.question(&self.principal, model)?;
-            let snapshot = self.door.hall.snapshot();
-            let mut here = snapshot.candidates.iter();
-            // Never asked of a third node.
-            if !here.any(|one| one.backend == *backend.id() && one.place == Place::Here) {
-                return Err(RouteError::ModelNotFound(model.clone()).into());
-            }
-            Ok::<T, JobError>(ask(backend.as_ref()).await?)
-        };
-        let answer = match self.line.until(asked).await {
-            Ok(Ok(answer)) => answer,
+    pub(super) async fn question(mut self, model: ModelId, question: Question) {
+        let answering = answer(&self.door.hall, &self.principal, model, question);
+        let frames = match self.line.until(answering).await {
+            Ok(Ok(frames)) => frames,
             Ok(Err(error)) => return self.refuse(error).await,
             Err(stop) => return self.stopped(stop).await,
         };
         if self.accept().await.is_err() {
             return;
         }
-        for frame in frames(answer) {
+        let end = say::Kind::End(End {
+            usage: Some(Default::default()),
+            ..End::default()
+        });
+        for frame in frames.into_iter().chain([end]) {
             if self.line.send(frame).await.is_err() {
                 return;
             }
         }
-        let usage = Some(Default::default());
-        let end = End {
-            usage,
-            ..End::default()
-        };
-        let _the_asker_may_be_gone = self.line.send(say::Kind::End(end)).await;
     }
+}
+
+/// About a model's tokens.
+pub(super) enum Question {
+    Tokenize(Tokenized),
+    Detokenize(Vec<u32>),
+}
+
+async fn answer(
+    hall: &Hallway,
+    principal: &Principal,
+    model: ModelId,
+    question: Question,
+) -> Result<Vec<say::Kind>, JobError> {
+    let (backend, _permit) = hall.question(principal, &model)?;
+    let snapshot = hall.snapshot();
+    let mut here = snapshot.candidates.iter();
+    // Never asked of a third node.
+    if !here.any(|one| one.backend == *backend.id() && one.place == Place::Here) {
+        return Err(RouteError::ModelNotFound(model).into());
+    }
+    Ok(match question {
+        Question::Tokenize(text) => tokens(backend.tokenize(model, text).await?),
+        Question::Detokenize(ids) => text(&backend.detokenize(model, ids).await?),
+    })
+}
+
+fn tokens(tokens: TextTokens) -> Vec<say::Kind> {
+    let TextTokens { ids, context } = tokens;
+    let pieces = ids.chunks(PIECE / 4).map(<[u32]>::to_vec);
+    // The context is to be told of an empty text too.
+    let pieces = pieces.chain(ids.is_empty().then(Vec::new));
+    let frame = |(seq, ids)| say::Kind::Tokens(Tokens { seq, context, ids });
+    (0..).zip(pieces).map(frame).collect()
+}
+
+fn text(mut rest: &str) -> Vec<say::Kind> {
+    let mut frames = Vec::new();
+    while !rest.is_empty() {
+        let (piece, later) = rest.split_at(rest.floor_char_boundary(PIECE));
+        frames.push(say::Kind::Detokenized(Detokenized {
+            seq: frames.len() as u64,
+            text: piece.to_owned(),
+        }));
+        rest = later;
+    }
+    frames
 }
