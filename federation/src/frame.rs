@@ -89,11 +89,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         let length = loop {
             match self.length()? {
                 Some(length) if self.begun() >= HEAD + length => break length,
-                length => {
-                    if !self.more(length).await? {
-                        return Ok(None);
-                    }
-                }
+                length if self.more(length).await? => {}
+                _ => return Ok(None),
             }
         };
         self.due = None;
@@ -101,6 +98,20 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         self.last = body..body + length;
         self.start = self.last.end;
         Ok(Some(M::decode(self.last())?))
+    }
+
+    /// How long the next message says that it is, as soon as that much of it is here. May be dropped too.
+    ///
+    /// # Errors
+    /// After which the stream is of no more use.
+    pub async fn announced(&mut self) -> Result<Option<usize>, FrameError> {
+        loop {
+            match self.length()? {
+                Some(length) => return Ok(Some(length)),
+                None if self.more(None).await? => {}
+                None => return Ok(None),
+            }
+        }
     }
 
     /// The last message as it came, without its length.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kwaainet_core::{Clock, Event, ModelDigest, NodeId, Usage};
+use kwaainet_core::{Clock, Event, ModelDigest, NodeId, Resume, Usage};
 use sha2::{Digest, Sha256};
 
 use crate::{Accounts, Service};
@@ -24,7 +24,9 @@ pub(super) struct Account {
     began_ms: i64,
     began: Duration,
     transcript: Sha256,
+    /// Without the tokens that the request began with.
     usage: Usage,
+    resumed: u32,
 }
 
 impl Account {
@@ -44,8 +46,15 @@ impl Account {
             began: books.clock.monotonic(),
             transcript: Sha256::new(),
             usage: Usage::default(),
+            resumed: 0,
             books,
         }
+    }
+
+    /// The tokens that the request begins with: somebody else made them, and accounted for them.
+    pub(super) fn resume(&mut self, resume: Option<&Resume>) {
+        let tokens = resume.map_or(0, |resume| resume.choices.iter().map(Vec::len).sum());
+        self.resumed = u32::try_from(tokens).unwrap_or(u32::MAX);
     }
 
     /// Whether anybody keeps it.
@@ -75,18 +84,24 @@ impl Account {
                 *total = total.saturating_add(delta.tokens);
             }
             Event::Call(_) | Event::Finished { .. } => {}
-            Event::Done(usage) => self.usage = *usage,
+            Event::Done(usage) => self.set_usage(*usage),
         }
     }
 
-    /// What was counted until now.
+    /// What was counted until now, of the whole.
     pub(super) fn usage(&self) -> Usage {
-        self.usage
+        Usage {
+            completion_tokens: self.usage.completion_tokens.saturating_add(self.resumed),
+            ..self.usage
+        }
     }
 
-    /// The last word on it.
+    /// The last word on the whole.
     pub(super) fn set_usage(&mut self, usage: Usage) {
-        self.usage = usage;
+        self.usage = Usage {
+            completion_tokens: usage.completion_tokens.saturating_sub(self.resumed),
+            ..usage
+        };
     }
 
     /// The server's receipt; empty if it makes none.

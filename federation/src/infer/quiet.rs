@@ -9,7 +9,7 @@ use tokio::time::{Instant, Sleep, sleep};
 pub(super) struct Quiet {
     after: Duration,
     since: Instant,
-    /// Set anew only when it fires, not with each note.
+    /// Set anew when it fires, not with each note.
     sleep: Pin<Box<Sleep>>,
 }
 
@@ -37,12 +37,14 @@ impl Quiet {
     /// May be dropped and called again.
     pub(super) async fn passed(&mut self) {
         loop {
-            self.sleep.as_mut().await;
             let due = self.since + self.after;
-            if due <= Instant::now() {
+            if self.sleep.is_elapsed() || self.sleep.deadline() > due {
+                self.sleep.as_mut().reset(due);
+            }
+            self.sleep.as_mut().await;
+            if self.since + self.after <= Instant::now() {
                 return;
             }
-            self.sleep.as_mut().reset(due);
         }
     }
 }

@@ -62,10 +62,8 @@ impl InferenceDoor {
         let Some(inside) = self.limits.enter(node) else {
             return line.reject(limits::too_many(), None).await;
         };
-        let opened = inside.opening(line.open()).await;
-        let open = match opened.map_err(str::to_owned) {
-            Ok(Ok(open)) => open,
-            Ok(Err(error)) => return self.limits.complain(node, &error.to_string()),
+        let open = match inside.open(&mut line).await {
+            Ok(open) => open,
             Err(error) => return self.limits.complain(node, &error),
         };
         // Whatever an honest asker's door lets in that is too much here may be done by somebody else.
@@ -126,14 +124,16 @@ enum Course {
 }
 
 impl Session<'_> {
-    async fn answer(self, request: Request) {
-        let job = |work| work::job(self.node, &request.model, request.scope, work);
+    async fn answer(mut self, request: Request) {
+        let node = self.node;
+        let job = |work| work::job(node, &request.model, request.scope, work);
         match request.work {
             Wanted::Generate {
                 prompt,
                 params,
                 resume,
             } => {
+                self.account.resume(resume.as_ref());
                 let prompts = vec![prompt];
                 let job = job(Work::Generate { prompts, params });
                 self.generate(work::resumed(job, resume)).await;

@@ -9,6 +9,7 @@ use kwaainet_core::{
 
 use super::super::wire::says::{End, Vectors, say};
 use super::super::wire::{Bad, at_most, event, request::Wanted};
+use super::order::prompt_tokens_max;
 use super::{Exchange, Peer};
 
 /// Components of a vector.
@@ -50,10 +51,12 @@ pub(super) async fn embed(
         }
     };
     let usage = event::read_usage(end.usage).and_then(|usage| {
-        match values.len() == count * dimensions && (count == 0 || dimensions > 0) {
-            true => Ok(usage),
-            false => Err(Bad::new("vectors", "not one vector for each input")),
+        if values.len() != count * dimensions || (count > 0 && dimensions == 0) {
+            return Err(Bad::new("vectors", "not one vector for each input"));
         }
+        let tokens_max = prompt_tokens_max(exchange.opening_bytes());
+        at_most(usage.prompt_tokens as usize, tokens_max as usize, "usage")?;
+        Ok(usage)
     });
     let usage = usage.map_err(|bad| exchange.lied(&bad))?;
     exchange.account.set_usage(Usage {

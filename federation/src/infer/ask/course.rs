@@ -35,9 +35,7 @@ impl Course {
         peer: &Arc<Peer>,
         request: GenerateRequest,
     ) -> Result<Self, BackendError> {
-        let resumed = request.resume.as_ref();
-        let resumed = resumed.map_or(0, |resume| resume.choices.iter().map(Vec::len).sum());
-        let order = Order::new(request.params.n, u32::try_from(resumed).unwrap_or(u32::MAX));
+        let (params, resume) = (request.params.clone(), request.resume.clone());
         let work = Wanted::Generate {
             prompt: request.prompt,
             params: request.params,
@@ -45,6 +43,8 @@ impl Course {
         };
         let scope = peer.scope(&request.owner);
         let mut exchange = peer.open(peer.request(request.model, scope, work)).await?;
+        let order = Order::new(&params, resume.as_ref(), exchange.opening_bytes());
+        exchange.account.resume(resume.as_ref());
         exchange.accepted().await?;
         Ok(Self(Some(Box::new(Open {
             exchange,

@@ -39,6 +39,7 @@ pub(super) struct Exchange {
     watch: Watch,
     quiet: Quiet,
     idle_frames: u32,
+    opening_bytes: usize,
     pub(super) account: Account,
 }
 
@@ -68,7 +69,8 @@ impl Exchange {
         };
         sent.map_err(|error| broken(peer, &error))?;
         let account = Account::new(peer.books.clone(), id, digest, writer.last());
-        let more = Duration::from_secs((writer.last().len() / BYTES_A_SECOND) as u64);
+        let opening_bytes = writer.last().len();
+        let more = Duration::from_secs((opening_bytes / BYTES_A_SECOND) as u64);
         Ok(Self {
             guard,
             model,
@@ -78,8 +80,14 @@ impl Exchange {
             watch,
             quiet: Quiet::new(SILENCE_MAX + more),
             idle_frames: 0,
+            opening_bytes,
             account,
         })
+    }
+
+    /// How long the request was.
+    pub(super) fn opening_bytes(&self) -> usize {
+        self.opening_bytes
     }
 
     fn peer(&self) -> &Peer {
@@ -100,7 +108,8 @@ impl Exchange {
             }
             say::Kind::Reject(reject) => {
                 let refused = refusal::read(reject, &self.own);
-                let (refusal, _load) = refused.map_err(|bad| self.lied(&bad))?;
+                let (refusal, load) = refused.map_err(|bad| self.lied(&bad))?;
+                tracing::debug!(peer = %self.peer().node.short(), ?refusal, ?load, "refused");
                 Err(refusal.into_error(&self.peer().name, &self.model))
             }
             _ => Err(self.out_of_turn()),

@@ -8,14 +8,21 @@ use kwaainet_core::NodeId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
+use crate::FrameError;
+
+use super::super::wire::asks::Open;
 use super::super::wire::refusal::Refusal;
+use super::line::Line;
 
 /// Streams of one peer. Admission lets in fewer; these bound what it costs to be refused.
 const STREAMS_MAX: usize = 256;
-/// Openings that are read at once: of one peer, and of all. Each takes up to twice
-/// [`OPEN_MAX`](super::super::wire::OPEN_MAX).
-const OPENINGS_OF_ONE_MAX: usize = 8;
-const OPENINGS_MAX: usize = 32;
+/// Openings of one peer that are read at once.
+const OPENINGS_MAX: usize = 8;
+/// Bytes of a message from which on it is large: few of those are read at once, of one peer and of all. Each takes
+/// up to twice [`OPEN_MAX`](super::super::wire::OPEN_MAX) for a moment.
+const LARGE: usize = 1 << 20;
+const LARGE_OF_ONE_MAX: usize = 2;
+const LARGE_MAX: usize = 8;
 /// Until an opening message is here.
 const OPENED_WITHIN: Duration = Duration::from_secs(5);
 /// Between two lines in the log about peers that do what they should not.
@@ -24,7 +31,7 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
 /// Everybody's.
 pub(super) struct Limits {
     peers: Arc<Mutex<HashMap<NodeId, Arc<OfPeer>>>>,
-    openings: Semaphore,
+    large: Semaphore,
     complaints: Mutex<Complaints>,
 }
 
@@ -32,7 +39,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             peers: Arc::default(),
-            openings: Semaphore::new(OPENINGS_MAX),
+            large: Semaphore::new(LARGE_MAX),
             complaints: Mutex::default(),
         }
     }
@@ -42,13 +49,15 @@ impl Default for Limits {
 struct OfPeer {
     streams: Arc<Semaphore>,
     openings: Semaphore,
+    large: Semaphore,
 }
 
 impl Default for OfPeer {
     fn default() -> Self {
         Self {
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
-            openings: Semaphore::new(OPENINGS_OF_ONE_MAX),
+            openings: Semaphore::new(OPENINGS_MAX),
+            large: Semaphore::new(LARGE_OF_ONE_MAX),
         }
     }
 }
@@ -90,7 +99,7 @@ impl Limits {
     }
 
     /// Says in the log that a peer does what it should not, not too often.
-    pub(super) fn complain(&self, node: NodeId, what: &str) {
+    pub(super) fn complain(&self, node: NodeId, what: &FrameError) {
         let mut complaints = self.complaints.lock().expect("no holder panics");
         let now = Instant::now();
         let is_due = |last: Instant| now.duration_since(last) >= COMPLAIN_EVERY;
@@ -105,19 +114,23 @@ impl Limits {
 }
 
 impl Inside<'_> {
-    /// What opening a stream comes to, waited for in turn and not too long.
+    /// Reads the opening message in turn, and not for too long.
     ///
     /// # Errors
-    /// When it takes too long.
-    pub(super) async fn opening<F: Future>(&self, opening: F) -> Result<F::Output, &'static str> {
-        let in_turn = async {
+    /// When it does not come or is none.
+    pub(super) async fn open(&self, line: &mut Line) -> Result<Open, FrameError> {
+        let reading = async {
+            let _turn = self.of.openings.acquire().await;
+            if line.announced().await? <= LARGE {
+                return line.open().await;
+            }
             // Its own first, so that one peer never holds more than its part of all.
-            let _own = self.of.openings.acquire().await;
-            let _all = self.limits.openings.acquire().await;
-            opening.await
+            let _own = self.of.large.acquire().await;
+            let _all = self.limits.large.acquire().await;
+            line.open().await
         };
-        let opened = timeout(OPENED_WITHIN, in_turn).await;
-        opened.map_err(|_| "it did not say in time what it wants")
+        let read = timeout(OPENED_WITHIN, reading).await;
+        read.unwrap_or(Err(FrameError::TooSlow))
     }
 }
 

@@ -55,6 +55,11 @@ impl Line {
         }
     }
 
+    /// How long the next message is; nothing where there is none.
+    pub(super) async fn announced(&mut self) -> Result<usize, FrameError> {
+        Ok(self.reader.announced().await?.unwrap_or(0))
+    }
+
     /// The first message, if it is the right one.
     pub(super) async fn open(&mut self) -> Result<Open, FrameError> {
         let first = self.reader.next::<Ask>().await?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use kwaainet_core::{Backend, BackendError, Event, EventStream, Load, Place};
+use kwaainet_core::{Backend, BackendError, Event, EventStream, Load, Place, Prompt};
 use kwaainet_testkit::Script;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -60,6 +60,29 @@ async fn a_silent_server_is_given_up_after_a_second() {
     );
     assert!(began.elapsed() <= Duration::from_millis(1_200));
     assert_eq!(events.next().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_request_gives_the_server_time_to_read_it_and_no_more() {
+    let (pipes, mut calls) = Pipes::new(4 << 20);
+    let asker = Asker::new(pipes, Vec::new(), false);
+    let mut asked = request(None);
+    asked.prompt = Prompt::Text("x".repeat(1 << 20));
+    let serving = async {
+        let mut raw = opened(&mut calls).await;
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        say(&mut raw, say::Kind::Accept(Accept::default())).await;
+        raw
+    };
+    let (mut events, _raw) = tokio::join!(asker.start(asked), serving);
+    let began = Instant::now();
+    let error = events.next().await.expect("an end");
+    assert!(matches!(error, Err(BackendError::Timeout { .. })));
+    assert!(
+        began.elapsed() <= Duration::from_millis(1_200),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]

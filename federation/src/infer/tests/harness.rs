@@ -220,6 +220,11 @@ impl Server {
 
     pub(super) fn of(backend: ScriptedBackend) -> Self {
         let script = backend.handle();
+        Self::behind(Arc::new(backend), script)
+    }
+
+    /// Of a backend around a scripted one.
+    pub(super) fn behind(backend: Arc<dyn Backend>, script: ScriptHandle) -> Self {
         let models = backend.report().models;
         let candidate = |model: &ModelFacts| Candidate {
             backend: backend.id().clone(),
@@ -229,7 +234,6 @@ impl Server {
             load: Some(Load::default()),
         };
         let candidates = models.iter().map(candidate).collect();
-        let backend: Arc<dyn Backend> = Arc::new(backend);
         let snapshot = Snapshot {
             candidates,
             backends: [backend].into_iter().collect(),

@@ -96,16 +96,37 @@ async fn events_come_as_they_were_made_to_the_bit() {
 }
 
 #[tokio::test]
-async fn a_very_long_text_comes_whole() {
-    let long = "é".repeat(1 << 20);
-    let (asker, mut server) = pair(1 << 16, true);
+async fn what_is_too_long_for_a_frame_comes_whole() {
+    let (asker, mut server) = pair_of(Server::new(1 << 20), 1 << 16, true);
+    let mut asked = request(Some(1));
+    let word = "é".repeat(200_000);
+    let prompt = format!("{word} {word}");
+    asked.prompt = Prompt::Text(prompt.clone());
+    asked.params.echo = true;
+    let there = collect(asker.start(asked.clone()).await).await;
+    assert!(
+        matches!(there.last(), Some(Ok(Event::Done(_)))),
+        "{:?}",
+        there.last()
+    );
+    assert_eq!(text_of(&there), format!("{prompt}w0"));
+
+    let call = ScriptedCall::new("f", &["1", &"é".repeat(400_000), "2"]);
     server.script.set(Script {
-        answer: Answer::Pieces(vec![long.clone().into_bytes()]),
+        answer: Answer::Calls(vec![call]),
         ..Script::default()
     });
-    let events = collect(asker.start(request(None)).await).await;
-    assert_eq!(text_of(&events), long);
-    assert!(matches!(events.last(), Some(Ok(Event::Done(_)))));
+    asked.params.echo = false;
+    asked.params.max_tokens = Some(4);
+    let events = collect(asker.start(asked).await).await;
+    let arguments: String = events
+        .iter()
+        .filter_map(|event| match event {
+            Ok(Event::Call(call)) => Some(call.arguments.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(arguments.len(), 2 + 2 * 400_000);
     server.rests().await;
 }
 
