@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use kwaainet_core::{
     Backend, BackendError, BackendId, BackendReport, BoxFuture, Clock, EmbedRequest, Embeddings,
-    EventStream, GenerateRequest, Load, ModelId, NodeId, PeerFacts, Place, PrincipalId, TextTokens,
-    Tier, Tokenized,
+    EventStream, GenerateRequest, Load, ModelId, ModelKind, NodeId, PeerFacts, Place, PrincipalId,
+    TextTokens, Tier, Tokenized,
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, watch as views};
@@ -156,8 +156,11 @@ impl Peer {
         let reason = || view.reason.clone();
         let unavailable = (!view.state.is_routable())
             .then(|| reason().unwrap_or_else(|| format!("it is {:?}", view.state).to_lowercase()));
+        // Recordings do not go from node to node yet.
+        let models = view.models.iter();
+        let models = models.filter(|model| model.kind != ModelKind::Transcribe);
         BackendReport {
-            models: view.models.clone(),
+            models: models.cloned().collect(),
             unavailable,
             load: Some(load),
             place: Place::Peer(Arc::new(facts)),

@@ -56,7 +56,7 @@ impl Course {
     pub(super) fn events(self) -> EventStream {
         Box::pin(stream::unfold(self, |mut course| async move {
             let open = course.0.as_mut()?;
-            let event = open.next().await;
+            let event = open.next(false).await;
             if matches!(event, Ok(Event::Done(_)) | Err(_)) {
                 course.0 = None;
             }
@@ -66,7 +66,8 @@ impl Course {
 }
 
 impl Open {
-    async fn next(&mut self) -> Result<Event, BackendError> {
+    /// `stopped` is whether the server was asked to stop, so that it may.
+    async fn next(&mut self, stopped: bool) -> Result<Event, BackendError> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(event);
@@ -77,7 +78,7 @@ impl Open {
                     let taken = self.take(events);
                     taken.map_err(|bad| self.exchange.lied(&bad))?;
                 }
-                say::Kind::End(end) => return self.end(end, false).await,
+                say::Kind::End(end) => return self.end(end, stopped).await,
                 say::Kind::Failed(failed) => {
                     self.exchange.countersign(&failed.receipt, false).await;
                     return Err(self.exchange.error(failed.error));
@@ -100,11 +101,11 @@ impl Open {
         Ok(())
     }
 
-    async fn end(&mut self, end: End, may_be_cut: bool) -> Result<Event, BackendError> {
+    async fn end(&mut self, end: End, stopped: bool) -> Result<Event, BackendError> {
         let usage = event::read_usage(end.usage).and_then(|usage| {
             match end.cut {
                 false => self.order.end(usage)?,
-                true if may_be_cut => self.order.adds_up(usage)?,
+                true if stopped => self.order.adds_up(usage)?,
                 true => return Err(Bad::new("events", "an end that nobody asked for")),
             }
             Ok(usage)
@@ -117,24 +118,10 @@ impl Open {
 
     /// Stops the server and signs for what it did.
     async fn settle(mut self) -> Result<(), BackendError> {
-        let stopped = self.exchange.cancel().await;
-        stopped.map_err(|_| self.exchange.out_of_turn())?;
-        loop {
-            match self.exchange.frame().await? {
-                say::Kind::Events(events) => {
-                    self.exchange.count_last();
-                    let taken = self.take(events);
-                    taken.map_err(|bad| self.exchange.lied(&bad))?;
-                    self.ready.clear();
-                }
-                say::Kind::End(end) => return self.end(end, true).await.map(|_| ()),
-                say::Kind::Failed(failed) => {
-                    self.exchange.countersign(&failed.receipt, false).await;
-                    return Ok(());
-                }
-                _ => return Err(self.exchange.out_of_turn()),
-            }
-        }
+        let told = self.exchange.cancel().await;
+        told.map_err(|_| self.exchange.out_of_turn())?;
+        while !matches!(self.next(true).await?, Event::Done(_)) {}
+        Ok(())
     }
 }
 

@@ -1,10 +1,13 @@
 //! One stream with a peer, from the opening to whatever comes last: frames in, silence and loss out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kwaainet_core::{BackendError, ModelId};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use crate::{FrameError, FrameReader, FrameWriter, Plane};
 
@@ -13,7 +16,7 @@ use super::super::account::Account;
 use super::super::quiet::Quiet;
 use super::super::wire::asks::{Ask, Countersign, ask};
 use super::super::wire::request::{self, Request, Wanted};
-use super::super::wire::says::{Say, say};
+use super::super::wire::says::{self, Say, say};
 use super::super::wire::{Bad, FRAME_MAX, error, refusal};
 use super::watch::Watch;
 use super::{InFlight, Peer};
@@ -109,7 +112,7 @@ impl Exchange {
             say::Kind::Reject(reject) => {
                 let refused = refusal::read(reject, &self.own);
                 let (refusal, load) = refused.map_err(|bad| self.lied(&bad))?;
-                tracing::debug!(peer = %self.peer().node.short(), ?refusal, ?load, "refused");
+                tracing::debug!(peer = %self.peer().node.short(), ?load, "refused");
                 Err(refusal.into_error(&self.peer().name, &self.model))
             }
             _ => Err(self.out_of_turn()),
@@ -175,7 +178,7 @@ impl Exchange {
     }
 
     /// The peer's error, as it is here.
-    pub(super) fn error(&self, failed: Option<super::super::wire::says::Error>) -> BackendError {
+    pub(super) fn error(&self, failed: Option<says::Error>) -> BackendError {
         let read = failed.map(|failed| error::read(failed, &self.own));
         match read {
             Some(Ok(error)) => error,
@@ -200,12 +203,12 @@ impl Exchange {
     }
 
     /// A place among those that are settled after they were dropped.
-    pub(super) fn farewell_place(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
-        let places = std::sync::Arc::clone(&self.peer().farewell_places);
+    pub(super) fn farewell_place(&self) -> Option<OwnedSemaphorePermit> {
+        let places = Arc::clone(&self.peer().farewell_places);
         places.try_acquire_owned().ok()
     }
 
-    pub(super) fn farewells(&self) -> tokio_util::task::TaskTracker {
+    pub(super) fn farewells(&self) -> TaskTracker {
         self.peer().farewells.clone()
     }
 }

@@ -59,8 +59,8 @@ pub(crate) mod open {
 
     #[derive(Clone, PartialEq, Oneof)]
     pub(crate) enum Work {
-        #[prost(message, tag = "10")]
-        Generate(Generate),
+        #[prost(message, boxed, tag = "10")]
+        Generate(Box<Generate>),
         #[prost(message, tag = "11")]
         Embed(Embed),
         #[prost(message, tag = "12")]

@@ -54,11 +54,11 @@ pub(crate) fn write(request: Request) -> Open {
             prompt,
             params,
             resume,
-        } => open::Work::Generate(asks::Generate {
+        } => open::Work::Generate(Box::new(asks::Generate {
             prompt: Some(prompt::write(prompt)),
             params: Some(params::write(params)),
             resume: resume.map(write_resume),
-        }),
+        })),
         Wanted::Embed { inputs, dimensions } => open::Work::Embed(asks::Embed {
             inputs: list::write(inputs.into_iter().map(prompt::write_input)),
             dimensions,
@@ -90,8 +90,8 @@ pub(crate) fn write(request: Request) -> Open {
 
 pub(crate) fn read(open: Open) -> Result<Request, Bad> {
     at_most(open.model.len(), MODEL_BYTES_MAX, "model")?;
-    let numerics = open.numerics.unwrap_or_default();
-    at_most(numerics.len(), NUMERICS_BYTES_MAX, "numerics")?;
+    let class = open.numerics.as_ref();
+    at_most(class.map_or(0, String::len), NUMERICS_BYTES_MAX, "numerics")?;
     if open.budget_ms == 0 {
         return Err(Bad::new("budget_ms", "there is no time left"));
     }
@@ -101,7 +101,7 @@ pub(crate) fn read(open: Open) -> Result<Request, Bad> {
         budget: Duration::from_millis(open.budget_ms),
         model: ModelId::new(open.model),
         digest: digest.transpose()?.map(ModelDigest),
-        numerics: (!numerics.is_empty()).then(|| Numerics(Cow::Owned(numerics))),
+        numerics: open.numerics.map(|class| Numerics(Cow::Owned(class))),
         scope: array(&open.scope, "scope")?,
         work: read_work(needed(open.work, "work")?)?,
     })
