@@ -9,8 +9,8 @@ use super::super::wire::says::{Detokenized, End, Tokens, Vectors, say};
 use super::line::Stop;
 use super::{Course, Session};
 
-/// Bytes of a piece.
-const PIECE: usize = 64 << 10;
+/// Bytes of a piece: half a second on a line of 256 kbit/s.
+const PIECE: usize = 16 << 10;
 
 impl Session<'_> {
     pub(super) async fn embed(mut self, job: Job) {

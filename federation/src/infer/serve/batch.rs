@@ -5,8 +5,8 @@ use kwaainet_core::{CallDelta, Delta, Event};
 use super::super::wire::says::{Events, say};
 use super::super::wire::{event, list};
 
-/// From so many bytes or events on a frame is full.
-const BYTES_FULL: usize = 32 << 10;
+/// From so many bytes or events on a frame is full: a slow line has to carry it well within a second.
+const BYTES_FULL: usize = 16 << 10;
 const EVENTS_FULL: usize = 256;
 /// Bytes of text and log-probabilities of one event; more are cut into several.
 const TEXT_MAX: usize = 128 << 10;

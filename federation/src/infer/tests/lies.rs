@@ -166,6 +166,23 @@ async fn a_lie_about_a_generation_ends_it_and_takes_nothing_back() {
 }
 
 #[tokio::test]
+async fn nothing_comes_after_the_end() {
+    let frames = vec![
+        accept(),
+        events(0, vec![started(), delta(0), finished()]),
+        end(1, false),
+        events(1, vec![delta(0)]),
+        end(2, false),
+    ];
+    let (pipes, mut calls) = Pipes::new(1 << 16);
+    let asker = Asker::new(pipes, Vec::new(), false);
+    let (stream, _raw) = tokio::join!(asker.start(request(None)), speak(&mut calls, frames));
+    let all = collect(stream).await;
+    assert_eq!(all.len(), 4, "{all:?}");
+    assert!(matches!(all.last(), Some(Ok(Event::Done(usage))) if usage.completion_tokens == 1));
+}
+
+#[tokio::test]
 async fn an_answer_that_is_none_is_a_refusal() {
     let answers = [
         vec![events(0, vec![started()])],

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kwaainet_core::{
-    BackendError, ModelDigest, Numerics, Place, Principal, Resume, Snapshot, Tier,
+    BackendError, ModelDigest, NodeId, Numerics, Place, Principal, Resume, Snapshot, Tier,
 };
 use kwaainet_testkit::{Fault, Script};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -241,6 +241,36 @@ async fn a_peer_has_a_bounded_number_of_streams() {
         asked(&server, good()).await,
         Some(say::Kind::Accept(_))
     ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_opens_slowly_holds_up_only_itself() {
+    let server = Server::new(CONTEXT);
+    let mut slow = Vec::new();
+    for bytes in [&[0, 0, 0, 9, 1][..], &[0, 0xF0, 0, 0, 1]].repeat(32) {
+        let (mut near, far) = link(64);
+        near.writer.write_all(bytes).await.expect("written");
+        server.take(far, Tier::T2);
+        slow.push(near);
+    }
+    tokio::task::yield_now().await;
+    let began = Instant::now();
+    let (near, far) = link(1 << 16);
+    let door = Arc::clone(&server.door);
+    let other = Principal::peer(NodeId([9; 32]), Tier::T2);
+    server
+        .tasks
+        .spawn(async move { door.serve(other, far).await });
+    let mut raw = Raw::from(near);
+    raw.writer.send(&good()).await.expect("sent");
+    assert!(matches!(answer(&mut raw).await, Some(say::Kind::Accept(_))));
+    assert!(began.elapsed() < Duration::from_millis(10));
+    // The slow ones are given up, all at the same time.
+    for mut near in slow {
+        let ended = near.reader.read_u8().await;
+        assert!(ended.is_err());
+    }
+    assert!(began.elapsed() <= Duration::from_secs(6));
 }
 
 #[tokio::test(start_paused = true)]
