@@ -2,13 +2,19 @@
 //! the bound is refused before a byte of it is read, and a frame has to arrive whole within a time.
 
 use std::io;
+use std::ops::Range;
 use std::time::Duration;
 
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout_at};
 
 /// Bytes of one message at most, on any plane. A prompt of a whole context has to fit.
 pub const FRAME_MAX: usize = 16 << 20;
+/// Bytes of a length.
+const HEAD: usize = 4;
+/// Bytes that are made room for at a time, and that are kept for the next message.
+const PIECE: usize = 16 << 10;
 /// From a frame's first byte to its last.
 const WHOLE_WITHIN: Duration = Duration::from_secs(20);
 /// Until the other side takes more.
@@ -40,6 +46,12 @@ pub enum FrameError {
 pub struct FrameReader<R> {
     stream: R,
     max: usize,
+    /// What came and was not read yet stands from `start` on; before it is the last message.
+    bytes: Vec<u8>,
+    start: usize,
+    last: Range<usize>,
+    /// When the frame that has begun has to be whole.
+    due: Option<Instant>,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
@@ -49,7 +61,14 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// When `max` is over [`FRAME_MAX`].
     pub fn new(stream: R, max: usize) -> Self {
         assert!(max <= FRAME_MAX, "a bound within the bound of all");
-        Self { stream, max }
+        Self {
+            stream,
+            max,
+            bytes: Vec::new(),
+            start: 0,
+            last: 0..0,
+            due: None,
+        }
     }
 
     /// Allows other lengths from now on.
@@ -62,34 +81,88 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     /// The next message; `None` where the stream ended between two of them. Waits for its first byte as long
-    /// as it takes. Not to be dropped in the middle: a message would be lost.
+    /// as it takes. May be dropped at any time: no byte is lost.
     ///
     /// # Errors
     /// After which the stream is of no more use.
     pub async fn next<M: Message + Default>(&mut self) -> Result<Option<M>, FrameError> {
-        let mut head = [0; 4];
-        if self.stream.read(&mut head[..1]).await? == 0 {
-            return Ok(None);
-        }
-        let rest = async {
-            self.stream.read_exact(&mut head[1..]).await?;
-            let length = u32::from_be_bytes(head) as usize;
-            if length > self.max {
-                let max = self.max;
-                return Err(FrameError::TooLong { length, max });
+        let length = loop {
+            match self.length()? {
+                Some(length) if self.begun() >= HEAD + length => break length,
+                length if self.more(length).await? => {}
+                _ => return Ok(None),
             }
-            // Grows with what arrives, so that a length alone takes no memory.
-            let mut bytes = Vec::new();
-            let mut body = (&mut self.stream).take(length as u64);
-            body.read_to_end(&mut bytes).await?;
-            if bytes.len() < length {
-                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-            }
-            Ok(M::decode(bytes.as_slice())?)
         };
-        match tokio::time::timeout(WHOLE_WITHIN, rest).await {
-            Ok(message) => message.map(Some),
-            Err(_) => Err(FrameError::TooSlow),
+        self.due = None;
+        let body = self.start + HEAD;
+        self.last = body..body + length;
+        self.start = self.last.end;
+        Ok(Some(M::decode(self.last())?))
+    }
+
+    /// How long the next message says that it is, as soon as that much of it is here. May be dropped too.
+    ///
+    /// # Errors
+    /// After which the stream is of no more use.
+    pub async fn announced(&mut self) -> Result<Option<usize>, FrameError> {
+        loop {
+            match self.length()? {
+                Some(length) => return Ok(Some(length)),
+                None if self.more(None).await? => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The last message as it came, without its length.
+    pub fn last(&self) -> &[u8] {
+        &self.bytes[self.last.clone()]
+    }
+
+    /// Bytes of the next frame that are here.
+    fn begun(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    /// Of the next frame, if that much of it is here.
+    fn length(&self) -> Result<Option<usize>, FrameError> {
+        let Some(head) = self.bytes[self.start..].first_chunk::<HEAD>() else {
+            return Ok(None);
+        };
+        let (length, max) = (u32::from_be_bytes(*head) as usize, self.max);
+        match length <= max {
+            true => Ok(Some(length)),
+            false => Err(FrameError::TooLong { length, max }),
+        }
+    }
+
+    /// Reads once; `false` at the end of the stream.
+    async fn more(&mut self, length: Option<usize>) -> Result<bool, FrameError> {
+        self.last = 0..0;
+        self.bytes.drain(..self.start);
+        self.start = 0;
+        if self.bytes.is_empty() {
+            self.bytes.shrink_to(PIECE);
+        }
+        // Grows with what arrives, so that a length alone takes no memory.
+        let missing = length.map_or(HEAD, |length| HEAD + length) - self.begun();
+        self.bytes.reserve(missing.min(PIECE));
+        let read = self.stream.read_buf(&mut self.bytes);
+        let read = match self.due {
+            None => read.await?,
+            Some(due) => match timeout_at(due, read).await {
+                Ok(read) => read?,
+                Err(_) => return Err(FrameError::TooSlow),
+            },
+        };
+        if read > 0 {
+            self.due
+                .get_or_insert_with(|| Instant::now() + WHOLE_WITHIN);
+            return Ok(true);
+        }
+        match self.begun() {
+            0 => Ok(false),
+            _ => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
         }
     }
 }
@@ -118,6 +191,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
             return Err(FrameError::TooLong { length, max });
         }
         self.bytes.clear();
+        self.bytes.shrink_to(PIECE);
         self.bytes.extend((length as u32).to_be_bytes());
         message
             .encode(&mut self.bytes)
@@ -132,6 +206,11 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         }
     }
 
+    /// The last message as it was sent, without its length.
+    pub fn last(&self) -> &[u8] {
+        self.bytes.get(HEAD..).unwrap_or_default()
+    }
+
     /// Ends what the other side reads.
     ///
     /// # Errors
@@ -144,6 +223,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
 
     #[derive(Clone, PartialEq, Message)]
     struct Note {
@@ -201,6 +281,32 @@ mod tests {
         let mut reader = FrameReader::new(&[0, 0, 0, 2, 0xFF, 0xFF][..], 64);
         let error = reader.next::<Note>().await.expect_err("malformed");
         assert!(matches!(error, FrameError::Malformed(_)));
+    }
+
+    #[tokio::test]
+    async fn waiting_may_be_given_up_in_the_middle_of_a_frame() {
+        let (near, far) = tokio::io::duplex(3);
+        let mut writer = FrameWriter::new(near);
+        let mut reader = FrameReader::new(far, 64);
+        let sending = async {
+            for text in ["one", "two"] {
+                writer.send(&note(text)).await.expect("sent");
+            }
+        };
+        let reading = async {
+            let mut texts = Vec::new();
+            while texts.len() < 2 {
+                let next = reader.next::<Note>().now_or_never();
+                let note = next.transpose().expect("whole").flatten();
+                texts.extend(note.map(|note| note.text));
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(reader.last(), note("two").encode_to_vec());
+            texts
+        };
+        let ((), texts) = tokio::join!(sending, reading);
+        assert_eq!(texts, ["one", "two"]);
+        assert_eq!(writer.last(), note("two").encode_to_vec());
     }
 
     #[tokio::test(start_paused = true)]

@@ -195,6 +195,7 @@ impl Hallway {
             unreachable!("the door sends generations here");
         };
         let snapshot = self.snapshot();
+        let owner = admitted.job.owner(admitted.meter.principal());
         let mut last = None;
         for id in plan(&admitted.job, &snapshot)?.backends {
             let Some(backend) = snapshot.backends.get(&id) else {
@@ -209,7 +210,7 @@ impl Hallway {
                 model: admitted.job.model.clone(),
                 prompt: prompt.clone(),
                 params: params.clone(),
-                owner: admitted.meter.principal().clone(),
+                owner: owner.clone(),
                 resume: admitted.job.resume.clone(),
             };
             // All at once: none may wait for another's answer, and the first refusal ends all.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{Constraints, JobId, ModelId, Origin, Resume, Transcribe};
+use crate::{Constraints, JobId, ModelId, Origin, PrincipalId, Resume, Transcribe};
 
 /// One request for work, as it is admitted, routed and settled.
 #[derive(Clone, Debug)]
@@ -19,6 +19,9 @@ pub struct Job {
     pub origin: Origin,
     /// What was said elsewhere, if this is the rest of a generation of one prompt.
     pub resume: Option<Resume>,
+    /// For whom of the peer that it came from: tells the peer's own principals apart, so that they see nothing
+    /// of each other here either.
+    pub scope: Option<[u8; 16]>,
 }
 
 impl Job {
@@ -31,6 +34,18 @@ impl Job {
             constraints: Constraints::default(),
             origin: Origin::default(),
             resume: None,
+            scope: None,
+        }
+    }
+
+    /// Whose work it is to a backend. Admission counts by the principal alone.
+    pub(crate) fn owner(&self, principal: &PrincipalId) -> PrincipalId {
+        match &self.scope {
+            None => principal.clone(),
+            Some(scope) => {
+                let scope = data_encoding::HEXLOWER.encode(scope);
+                PrincipalId::new(format!("{principal}/{scope}"))
+            }
         }
     }
 }

@@ -1,0 +1,154 @@
+//! What both sides count of one request, each for itself, and sign.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kwaainet_core::{Clock, Event, ModelDigest, NodeId, Resume, Usage};
+use sha2::{Digest, Sha256};
+
+use crate::{Accounts, Service};
+
+/// Where receipts are kept, if they are, and the time for them.
+#[derive(Clone)]
+pub(super) struct Books {
+    pub(super) accounts: Option<Arc<dyn Accounts>>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+/// One request's count.
+pub(super) struct Account {
+    books: Books,
+    request: [u8; 16],
+    request_hash: [u8; 32],
+    model: Option<ModelDigest>,
+    began_ms: i64,
+    began: Duration,
+    transcript: Sha256,
+    /// Without the tokens that the request began with.
+    usage: Usage,
+    resumed: u32,
+}
+
+impl Account {
+    /// `opening` are the bytes of the opening message.
+    pub(super) fn new(
+        books: Books,
+        request: [u8; 16],
+        model: Option<ModelDigest>,
+        opening: &[u8],
+    ) -> Self {
+        let hash = books.accounts.as_ref().map(|_| Sha256::digest(opening));
+        Self {
+            request,
+            request_hash: hash.map_or([0; 32], Into::into),
+            model,
+            began_ms: books.clock.unix_ms(),
+            began: books.clock.monotonic(),
+            transcript: Sha256::new(),
+            usage: Usage::default(),
+            resumed: 0,
+            books,
+        }
+    }
+
+    /// The tokens that the request begins with: somebody else made them, and accounted for them.
+    pub(super) fn resume(&mut self, resume: Option<&Resume>) {
+        let tokens = resume.map_or(0, |resume| resume.choices.iter().map(Vec::len).sum());
+        self.resumed = u32::try_from(tokens).unwrap_or(u32::MAX);
+    }
+
+    /// Whether anybody keeps it.
+    pub(super) fn is_kept(&self) -> bool {
+        self.books.accounts.is_some()
+    }
+
+    /// A message of the answer, as it was sent: its length in four bytes, most significant first, and it.
+    pub(super) fn message(&mut self, bytes: &[u8]) {
+        if self.is_kept() {
+            self.transcript.update((bytes.len() as u32).to_be_bytes());
+            self.transcript.update(bytes);
+        }
+    }
+
+    pub(super) fn event(&mut self, event: &Event) {
+        match event {
+            Event::Started {
+                prompt_tokens,
+                cached_tokens,
+            } => {
+                self.usage.prompt_tokens = *prompt_tokens;
+                self.usage.cached_tokens = *cached_tokens;
+            }
+            Event::Delta(delta) => {
+                let total = &mut self.usage.completion_tokens;
+                *total = total.saturating_add(delta.tokens);
+            }
+            Event::Call(_) | Event::Finished { .. } => {}
+            Event::Done(usage) => self.set_usage(*usage),
+        }
+    }
+
+    /// What was counted until now, of the whole.
+    pub(super) fn usage(&self) -> Usage {
+        Usage {
+            completion_tokens: self.usage.completion_tokens.saturating_add(self.resumed),
+            ..self.usage
+        }
+    }
+
+    /// The last word on the whole.
+    pub(super) fn set_usage(&mut self, usage: Usage) {
+        self.usage = Usage {
+            completion_tokens: usage.completion_tokens.saturating_sub(self.resumed),
+            ..usage
+        };
+    }
+
+    /// The server's receipt; empty if it makes none.
+    pub(super) fn receipt(&self, asker: NodeId, complete: bool) -> Vec<u8> {
+        let accounts = self.books.accounts.as_ref();
+        let receipt = accounts.map(|books| books.served(asker, self.service(complete)));
+        receipt.unwrap_or_default()
+    }
+
+    /// The server keeps what the asker signed against its receipt.
+    pub(super) fn countersigned(&self, asker: NodeId, receipt: &[u8], counter: &[u8]) {
+        if let Some(books) = &self.books.accounts
+            && let Err(error) = books.countersigned(asker, receipt, counter)
+        {
+            tracing::warn!(peer = %asker.short(), "a counter-signature was not kept: {error}");
+        }
+    }
+
+    /// The asker's counter-signature, if the receipt says what the asker saw.
+    pub(super) fn counter(
+        &self,
+        server: NodeId,
+        receipt: &[u8],
+        complete: bool,
+    ) -> Option<Vec<u8>> {
+        let books = self.books.accounts.as_ref()?;
+        let counter = books.received(server, receipt, &self.service(complete));
+        counter
+            .inspect_err(|error| {
+                tracing::warn!(peer = %server.short(), "a receipt is not signed: {error}");
+            })
+            .ok()
+    }
+
+    fn service(&self, complete: bool) -> Service {
+        let took = self.books.clock.monotonic().saturating_sub(self.began);
+        Service {
+            request: self.request,
+            request_hash: self.request_hash,
+            model: self.model,
+            usage: self.usage,
+            began_ms: u64::try_from(self.began_ms).unwrap_or(0),
+            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            energy_mj: 0,
+            energy_method: "none",
+            transcript_hash: self.transcript.clone().finalize().into(),
+            complete,
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Notices that a peer is gone before its streams do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kwaainet_core::NodeId;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::{PeerState, PeerView};
+
+/// Views change with every report of every peer; each stream looks at most so often.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Looks at what the control plane says of one peer.
+pub(super) struct Watch {
+    views: watch::Receiver<Arc<Vec<PeerView>>>,
+    node: NodeId,
+    incarnation: u64,
+}
+
+impl Watch {
+    /// Begins, unless the peer takes no work.
+    ///
+    /// # Errors
+    /// Why it takes none.
+    pub(super) fn begin(
+        mut views: watch::Receiver<Arc<Vec<PeerView>>>,
+        node: NodeId,
+    ) -> Result<Self, String> {
+        let seen = views.borrow_and_update();
+        let view = seen.iter().find(|view| view.node == node);
+        let view = view.ok_or("is no member")?;
+        if !view.state.is_routable() {
+            let why = view.reason.as_deref().unwrap_or("of its state");
+            return Err(format!("takes no work because {why}"));
+        }
+        let incarnation = view.incarnation;
+        drop(seen);
+        Ok(Self {
+            views,
+            node,
+            incarnation,
+        })
+    }
+
+    /// Ends when the peer can do nothing any more of what it was given, and says why. May be dropped and
+    /// called again.
+    pub(super) async fn gone(&mut self) -> String {
+        loop {
+            if self.views.changed().await.is_err() {
+                // The control plane is closed; the streams end with the transport.
+                return std::future::pending().await;
+            }
+            if let Some(why) = self.lost() {
+                return why;
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn lost(&mut self) -> Option<String> {
+        let views = self.views.borrow_and_update();
+        let Some(view) = views.iter().find(|view| view.node == self.node) else {
+            return Some("is no member any more".to_owned());
+        };
+        if view.incarnation != self.incarnation {
+            return Some("was started anew".to_owned());
+        }
+        match view.state {
+            // It may still come; and who drains finishes what he has.
+            PeerState::Alive | PeerState::Suspect | PeerState::Draining => None,
+            PeerState::Wedged => Some("makes no progress".to_owned()),
+            PeerState::Connecting | PeerState::Down => Some("is gone".to_owned()),
+        }
+    }
+}

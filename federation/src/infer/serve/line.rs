@@ -1,0 +1,171 @@
+//! The stream to an asker: frames out, and an eye on whether it still wants them.
+
+use std::time::Duration;
+
+use kwaainet_core::Load;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout};
+
+use crate::{FrameError, FrameReader, FrameWriter, Link};
+
+use super::super::PROGRESS_EVERY;
+use super::super::quiet::Quiet;
+use super::super::wire::asks::{Ask, Open, ask};
+use super::super::wire::refusal::{self, Refusal};
+use super::super::wire::says::{Progress, Say, say};
+use super::super::wire::{FRAME_MAX, OPEN_MAX};
+
+/// For the frame at hand after the asker asked to stop.
+const LAST_FRAME_MAX: Duration = Duration::from_secs(1);
+/// Until a refusal is taken.
+const REJECT_MAX: Duration = Duration::from_secs(1);
+/// Until the asker signed.
+const COUNTERSIGN_MAX: Duration = Duration::from_secs(2);
+/// Messages of kinds that only newer versions know.
+const UNKNOWN_MAX: u32 = 16;
+
+/// Why the work ends before its own end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The asker wants no more of it, and the counts.
+    Cancelled,
+    /// The asker is not there any more, or talks nonsense.
+    Gone,
+    /// The time that it may take is over.
+    OutOfTime,
+}
+
+/// A stream to an asker.
+pub(super) struct Line {
+    reader: FrameReader<Box<dyn AsyncRead + Send + Unpin>>,
+    writer: FrameWriter<Box<dyn AsyncWrite + Send + Unpin>>,
+    quiet: Quiet,
+    due: Option<Instant>,
+    cancelled: bool,
+}
+
+impl Line {
+    pub(super) fn new(link: Link) -> Self {
+        Self {
+            reader: FrameReader::new(link.reader, OPEN_MAX),
+            writer: FrameWriter::new(link.writer),
+            quiet: Quiet::new(PROGRESS_EVERY),
+            due: None,
+            cancelled: false,
+        }
+    }
+
+    /// How long the next message is; nothing where there is none.
+    pub(super) async fn announced(&mut self) -> Result<usize, FrameError> {
+        Ok(self.reader.announced().await?.unwrap_or(0))
+    }
+
+    /// The first message, if it is the right one.
+    pub(super) async fn open(&mut self) -> Result<Open, FrameError> {
+        let first = self.reader.next::<Ask>().await?;
+        self.reader.set_max(FRAME_MAX);
+        match first.and_then(|ask| ask.kind) {
+            Some(ask::Kind::Open(open)) => Ok(*open),
+            _ => Err(std::io::Error::other("it does not open with a request").into()),
+        }
+    }
+
+    /// The last message as it came.
+    pub(super) fn last_read(&self) -> &[u8] {
+        self.reader.last()
+    }
+
+    /// The last message as it was sent.
+    pub(super) fn last_sent(&self) -> &[u8] {
+        self.writer.last()
+    }
+
+    /// So much time from now on.
+    pub(super) fn set_budget(&mut self, budget: Duration) {
+        self.due = Some(Instant::now() + budget);
+    }
+
+    /// Waits for the work, says four times a second that it does, and stops waiting when the asker stops.
+    pub(super) async fn until<F: Future>(&mut self, work: F) -> Result<F::Output, Stop> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            if self.cancelled {
+                return Err(Stop::Cancelled);
+            }
+            if self.due.is_some_and(|due| due <= Instant::now()) {
+                return Err(Stop::OutOfTime);
+            }
+            tokio::select! {
+                biased;
+                stop = left(&mut self.reader) => return Err(stop),
+                done = &mut work => return Ok(done),
+                () = self.quiet.passed() => {}
+            }
+            self.send(say::Kind::Progress(Progress::default())).await?;
+        }
+    }
+
+    /// Writes a frame; the asker takes it when it likes.
+    pub(super) async fn send(&mut self, kind: say::Kind) -> Result<(), Stop> {
+        let say = Say::from(kind);
+        let mut sending = std::pin::pin!(self.writer.send(&say));
+        let sent = if self.cancelled {
+            sending.await
+        } else {
+            tokio::select! {
+                biased;
+                sent = &mut sending => sent,
+                stop = left(&mut self.reader) => match stop {
+                    // Half a frame would spoil the rest, of which the counts are a part.
+                    Stop::Cancelled => {
+                        self.cancelled = true;
+                        let sent = timeout(LAST_FRAME_MAX, sending).await;
+                        sent.map_err(|_| Stop::Gone)?
+                    }
+                    stop => return Err(stop),
+                },
+            }
+        };
+        self.quiet.note();
+        sent.map_err(|_| Stop::Gone)
+    }
+
+    /// Says no, and no more.
+    pub(super) async fn reject(&mut self, refusal: Refusal, load: Option<Load>) {
+        let reject = Say::from(say::Kind::Reject(refusal::write(refusal, load)));
+        let sent = timeout(REJECT_MAX, self.writer.send(&reject)).await;
+        if !matches!(sent, Ok(Ok(()))) {
+            tracing::debug!("a refusal was not taken");
+        }
+    }
+
+    /// What the asker signed, if it does so soon.
+    pub(super) async fn countersign(&mut self) -> Option<Vec<u8>> {
+        let signed = async {
+            for _ in 0..UNKNOWN_MAX {
+                match self.reader.next::<Ask>().await.ok()??.kind {
+                    Some(ask::Kind::Countersign(signed)) => return Some(signed.counter),
+                    // It wanted no more just when there was no more.
+                    Some(ask::Kind::Cancel(_)) | None => {}
+                    Some(ask::Kind::Open(_)) => return None,
+                }
+            }
+            None
+        };
+        timeout(COUNTERSIGN_MAX, signed).await.ok().flatten()
+    }
+}
+
+/// Ends when the asker stops wanting. May be dropped and called again.
+async fn left<R: AsyncRead + Unpin>(reader: &mut FrameReader<R>) -> Stop {
+    for _ in 0..UNKNOWN_MAX {
+        match reader.next::<Ask>().await {
+            Ok(Some(Ask { kind: None })) => {}
+            Ok(Some(Ask {
+                kind: Some(ask::Kind::Cancel(_)),
+            })) => return Stop::Cancelled,
+            Ok(_) | Err(_) => return Stop::Gone,
+        }
+    }
+    Stop::Gone
+}

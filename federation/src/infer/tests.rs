@@ -1,0 +1,12 @@
+//! Both ends against each other, and each of them against one that lies.
+
+mod asking;
+mod fuzz;
+mod harness;
+mod lies;
+mod receipts;
+mod round_trips;
+mod samples;
+mod serving;
+mod speed;
+mod together;
