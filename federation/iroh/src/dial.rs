@@ -156,7 +156,11 @@ fn said(error: &ConnectionError) -> String {
     match error {
         ConnectionError::ApplicationClosed(close) => {
             let words = String::from_utf8_lossy(&close.reason);
-            let words: String = words.chars().filter(|c| !c.is_control()).take(100).collect();
+            let words: String = words
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(100)
+                .collect();
             format!("it said: {words}")
         }
         error => error.to_string(),

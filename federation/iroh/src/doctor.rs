@@ -47,7 +47,10 @@ fn addresses(own: Vec<Own>) -> Vec<String> {
     sentences.extend(hidden.into_iter().filter_map(|own| {
         let on = own.interface.map(|name| format!(" (on {name})"));
         let (address, on) = (own.address, on.unwrap_or_default());
-        Some(format!("It does not tell others of {address}{on}: {}.", own.hidden?))
+        Some(format!(
+            "It does not tell others of {address}{on}: {}.",
+            own.hidden?
+        ))
     }));
     sentences
 }
@@ -61,7 +64,11 @@ fn relays(shared: &Shared) -> Vec<String> {
     let states = shared.endpoint.home_relay_status().get();
     let states = states.into_iter().map(|state| {
         let url = state.url();
-        match (state.is_connected(), state.auth_denied_reason(), state.last_error()) {
+        match (
+            state.is_connected(),
+            state.auth_denied_reason(),
+            state.last_error(),
+        ) {
             (true, ..) => format!("It is connected to the relay {url}."),
             (_, Some(reason), _) => format!("The relay {url} does not let this node in: {reason}."),
             (_, _, Some(error)) => format!("The relay {url} cannot be reached: {error:#}."),
@@ -71,7 +78,9 @@ fn relays(shared: &Shared) -> Vec<String> {
     let states: Vec<_> = states.collect();
     if states.is_empty() {
         let urls = listed(&shared.relays);
-        return vec![format!("None of the configured relays ({urls}) has answered yet.")];
+        return vec![format!(
+            "None of the configured relays ({urls}) has answered yet."
+        )];
     }
     states
 }
@@ -79,7 +88,11 @@ fn relays(shared: &Shared) -> Vec<String> {
 fn peer(shared: &Shared, seen: Seen) -> String {
     let node = seen.node;
     if let Some(path) = seen.path {
-        let way = if path.relayed { "through a relay" } else { "directly" };
+        let way = if path.relayed {
+            "through a relay"
+        } else {
+            "directly"
+        };
         let rtt = path.rtt.unwrap_or_default().as_secs_f64() * 1e3;
         return format!("The node {node} is connected {way}, {rtt:.1} ms there and back.");
     }
@@ -89,7 +102,9 @@ fn peer(shared: &Shared, seen: Seen) -> String {
         !url.is_ok_and(|url| shared.relays.contains(&url))
     });
     let foreign = foreign.map(|url| {
-        format!(" It is also behind the relay {url}, which is not among the relays configured here.")
+        format!(
+            " It is also behind the relay {url}, which is not among the relays configured here."
+        )
     });
     let why = match seen.failure {
         None => format!("The node {node} is not connected."),

@@ -90,11 +90,7 @@ fn judge(
     all
 }
 
-fn own(
-    interfaces: &Interfaces,
-    names: &BTreeMap<IpAddr, Vec<String>>,
-    address: SocketAddr,
-) -> Own {
+fn own(interfaces: &Interfaces, names: &BTreeMap<IpAddr, Vec<String>>, address: SocketAddr) -> Own {
     let names = names.get(&address.ip()).map_or(&[][..], Vec::as_slice);
     let wanted = names.iter().any(|name| interfaces.wanted.contains(name));
     let stated = interfaces.stated.contains(&address) || interfaces.bound.contains(&address.ip());

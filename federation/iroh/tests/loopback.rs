@@ -203,7 +203,13 @@ async fn a_call_to_nobody_ends_in_time() {
     // Nobody listens there; all who call at once wait for one call.
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
     let direct = vec![silent.local_addr().expect("its address")];
-    near.learn(stranger, &PeerAddress { direct, relay: None });
+    near.learn(
+        stranger,
+        &PeerAddress {
+            direct,
+            relay: None,
+        },
+    );
     let began = Instant::now();
     let calls = (0..20).map(|_| dial(&near, stranger, Plane::Inference));
     for result in futures_util::future::join_all(calls).await {
@@ -211,7 +217,10 @@ async fn a_call_to_nobody_ends_in_time() {
     }
     assert!(began.elapsed() < Duration::from_secs(6));
     let sentences = near.doctor().join("\n");
-    assert!(sentences.contains("does not answer at 127.0.0.1"), "{sentences}");
+    assert!(
+        sentences.contains("does not answer at 127.0.0.1"),
+        "{sentences}"
+    );
 }
 
 #[tokio::test]
@@ -375,7 +384,9 @@ async fn strangers_are_few_and_do_not_stay() {
         strangers.push(stranger);
     }
     let began = Instant::now();
-    let calls = strangers.iter().map(|it| dial(it, far.node(), Plane::Control));
+    let calls = strangers
+        .iter()
+        .map(|it| dial(it, far.node(), Plane::Control));
     let results = futures_util::future::join_all(calls).await;
     let mut came: Vec<_> = results.into_iter().flatten().collect();
     assert!(began.elapsed() < Duration::from_secs(4));
@@ -431,7 +442,9 @@ async fn a_flood_of_datagrams_does_not_hold_up_members() {
     let (near, far) = pair().await;
     let mut tasks = JoinSet::new();
     echoes(&far, &mut tasks);
-    let mut link = dial(&near, far.node(), Plane::Inference).await.expect("a stream");
+    let mut link = dial(&near, far.node(), Plane::Inference)
+        .await
+        .expect("a stream");
     let to = far.address().direct[0];
     let flood = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
@@ -460,12 +473,16 @@ async fn a_peer_that_is_dropped_may_come_back() {
     let (near, far) = pair().await;
     let mut tasks = JoinSet::new();
     echoes(&far, &mut tasks);
-    let mut link = dial(&near, far.node(), Plane::Inference).await.expect("a stream");
+    let mut link = dial(&near, far.node(), Plane::Inference)
+        .await
+        .expect("a stream");
     assert!(answers(&mut link, b"hello").await);
     near.drop_peer(far.node());
     assert_eq!(near.path(far.node()), None);
     assert!(!answers(&mut link, b"hello").await);
-    let mut link = dial(&near, far.node(), Plane::Inference).await.expect("a stream");
+    let mut link = dial(&near, far.node(), Plane::Inference)
+        .await
+        .expect("a stream");
     assert!(answers(&mut link, b"hello").await);
 }
 
@@ -493,13 +510,22 @@ async fn the_doctor_says_how_things_are() {
     config.advertise = vec![SocketAddr::from(([198, 51, 100, 7], 4242))];
     let stated = IrohTransport::bind(&NodeKey::generate(), config, everybody()).await;
     let told = stated.expect("listening").address().direct;
-    assert!(told.contains(&SocketAddr::from(([198, 51, 100, 7], 4242))), "{told:?}");
+    assert!(
+        told.contains(&SocketAddr::from(([198, 51, 100, 7], 4242))),
+        "{told:?}"
+    );
 
     let port = near.address().direct[0].port();
     let _link = opened(&near, far.node(), Plane::Control).await;
     let relay = Some("https://relay.example.org".to_owned());
     let elsewhere = NodeKey::generate().id();
-    near.learn(elsewhere, &PeerAddress { direct: Vec::new(), relay });
+    near.learn(
+        elsewhere,
+        &PeerAddress {
+            direct: Vec::new(),
+            relay,
+        },
+    );
     let sentences = near.doctor().join("\n");
     for expected in [
         &format!("This node is {}.", near.node()),
@@ -509,7 +535,10 @@ async fn the_doctor_says_how_things_are() {
         &format!("The node {} is connected directly", far.node()),
         &format!("The node {elsewhere} is not connected. It is also behind the relay"),
     ] {
-        assert!(sentences.contains(expected), "no '{expected}' in\n{sentences}");
+        assert!(
+            sentences.contains(expected),
+            "no '{expected}' in\n{sentences}"
+        );
     }
 }
 
@@ -518,13 +547,22 @@ async fn a_wrong_configuration_is_told() {
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("its address").port();
     let wrong = [
-        (IrohConfig { port, ..loopback() }, format!("UDP port {port}")),
         (
-            IrohConfig { relays: vec!["relay".to_owned()], ..loopback() },
+            IrohConfig { port, ..loopback() },
+            format!("UDP port {port}"),
+        ),
+        (
+            IrohConfig {
+                relays: vec!["relay".to_owned()],
+                ..loopback()
+            },
             "'relay' is no URL".to_owned(),
         ),
         (
-            IrohConfig { bind: vec![[127, 0, 0, 1].into(), [127, 0, 0, 2].into()], ..loopback() },
+            IrohConfig {
+                bind: vec![[127, 0, 0, 1].into(), [127, 0, 0, 2].into()],
+                ..loopback()
+            },
             "one address of each family".to_owned(),
         ),
     ];
