@@ -24,10 +24,14 @@ pub(crate) enum Source {
 impl Source {
     pub(crate) fn of(address: &IncomingAddr) -> Self {
         match address {
-            IncomingAddr::Ip(address) => Self::Network(network(address.ip())),
+            IncomingAddr::Ip(address) => Self::at(address.ip()),
             IncomingAddr::Relay { endpoint_id, .. } => Self::Relayed(*endpoint_id),
             _ => Self::Other,
         }
+    }
+
+    pub(crate) fn at(ip: IpAddr) -> Self {
+        Self::Network(network(ip))
     }
 }
 
@@ -158,7 +162,7 @@ mod tests {
     };
 
     fn source(text: &str) -> Source {
-        Source::Network(network(text.parse().expect("an ip")))
+        Source::at(text.parse().expect("an ip"))
     }
 
     #[tokio::test(start_paused = true)]

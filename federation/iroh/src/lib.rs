@@ -12,9 +12,13 @@ mod doctor;
 mod door;
 mod interfaces;
 mod quic;
+#[cfg(feature = "relay")]
+mod relay;
 mod serve;
 mod transport;
 
 pub use address::Hidden;
 pub use config::IrohConfig;
+#[cfg(feature = "relay")]
+pub use relay::{Relay, RelayConfig, RelayError};
 pub use transport::{Gate, IrohError, IrohTransport};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use iroh::endpoint::{BindOpts, Builder};
-use iroh::{Endpoint, RelayMode, RelayUrl, SecretKey};
+use iroh::endpoint::{BindOpts, Builder, NetReportConfig, PortmapperConfig};
+use iroh::{Endpoint, RelayConfig, RelayMode, RelayUrl, SecretKey};
 use iroh_mdns_address_lookup::MdnsAddressLookup;
 use kwaainet_core::{BoxFuture, NodeId};
 use kwaainet_federation::{
@@ -137,8 +137,11 @@ impl IrohTransport {
 fn preset(key: &NodeKey, relays: &[RelayUrl], advertise: &[SocketAddr]) -> Builder {
     let relay_mode = match relays {
         [] => RelayMode::Disabled,
-        relays => RelayMode::custom(relays.iter().cloned()),
+        relays => RelayMode::Custom(relays.iter().map(relay).collect()),
     };
+    // How far the relays are, so that the nearest is chosen; not whether a hotel's network is in between.
+    let mut report = NetReportConfig::minimal();
+    report.https_probes = true;
     let crypto = Arc::new(rustls::crypto::ring::default_provider());
     let builder = Builder::empty()
         .crypto_provider(crypto)
@@ -147,9 +150,17 @@ fn preset(key: &NodeKey, relays: &[RelayUrl], advertise: &[SocketAddr]) -> Build
         .transport_config(quic::accepted())
         .clear_address_lookup()
         .relay_mode(relay_mode)
-        .portmapper_config(iroh::endpoint::PortmapperConfig::Disabled);
+        .net_report_config(report)
+        .portmapper_config(PortmapperConfig::Disabled);
     let external = advertise.iter().copied();
     external.fold(builder, Builder::external_addr)
+}
+
+/// A relay without TLS does not say either how this node is seen from outside, which goes over QUIC.
+fn relay(url: &RelayUrl) -> RelayConfig {
+    let mut relay = RelayConfig::from(url.clone());
+    relay.quic.take_if(|_| url.scheme() != "https");
+    relay
 }
 
 /// Listens on the configured addresses, or on all; IPv6 only where the machine has it.
