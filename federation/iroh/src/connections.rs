@@ -29,7 +29,7 @@ pub(crate) enum Dialed {
     Open(Connection),
     /// It is being called.
     Calling(Call),
-    /// More peers than there may be.
+    /// More peers are busy than there may be, or everything is closed.
     Full,
 }
 
@@ -39,13 +39,15 @@ pub(crate) struct Connections(Mutex<Table>);
 #[derive(Default)]
 struct Table {
     peers: HashMap<NodeId, Peer>,
-    /// The number of the last call.
-    calls: u64,
+    /// Counts up with each use of an entry.
+    uses: u64,
     closed: bool,
 }
 
 #[derive(Default)]
 struct Peer {
+    /// The last use of the entry.
+    used: u64,
     address: PeerAddress,
     planes: [Slots; Plane::ALL.len()],
     failure: Option<DialError>,
@@ -106,11 +108,10 @@ impl Connections {
         call: impl FnOnce(u64, PeerAddress) -> Call,
     ) -> Dialed {
         self.with(|table| {
-            table.calls += 1;
-            let number = table.calls;
             let Some(peer) = table.peer(node) else {
                 return Dialed::Full;
             };
+            let number = peer.used;
             let slot = &mut peer.planes[index(plane)].dialed;
             match slot {
                 Slot::Open(connection) if connection.close_reason().is_none() => {
@@ -232,16 +233,22 @@ impl Connections {
 }
 
 impl Table {
-    /// The entry of a peer, unless there are too many or everything is closed.
+    /// The entry of a peer, maybe in the place of one that has been idle for longest; none when too many are
+    /// busy or everything is closed.
     fn peer(&mut self, node: NodeId) -> Option<&mut Peer> {
         if self.closed {
             return None;
         }
-        let room = self.peers.len() < PEERS_MAX;
-        if !room && !self.peers.contains_key(&node) {
-            return None;
+        if self.peers.len() >= PEERS_MAX && !self.peers.contains_key(&node) {
+            let idle = self.peers.iter().filter(|(_, peer)| peer.is_idle());
+            let (oldest, _) = idle.min_by_key(|(_, peer)| peer.used)?;
+            let oldest = *oldest;
+            self.peers.remove(&oldest);
         }
-        Some(self.peers.entry(node).or_default())
+        self.uses += 1;
+        let peer = self.peers.entry(node).or_default();
+        peer.used = self.uses;
+        Some(peer)
     }
 }
 
@@ -283,9 +290,12 @@ impl Peer {
 
     /// Whether nothing is known of it.
     fn is_blank(&self) -> bool {
-        self.address == PeerAddress::default()
-            && self.connections().next().is_none()
-            && !self.planes.iter().any(Slots::is_calling)
+        self.address == PeerAddress::default() && self.is_idle()
+    }
+
+    /// Whether it is neither connected nor being called.
+    fn is_idle(&self) -> bool {
+        self.connections().next().is_none() && !self.planes.iter().any(Slots::is_calling)
     }
 }
 
@@ -308,5 +318,92 @@ fn index(plane: Plane) -> usize {
     match plane {
         Plane::Control => 0,
         Plane::Inference => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(number: usize) -> NodeId {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        NodeId(bytes)
+    }
+
+    fn at(port: u16) -> PeerAddress {
+        PeerAddress {
+            direct: vec![([10, 0, 0, 1], port).into()],
+            relay: None,
+        }
+    }
+
+    fn known(connections: &Connections, of: NodeId) -> PeerAddress {
+        let seen = connections.seen().into_iter().find(|seen| seen.node == of);
+        seen.expect("it is known").address
+    }
+
+    #[test]
+    fn the_newest_addresses_are_kept() {
+        let connections = Connections::default();
+        for port in 1..=40 {
+            connections.learn(node(1), &at(port));
+        }
+        connections.learn(node(1), &at(30));
+        let bad = PeerAddress {
+            direct: vec![([224, 0, 0, 1], 9).into(), ([10, 0, 0, 1], 0).into()],
+            relay: Some("x".repeat(URL_MAX + 1)),
+        };
+        connections.learn(node(1), &bad);
+        let known = known(&connections, node(1));
+        let ports: Vec<_> = known.direct.iter().map(|address| address.port()).collect();
+        let newest = [
+            30, 40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 29, 28, 27, 26, 25,
+        ];
+        assert_eq!(ports, newest);
+        assert_eq!(known.relay, None);
+    }
+
+    #[test]
+    fn peers_that_are_idle_make_room() {
+        let connections = Connections::default();
+        for number in 0..PEERS_MAX {
+            connections.learn(node(number), &at(1));
+        }
+        connections.learn(node(0), &at(2));
+        for number in 0..10 {
+            connections.learn(node(PEERS_MAX + number), &at(1));
+        }
+        let seen = connections.seen();
+        assert_eq!(seen.len(), PEERS_MAX);
+        assert_eq!(known(&connections, node(0)).direct.len(), 2);
+        assert!(seen.iter().all(|seen| seen.node != node(1)), "the oldest");
+    }
+
+    #[test]
+    fn a_call_that_nobody_wants_any_more_is_told() {
+        let connections = Connections::default();
+        let mut numbers = Vec::new();
+        for _ in 0..2 {
+            let start = |number, _| {
+                numbers.push(number);
+                let never = std::future::pending::<Result<Connection, DialError>>();
+                futures_util::FutureExt::shared(Box::pin(never) as BoxFuture<'static, _>)
+            };
+            let dialed = connections.dialed(node(1), Plane::Control, start);
+            assert!(matches!(dialed, Dialed::Calling(_)));
+            let start = |_, _| panic!("one call is on its way");
+            let dialed = connections.dialed(node(1), Plane::Control, start);
+            assert!(matches!(dialed, Dialed::Calling(_)));
+            connections.drop_peer(node(1));
+        }
+        let failed = Err(DialError::Timeout(node(1)));
+        for number in numbers {
+            assert!(!connections.called(node(1), Plane::Control, number, &failed));
+        }
+        connections.close();
+        let start = |_, _| panic!("nothing is called any more");
+        let dialed = connections.dialed(node(1), Plane::Control, start);
+        assert!(matches!(dialed, Dialed::Full));
     }
 }

@@ -91,12 +91,8 @@ impl Relay {
         let server = serve(config.bytes_per_second, Arc::clone(&members)).await?;
         let inside = server.http_addr().expect("it was told to speak HTTP");
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let door = take(listener, inside, tasks.clone());
-        let looking = look(server, members);
-        for task in [Box::pin(door) as BoxedTask, Box::pin(looking)] {
-            let stop = stop.clone();
-            tasks.spawn(async move { stop.run_until_cancelled(task).await });
-        }
+        tasks.spawn(take(listener, inside, tasks.clone(), stop.clone()));
+        tasks.spawn(look(server, members, stop.clone()));
         Ok(Self {
             address,
             tasks,
@@ -114,12 +110,9 @@ impl Relay {
     pub async fn close(self) {
         self.stop.cancel();
         self.tasks.close();
-        // Those that are being carried end with the server that they lead to.
         let _ = tokio::time::timeout(CLOSED_WITHIN, self.tasks.wait()).await;
     }
 }
-
-type BoxedTask = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 async fn serve(rate: NonZeroU32, members: Arc<Members>) -> Result<Server, RelayError> {
     let mut relay = Config::new((Ipv4Addr::LOCALHOST, 0));
@@ -132,11 +125,16 @@ async fn serve(rate: NonZeroU32, members: Arc<Members>) -> Result<Server, RelayE
 }
 
 /// Leads connections inside, as many as there may be.
-async fn take(listener: TcpListener, inside: SocketAddr, tasks: TaskTracker) {
+async fn take(
+    listener: TcpListener,
+    inside: SocketAddr,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+) {
     let door = Door::new(CONNECTIONS, Instant::now());
     let complaints = Complaints::default();
-    loop {
-        let Ok((mut outer, from)) = listener.accept().await else {
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+        let Ok((outer, from)) = accepted else {
             // Out of file descriptors, most likely: let some connections end.
             tokio::time::sleep(LOOK).await;
             continue;
@@ -148,25 +146,37 @@ async fn take(listener: TcpListener, inside: SocketAddr, tasks: TaskTracker) {
             }
             continue;
         };
+        let stop = stop.clone();
         tasks.spawn(async move {
             let _place = place;
-            if let Ok(mut inner) = TcpStream::connect(inside).await {
-                // Small datagrams, wanted at once.
-                let _ = (outer.set_nodelay(true), inner.set_nodelay(true));
-                let _ = tokio::io::copy_bidirectional(&mut outer, &mut inner).await;
-            }
+            stop.run_until_cancelled(carry(outer, inside)).await
         });
     }
 }
 
+async fn carry(mut outer: TcpStream, inside: SocketAddr) -> std::io::Result<()> {
+    let mut inner = TcpStream::connect(inside).await?;
+    // Small datagrams, wanted at once.
+    outer.set_nodelay(true)?;
+    inner.set_nodelay(true)?;
+    tokio::io::copy_bidirectional(&mut outer, &mut inner).await?;
+    Ok(())
+}
+
 /// Breaks off with those who are no members any more.
-async fn look(server: Server, members: Arc<Members>) {
+async fn look(server: Server, members: Arc<Members>, stop: CancellationToken) {
     let service = server.relay_service().expect("it was told to relay");
-    loop {
-        tokio::time::sleep(LOOK).await;
+    while stop
+        .run_until_cancelled(tokio::time::sleep(LOOK))
+        .await
+        .is_some()
+    {
         for node in members.gone() {
             service.clients().disconnect(node, None);
         }
+    }
+    if let Err(error) = server.shutdown().await {
+        tracing::debug!(%error, "the relay did not end well");
     }
 }
 

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use iroh::TransportAddr;
 use iroh::endpoint::{Connection, Incoming as Attempt};
 use kwaainet_core::NodeId;
-use kwaainet_federation::{Incoming, Link, Plane};
+use kwaainet_federation::{Incoming, Link, PeerAddress, Plane};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
@@ -20,7 +21,7 @@ use crate::transport::Shared;
 pub(crate) const HANDSHAKES: Limits = Limits {
     at_once: 64,
     from_one_source: 16,
-    in_a_second: 200,
+    in_a_second: 50,
 };
 /// With more of them on their way, a source has to prove its address first.
 const HANDSHAKES_FREELY: usize = 8;
@@ -40,9 +41,9 @@ const STRANGER_LOOK: Duration = Duration::from_millis(100);
 pub(crate) const WAITING_MAX: usize = 256;
 const WAITING_OF_ONE: usize = 4;
 
-/// A connection from which nothing came for so long, after its peer called anew, is a leftover: both sides
-/// speak at least each second.
-const SILENCE: Duration = Duration::from_millis(1_500);
+/// A connection from which nothing came for so long after its peer called anew is a leftover: both sides speak
+/// at least each second.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// A stream that waits to be taken.
 pub(crate) struct Waiting {
@@ -111,6 +112,10 @@ async fn receive(
             return goodbye.to(&connection);
         }
     };
+    if stranger.is_none() {
+        // Where it calls from it can be called, whatever it says itself.
+        shared.connections.learn(node, &comes_from(&connection));
+    }
     let Some(others) = shared.connections.accepted(node, plane, &connection) else {
         return Goodbye::Full.to(&connection);
     };
@@ -121,6 +126,18 @@ async fn receive(
         () = async { drop_silent(node, others).await; std::future::pending().await } => {}
     }
     shared.connections.forget(node, &connection);
+}
+
+fn comes_from(connection: &Connection) -> PeerAddress {
+    let paths = connection.paths();
+    let direct = paths.iter().filter_map(|path| match path.remote_addr() {
+        TransportAddr::Ip(address) => Some(*address),
+        _ => None,
+    });
+    PeerAddress {
+        direct: direct.collect(),
+        relay: None,
+    }
 }
 
 /// Whether a connection is taken, and as a stranger's.
