@@ -54,8 +54,10 @@ fn network(ip: IpAddr) -> [u8; 8] {
 pub(crate) struct Limits {
     pub(crate) at_once: usize,
     pub(crate) from_one_source: usize,
-    /// Also how many may come in one burst.
+    /// In the long run.
     pub(crate) in_a_second: u32,
+    /// After a quiet time.
+    pub(crate) in_a_burst: u32,
 }
 
 /// Counts who is in.
@@ -77,7 +79,7 @@ impl Door {
         let state = State {
             inside: HashMap::new(),
             total: 0,
-            tokens: f64::from(limits.in_a_second),
+            tokens: f64::from(limits.in_a_burst),
             filled: now,
         };
         let state = Mutex::new(state);
@@ -87,9 +89,9 @@ impl Door {
     /// Lets one in until the guard is dropped, or nobody when it is too many.
     pub(crate) fn enter(self: &Arc<Self>, source: Source, now: Instant) -> Option<Inside> {
         let mut state = self.state.lock().expect("no holder panics");
-        let most = f64::from(self.limits.in_a_second);
-        let gained = now.saturating_duration_since(state.filled).as_secs_f64() * most;
-        state.tokens = (state.tokens + gained).min(most);
+        let passed = now.saturating_duration_since(state.filled).as_secs_f64();
+        let gained = passed * f64::from(self.limits.in_a_second);
+        state.tokens = (state.tokens + gained).min(self.limits.in_a_burst.into());
         state.filled = now;
         let from_there = state.inside.get(&source).copied().unwrap_or(0);
         if state.tokens < 1.0
@@ -158,7 +160,8 @@ mod tests {
     const LIMITS: Limits = Limits {
         at_once: 5,
         from_one_source: 2,
-        in_a_second: 10,
+        in_a_second: 8,
+        in_a_burst: 10,
     };
 
     fn source(text: &str) -> Source {
@@ -193,7 +196,7 @@ mod tests {
         let came = (0..50)
             .filter(|_| door.enter(there, later).is_some())
             .count();
-        assert_eq!(came, 2, "a quarter of ten, rounded down");
+        assert_eq!(came, 2, "a quarter of eight");
         assert_eq!(door.inside(), 0);
     }
 

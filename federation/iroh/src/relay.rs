@@ -31,7 +31,8 @@ use crate::transport::Gate;
 const CONNECTIONS: Limits = Limits {
     at_once: 512,
     from_one_source: 64,
-    in_a_second: 50,
+    in_a_second: 20,
+    in_a_burst: 128,
 };
 /// Of one member.
 const OF_ONE_MEMBER: usize = 4;

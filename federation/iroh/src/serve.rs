@@ -17,11 +17,13 @@ use crate::door::{Inside, Limits, Source};
 use crate::quic::{self, Goodbye};
 use crate::transport::Shared;
 
-/// Handshakes, of which it is not known yet whose they are.
+/// Handshakes, of which it is not known yet whose they are. Each new key costs some 30 kB for a minute, and
+/// after a restart all members call at once.
 pub(crate) const HANDSHAKES: Limits = Limits {
     at_once: 64,
     from_one_source: 16,
-    in_a_second: 50,
+    in_a_second: 20,
+    in_a_burst: 128,
 };
 /// With more of them on their way, a source has to prove its address first.
 const HANDSHAKES_FREELY: usize = 8;
@@ -32,6 +34,7 @@ pub(crate) const STRANGERS: Limits = Limits {
     at_once: 16,
     from_one_source: 8,
     in_a_second: 8,
+    in_a_burst: 8,
 };
 /// Until one of them has become a member.
 const STRANGER_FOR: Duration = Duration::from_secs(10);
