@@ -3,7 +3,6 @@
 use futures_util::{FutureExt, StreamExt};
 use kwaainet_core::{BackendError, Event, Job, MeteredStream};
 
-use super::super::wire::refusal::Refusal;
 use super::batch::{self, Batch};
 use super::line::Stop;
 use super::{Course, Session, work};
