@@ -4,13 +4,21 @@
 //! simulated one in the tests.
 
 mod accounts;
+mod address;
 mod book;
 mod frame;
+mod receipts;
+mod ticket;
 mod transport;
 mod view;
 
 pub use accounts::{Accounts, BadReceipt, Service};
 pub use book::{Member, MemberBook, RedeemError};
 pub use frame::{FRAME_MAX, FrameError, FrameReader, FrameWriter};
+pub use receipts::{
+    ChainPlace, Checked, CounterSignature, Entry, HEADER as RECEIPTS_HEADER, KeptReceipt, Ledger,
+    ReceiptFile, SignedReceipt, receipt_line,
+};
+pub use ticket::{InvitationId, Ticket, TicketError};
 pub use transport::{DialError, Incoming, Link, PathFacts, PeerAddress, PeerTransport, Plane};
 pub use view::{PeerState, PeerView};

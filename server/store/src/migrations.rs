@@ -31,6 +31,11 @@ const FILES: &[(i64, &str, &str)] = &[
         "transcribe",
         include_str!("../../../migrations/0004_transcribe.sql"),
     ),
+    (
+        5,
+        "federation",
+        include_str!("../../../migrations/0005_federation.sql"),
+    ),
 ];
 
 pub(crate) async fn run(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {
