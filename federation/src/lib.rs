@@ -4,11 +4,14 @@
 //! simulated one in the tests.
 
 mod accounts;
+mod address;
 mod book;
 mod control;
 mod frame;
 mod infer;
 mod seeded;
+mod receipts;
+mod ticket;
 mod transport;
 mod view;
 
@@ -18,5 +21,10 @@ pub use control::{About, Federation, FederationParts, PeerStream, Tiers, TurnedA
 pub use frame::{FRAME_MAX, FrameError, FrameReader, FrameWriter};
 pub use infer::{InferenceDoor, PeerBackend};
 pub use seeded::Seeded;
+pub use receipts::{
+    ChainPlace, Checked, CounterSignature, Entry, HEADER as RECEIPTS_HEADER, KeptReceipt, Ledger,
+    ReceiptFile, SignedReceipt, receipt_line,
+};
+pub use ticket::{InvitationId, Ticket, TicketError};
 pub use transport::{DialError, Incoming, Link, PathFacts, PeerAddress, PeerTransport, Plane};
 pub use view::{PeerState, PeerView};

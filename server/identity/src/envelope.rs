@@ -180,6 +180,11 @@ impl Fields {
     pub fn text(self, value: &str) -> Self {
         self.bytes(value.as_bytes())
     }
+
+    /// All that was written, for [`Reader::new`].
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
 }
 
 /// Reads fields in the order in which they were written.
@@ -187,6 +192,11 @@ impl Fields {
 pub struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
+    /// Of what [`Fields::into_bytes`] gave.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
     fn take(&mut self, count: usize) -> Result<&'a [u8], EnvelopeError> {
         let (taken, rest) = self
             .0

@@ -6,14 +6,6 @@ use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use kwaainet_core::NodeId;
 use zeroize::Zeroizing;
 
-/// Why there is no key.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyError {
-    /// The bytes are no key.
-    #[error("this is no node key")]
-    Malformed,
-}
-
 /// An Ed25519 key (RFC 8032). Never printed.
 #[derive(Clone)]
 pub struct NodeKey(SigningKey);

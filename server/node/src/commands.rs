@@ -1,10 +1,16 @@
 //! The command line: one file a command, each thin over the parts it uses.
 
 mod bench;
+mod identity;
+mod invite;
+mod join;
 mod keys;
 mod models;
+mod peers;
+mod receipt;
 mod run;
 mod serve;
+mod times;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,6 +71,19 @@ enum Command {
     /// Make, list and revoke API keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Show, export and import this node's key.
+    #[command(subcommand)]
+    Identity(identity::IdentityCommand),
+    /// Make a ticket with which another node may join this one; list and revoke invitations.
+    Invite(invite::InviteArgs),
+    /// Join the node that made a ticket.
+    Join(join::JoinArgs),
+    /// Manage the nodes that this one works with.
+    #[command(subcommand)]
+    Peers(peers::PeersCommand),
+    /// Export and check the signed receipts of work between nodes.
+    #[command(subcommand)]
+    Receipt(receipt::ReceiptCommand),
     /// Show the configuration that holds, with where each value came from.
     Config,
     /// Print the OpenAPI document.
@@ -101,6 +120,11 @@ impl Cli {
             Command::Pull(args) => models::pull_models(args, &config, &environment).await?,
             Command::Models => models::list(&config)?,
             Command::Keys(command) => keys::run(command, &config).await?,
+            Command::Identity(command) => identity::run(command, &config, &environment)?,
+            Command::Invite(args) => invite::run(args, &config, &environment).await?,
+            Command::Join(args) => join::join(args, &config).await?,
+            Command::Peers(command) => peers::run(command, &config).await?,
+            Command::Receipt(command) => receipt::run(command, &config).await?,
             Command::Config => terminal::piece(&effective.describe()),
             Command::Bench(args) => bench::bench(args, config, &environment).await?,
             Command::Version | Command::Openapi => unreachable!("done above"),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use kwaainet_core::Receipt;
-use kwaainet_store::Store;
+use kwaainet_store::{Store, StoreError};
 use tokio::sync::mpsc;
 
 use crate::metrics::Metrics;
@@ -21,7 +21,7 @@ const LAST_TRIES: usize = 5;
 pub(crate) async fn run(store: Store, metrics: Metrics, mut inbox: mpsc::Receiver<Receipt>) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while inbox.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        write(&store, &batch, &inbox).await;
+        insist(&inbox, batch.len(), || store.record(&batch)).await;
         for receipt in batch.drain(..) {
             metrics.receipt(&receipt);
             tracing::info!(
@@ -42,15 +42,18 @@ pub(crate) async fn run(store: Store, metrics: Metrics, mut inbox: mpsc::Receive
 
 /// Writes a batch, trying again until it is written: while it is not, the channel fills and the
 /// door closes, so nothing piles up. Only a node that is shutting down gives up.
-async fn write(store: &Store, batch: &[Receipt], inbox: &mpsc::Receiver<Receipt>) {
+pub(crate) async fn insist<T, F>(inbox: &mpsc::Receiver<T>, count: usize, write: impl Fn() -> F)
+where
+    F: Future<Output = Result<(), StoreError>>,
+{
     let mut pause = RETRY_FIRST;
     let mut last_tries = LAST_TRIES;
-    while let Err(error) = store.record(batch).await {
-        tracing::error!(%error, receipts = batch.len(), "the ledger cannot be written");
+    while let Err(error) = write().await {
+        tracing::error!(%error, receipts = count, "the ledger cannot be written");
         if inbox.is_closed() || inbox.sender_strong_count() == 0 {
             last_tries -= 1;
             if last_tries == 0 {
-                tracing::error!(receipts = batch.len(), "receipts are lost");
+                tracing::error!(receipts = count, "receipts are lost");
                 return;
             }
         }

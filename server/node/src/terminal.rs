@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kwaainet_models::{ModelFile, Progress, Source, SourceError};
+use qrcode::render::unicode::Dense1x2;
+use qrcode::{EcLevel, QrCode};
 
 /// Writes a line to standard output. A reader that went away is no error.
 pub fn line(text: impl AsRef<str>) {
@@ -23,6 +25,24 @@ pub fn piece(text: &str) {
 pub fn note(text: impl AsRef<str>) {
     let written = writeln!(std::io::stderr(), "{}", text.as_ref());
     drop(written);
+}
+
+/// Shows a text as a QR code if standard output is a terminal, and as nothing elsewhere. One that is too long for
+/// a code is not shown.
+pub fn show_code(text: &str) {
+    if std::io::stdout().is_terminal()
+        && let Some(code) = code(text)
+    {
+        piece(&code);
+    }
+}
+
+/// A QR code (ISO/IEC 18004) in half blocks, black on white whatever the terminal's own colours are.
+fn code(text: &str) -> Option<String> {
+    let code = QrCode::with_error_correction_level(text, EcLevel::L).ok()?;
+    let picture = code.render::<Dense1x2>().build();
+    let line = |line: &str| format!("\x1b[30;107m{line}\x1b[0m\n");
+    Some(picture.lines().map(line).collect())
 }
 
 /// Shows a pull: a bar on a terminal, plain lines elsewhere.
@@ -97,5 +117,29 @@ impl Progress for PullProgress {
     fn done(&self, file: &ModelFile) {
         self.with(|bar| bar.finish_and_clear());
         self.say(format!("{} is here, verified", file.name()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_fits_on_a_terminal_as_a_code() {
+        let code = code(&format!("KWAAI1{}", "A7".repeat(200))).expect("it fits");
+        let lines: Vec<_> = code.lines().collect();
+        assert!(lines.len() < 40, "{} lines", lines.len());
+        for line in lines {
+            let inner = line
+                .strip_prefix("\x1b[30;107m")
+                .and_then(|l| l.strip_suffix("\x1b[0m"));
+            let width = inner.expect("it has its colours").chars().count();
+            assert!(width <= 80, "{width} columns");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_for_a_code_is_none() {
+        assert_eq!(code(&"A".repeat(5_000)), None);
     }
 }

@@ -7,17 +7,23 @@
 mod batches;
 mod conversations;
 mod files;
+mod invitations;
 mod kept;
 mod keys;
+mod members;
 mod migrations;
 mod page;
 mod receipts;
 mod responses;
+mod services;
 mod vector_stores;
 
 pub use batches::{BatchCounts, BatchEnd, BatchLine, BatchRecord, BatchStatus};
 pub use files::FileRecord;
+pub use invitations::{InvitationRecord, Redeemed};
+pub use members::MemberRecord;
 pub use page::{Listed, Page};
+pub use services::{ServiceEntry, ServiceRecord};
 pub use vector_stores::{
     Chunk, Hit, SearchPart, VectorFileBatch, VectorFileCounts, VectorFileRecord, VectorFileStatus,
     VectorStoreRecord, VectorWork,

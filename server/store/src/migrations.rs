@@ -32,6 +32,11 @@ const FILES: &[(i64, &str, &str)] = &[
         include_str!("../../../migrations/0004_transcribe.sql"),
     ),
     (
+        5,
+        "federation",
+        include_str!("../../../migrations/0005_federation.sql"),
+    ),
+    (
         6,
         "continued",
         include_str!("../../../migrations/0006_continued.sql"),

@@ -74,8 +74,12 @@ pub struct Effective {
 
 const PREFIX: &str = "KWAAINET_";
 const FILE_VARIABLE: &str = "KWAAINET_CONFIG";
-/// Variables of ours that are not configuration: they steer tests and kernels.
-const OTHER_VARIABLES: [&str; 2] = ["KWAAINET_KERNEL", "KWAAINET_TEST_MODELS"];
+/// Variables of ours that are not configuration: they steer tests and kernels, or are secret.
+const OTHER_VARIABLES: [&str; 3] = [
+    "KWAAINET_KERNEL",
+    "KWAAINET_TEST_MODELS",
+    crate::identity::PASSPHRASE_VARIABLE,
+];
 
 impl Effective {
     /// Puts the layers together.

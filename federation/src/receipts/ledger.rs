@@ -1,0 +1,255 @@
+//! The books of one node: signs what it served, checks and countersigns what it was served, and hands both to
+//! whoever writes them. Never waits for a disk.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kwaainet_core::NodeId;
+use kwaainet_identity::NodeKey;
+use tokio::sync::mpsc;
+
+use super::{ChainPlace, CounterSignature, SignedReceipt};
+use crate::{Accounts, BadReceipt, Service};
+
+/// Receipts of one server that are remembered for comparison. Those of requests that run at the same time come in
+/// any order.
+const REMEMBERED: usize = 256;
+
+/// Something to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A receipt, served or received. Once for each.
+    Receipt(KeptReceipt),
+    /// The counter-signature under a receipt that was written before.
+    Counter {
+        /// The receipt's.
+        hash: [u8; 32],
+        /// Signed bytes.
+        counter: Vec<u8>,
+    },
+}
+
+/// A receipt as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptReceipt {
+    /// What it says.
+    pub receipt: SignedReceipt,
+    /// The asker's signed counts: there from the start on his own side.
+    pub counter: Option<Vec<u8>>,
+}
+
+/// Signs, checks and remembers.
+pub struct Ledger {
+    key: NodeKey,
+    /// The chain of all receipts that this node signs until it ends.
+    chain: u64,
+    /// For each asker, which are members: the last receipt.
+    served: Mutex<HashMap<NodeId, Head>>,
+    /// For each server, which are members: the last receipts by chain and number.
+    received: Mutex<HashMap<NodeId, BTreeMap<(u64, u64), Seen>>>,
+    entries: mpsc::Sender<Entry>,
+    lost: AtomicU64,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Head {
+    number: u64,
+    hash: [u8; 32],
+}
+
+#[derive(Clone, Copy)]
+struct Seen {
+    hash: [u8; 32],
+    previous: [u8; 32],
+}
+
+impl Ledger {
+    /// The books of this node, which go on from what it kept: the last receipt of each pair of an asker and a server.
+    /// What is sent to `entries` has to be written in that order.
+    pub fn new(
+        key: NodeKey,
+        now_ms: u64,
+        last: Vec<SignedReceipt>,
+        entries: mpsc::Sender<Entry>,
+    ) -> Self {
+        let mut chain = now_ms;
+        let mut served: HashMap<NodeId, Head> = HashMap::new();
+        let mut received: HashMap<NodeId, BTreeMap<_, _>> = HashMap::new();
+        for receipt in last {
+            let (hash, place) = (receipt.hash(), receipt.place);
+            if receipt.server == key.id() {
+                chain = chain.max(place.chain + 1);
+                served.insert(receipt.asker, Head { number: 0, hash });
+            } else {
+                let previous = place.previous;
+                let seen = received.entry(receipt.server).or_default();
+                seen.insert((place.chain, place.number), Seen { hash, previous });
+            }
+        }
+        Self {
+            key,
+            chain,
+            served: Mutex::new(served),
+            received: Mutex::new(received),
+            entries,
+            lost: AtomicU64::new(0),
+        }
+    }
+
+    /// Receipts that could not be handed on to be written, since so many were waiting.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    fn keep(&self, entry: Entry) {
+        if self.entries.try_send(entry).is_ok() {
+            return;
+        }
+        let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
+        if lost.is_power_of_two() {
+            tracing::error!(
+                lost,
+                "receipts between nodes cannot be written and are lost"
+            );
+        }
+    }
+
+    /// Remembers a receipt of another server. `false` if it is known already.
+    fn remember(&self, receipt: &SignedReceipt) -> Result<bool, BadReceipt> {
+        let ChainPlace {
+            chain,
+            number,
+            previous,
+        } = receipt.place;
+        let hash = receipt.hash();
+        let mut received = self.received.lock().expect("no holder panics");
+        let seen = received.entry(receipt.server).or_default();
+        if let Some(known) = seen.get(&(chain, number)) {
+            return if known.hash == hash {
+                Ok(false)
+            } else {
+                wrong("the server signed another one with the same number")
+            };
+        }
+        let before = seen.get(&(chain, number - 1));
+        if before.is_some_and(|before| before.hash != previous) {
+            return wrong("it does not follow the one before it");
+        }
+        let after = number
+            .checked_add(1)
+            .and_then(|next| seen.get(&(chain, next)));
+        if after.is_some_and(|after| after.previous != hash) {
+            return wrong("the one after it does not follow it");
+        }
+        seen.insert((chain, number), Seen { hash, previous });
+        if seen.len() > REMEMBERED {
+            seen.pop_first();
+        }
+        Ok(true)
+    }
+}
+
+impl Accounts for Ledger {
+    fn served(&self, asker: NodeId, service: Service) -> Vec<u8> {
+        let receipt = {
+            // Held while signing: the next receipt names the hash of this one.
+            let mut served = self.served.lock().expect("no holder panics");
+            let head = served.entry(asker).or_default();
+            let place = ChainPlace {
+                chain: self.chain,
+                number: head.number + 1,
+                previous: head.hash,
+            };
+            let receipt = SignedReceipt::sign(&self.key, asker, place, service);
+            *head = Head {
+                number: place.number,
+                hash: receipt.hash(),
+            };
+            receipt
+        };
+        let bytes = receipt.as_bytes().to_vec();
+        let counter = None;
+        self.keep(Entry::Receipt(KeptReceipt { receipt, counter }));
+        bytes
+    }
+
+    fn received(
+        &self,
+        server: NodeId,
+        receipt: &[u8],
+        seen: &Service,
+    ) -> Result<Vec<u8>, BadReceipt> {
+        let receipt = SignedReceipt::open(receipt)?;
+        if receipt.server != server {
+            return wrong("somebody else than the server signed it");
+        }
+        if receipt.asker != self.key.id() {
+            return wrong("it is for somebody else");
+        }
+        if let Some(what) = difference(&receipt.service, seen) {
+            return wrong(&format!("the asker saw {what}"));
+        }
+        let is_new = self.remember(&receipt)?;
+        let counter = CounterSignature::sign(&self.key, receipt.hash(), seen.usage);
+        let counter = counter.as_bytes().to_vec();
+        if is_new {
+            let counter = Some(counter.clone());
+            self.keep(Entry::Receipt(KeptReceipt { receipt, counter }));
+        }
+        Ok(counter)
+    }
+
+    fn countersigned(
+        &self,
+        asker: NodeId,
+        receipt: &[u8],
+        counter: &[u8],
+    ) -> Result<(), BadReceipt> {
+        let receipt = SignedReceipt::open(receipt)?;
+        if receipt.server != self.key.id() || receipt.asker != asker {
+            return wrong("it is none of this node's for this asker");
+        }
+        let counter = CounterSignature::open(counter, &receipt)?;
+        self.keep(Entry::Counter {
+            hash: receipt.hash(),
+            counter: counter.as_bytes().to_vec(),
+        });
+        Ok(())
+    }
+}
+
+fn wrong<T>(what: &str) -> Result<T, BadReceipt> {
+    Err(BadReceipt(what.to_owned()))
+}
+
+/// What the server says otherwise than the asker saw it: everything but times and energy, which he cannot know.
+fn difference(said: &Service, seen: &Service) -> Option<&'static str> {
+    [
+        (said.request == seen.request, "another request"),
+        (said.request_hash == seen.request_hash, "another question"),
+        (said.model == seen.model, "another model"),
+        (
+            said.usage.prompt_tokens == seen.usage.prompt_tokens,
+            "another number of tokens in the prompt",
+        ),
+        (
+            said.usage.cached_tokens == seen.usage.cached_tokens,
+            "another number of cached tokens",
+        ),
+        (
+            said.usage.completion_tokens == seen.usage.completion_tokens,
+            "another number of tokens in the answer",
+        ),
+        (
+            said.transcript_hash == seen.transcript_hash,
+            "another answer",
+        ),
+        (said.complete == seen.complete, "another end"),
+    ]
+    .into_iter()
+    .find_map(|(same, what)| (!same).then_some(what))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,7 @@
+//! What the federation asks of this node's database: its members, its invitations, its books.
+
+mod accounts;
+mod book;
+
+pub use accounts::{BACKLOG, open_ledger, write_entries};
+pub use book::{StoreBook, own_address, publish_address};
