@@ -30,6 +30,14 @@ impl Job {
             origin: Origin::default(),
         }
     }
+
+    /// The same, within these constraints.
+    pub fn within(self, constraints: Constraints) -> Self {
+        Self {
+            constraints,
+            ..self
+        }
+    }
 }
 
 /// What a job asks for.

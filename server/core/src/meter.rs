@@ -10,9 +10,10 @@ use futures_util::Stream;
 use tokio::sync::mpsc::OwnedPermit;
 
 use crate::admission::Permit;
+use crate::router::Given;
 use crate::{
-    BackendError, BackendId, Clock, Event, EventStream, Job, Outcome, Principal, PrincipalId,
-    Receipt, Usage, Work,
+    BackendError, Clock, Event, EventStream, Job, Outcome, Place, Principal, PrincipalId, Receipt,
+    Usage, Work,
 };
 
 /// Holds a job's place and the draft of its receipt, which leaves in `Drop`.
@@ -22,6 +23,7 @@ pub(crate) struct Meter {
     admitted: Duration,
     service_ms: Arc<AtomicU64>,
     outbox: Option<OwnedPermit<Receipt>>,
+    given: Option<Given>,
     _permit: Permit,
 }
 
@@ -59,6 +61,7 @@ impl Meter {
             clock,
             service_ms,
             outbox: Some(outbox),
+            given: None,
             _permit: permit,
         }
     }
@@ -68,8 +71,14 @@ impl Meter {
         &self.draft.principal
     }
 
-    pub(crate) fn served_by(&mut self, backend: &BackendId) {
-        self.draft.backend = Some(backend.clone());
+    pub(crate) fn served_by(&mut self, given: Given) {
+        self.draft.backend = Some(given.backend().clone());
+        self.given = Some(given);
+    }
+
+    /// Whose machine works on it, if somebody does.
+    pub(crate) fn place(&self) -> Option<&Place> {
+        self.given.as_ref().map(Given::place)
     }
 
     pub(crate) fn ended(&mut self, outcome: Outcome) {
@@ -144,6 +153,11 @@ impl MeteredStream {
             events,
             meter: Some(meter),
         }
+    }
+
+    /// Whose machine works on it; none once it is over.
+    pub fn place(&self) -> Option<&Place> {
+        self.meter.as_ref().and_then(Meter::place)
     }
 }
 
