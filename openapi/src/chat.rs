@@ -6,8 +6,8 @@ use utoipa::ToSchema;
 
 use crate::{
     ChatTool, ChatToolCall, ChatToolCallDelta, ChatToolChoice, FunctionCall, FunctionCallChoice,
-    FunctionCallDelta, FunctionDefinition, Other, PastFunctionCall, PastToolCall, Prediction,
-    ResponseFormat, Stop, StreamOptions, StructuredOutputs, Usage,
+    FunctionCallDelta, FunctionDefinition, Kwaai, Other, PastFunctionCall, PastToolCall,
+    Prediction, ResponseFormat, Stop, StreamOptions, StructuredOutputs, Usage,
 };
 
 /// `POST /v1/chat/completions`.
@@ -139,6 +139,9 @@ pub struct ChatRequest {
     /// What is alike is found in the cache without it; not kept.
     #[serde(default)]
     pub prompt_cache_key: Option<String>,
+    /// Extension: what the request demands of the place where it is served.
+    #[serde(default)]
+    pub kwaai: Option<Kwaai>,
     /// Fields that are not named here.
     #[serde(flatten)]
     #[schema(ignore)]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::{Other, ResponseFormat, Stop, StreamOptions, StructuredOutputs, Usage};
+use crate::{Kwaai, Other, ResponseFormat, Stop, StreamOptions, StructuredOutputs, Usage};
 
 /// `POST /v1/completions`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -109,6 +109,9 @@ pub struct CompletionRequest {
     /// The caller's name for his user; not kept.
     #[serde(default)]
     pub user: Option<String>,
+    /// Extension: what the request demands of the place where it is served.
+    #[serde(default)]
+    pub kwaai: Option<Kwaai>,
     /// Fields that are not named here.
     #[serde(flatten)]
     #[schema(ignore)]

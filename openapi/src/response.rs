@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::{Other, RankingOptions, ResponseItem, StreamOptions};
+use crate::{Kwaai, Other, RankingOptions, ResponseItem, StreamOptions};
 
 /// `POST /v1/responses`.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
@@ -120,6 +120,9 @@ pub struct ResponseRequest {
     /// Extension: the same seed and request give the same answer.
     #[serde(default)]
     pub seed: Option<i64>,
+    /// Extension: what the request demands of the place where it is served.
+    #[serde(default)]
+    pub kwaai: Option<Kwaai>,
     /// Fields that are not named here.
     #[serde(flatten)]
     #[schema(ignore)]

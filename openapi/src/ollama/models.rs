@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::Kwaai;
+
 /// `POST /api/embed`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct OllamaEmbedRequest {
@@ -21,6 +23,9 @@ pub struct OllamaEmbedRequest {
     #[serde(default)]
     #[schema(minimum = 1)]
     pub dimensions: Option<i64>,
+    /// Extension: what the request demands of the place where it is served.
+    #[serde(default)]
+    pub kwaai: Option<Kwaai>,
 }
 
 /// The vectors, of unit length.
@@ -47,6 +52,9 @@ pub struct OllamaEmbeddingRequest {
     /// The text.
     #[serde(default)]
     pub prompt: Option<String>,
+    /// Extension: what the request demands of the place where it is served.
+    #[serde(default)]
+    pub kwaai: Option<Kwaai>,
 }
 
 /// The vector, of unit length.

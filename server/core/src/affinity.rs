@@ -82,7 +82,9 @@ impl Affinity {
         }
         let all = prefix.bytes.max(1) as f64;
         let parts = bytes.into_iter();
-        parts.map(|(backend, bytes)| (backend, bytes as f64 / all)).collect()
+        parts
+            .map(|(backend, bytes)| (backend, bytes as f64 / all))
+            .collect()
     }
 }
 

@@ -72,7 +72,10 @@ pub enum RouteError {
         dropped: Vec<Dropped>,
     },
     /// Somebody could serve it, but nobody who fulfils what the job demands.
-    #[error("nobody who serves the model '{model}' fulfils the constraints: {}", listed(dropped))]
+    #[error(
+        "nobody who serves the model '{model}' fulfils the constraints: {}",
+        listed(dropped)
+    )]
     Unfulfilled {
         /// Which.
         model: ModelId,

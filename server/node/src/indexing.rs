@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kwaainet_core::{
-    AuthError, EmbedInput, Job, JobId, ModelId, Principal, PrincipalId, Priority, Scope, Work,
+    AuthError, Constraints, EmbedInput, Job, JobId, ModelId, Principal, PrincipalId, Priority,
+    Scope, Work,
 };
 use kwaainet_store::{Chunk, StoreError, VectorWork};
 
@@ -184,7 +185,9 @@ struct Counter<'a> {
 impl chunks::Tokens for Counter<'_> {
     async fn count(&self, text: &str) -> Result<chunks::Counted, Trouble> {
         let counted = patiently(|| async {
-            let (backend, _permit) = self.app.hallway.question(self.principal, self.model)?;
+            let anywhere = Constraints::default();
+            let hallway = &self.app.hallway;
+            let (backend, _permit) = hallway.question(self.principal, self.model, &anywhere)?;
             let text = kwaainet_core::Tokenized::Text {
                 text: text.to_owned(),
                 add_special: true,

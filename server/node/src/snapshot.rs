@@ -25,6 +25,7 @@ fn gather(backends: &[Arc<dyn Backend>]) -> Snapshot {
     Snapshot {
         candidates,
         backends: backends.iter().map(Arc::clone).collect(),
+        ..Snapshot::default()
     }
 }
 

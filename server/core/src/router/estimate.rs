@@ -76,14 +76,23 @@ pub(super) fn estimate(candidate: &Candidate, size: &Size, own: &Own) -> Option<
     let answer = f64::from(size.answer_tokens);
     let cached = f64::from(size.prompt_tokens) * own.cached(&candidate.backend);
     let cached = cached.min(f64::from(size.prompt_tokens)) as u32;
-    let waiting_tokens = load.queued_prefill_tokens.saturating_add(since.prompt_tokens);
+    let waiting_tokens = load
+        .queued_prefill_tokens
+        .saturating_add(since.prompt_tokens);
     let waiting_turns = f64::from(load.queued) / TURNS_AT_ONCE;
     let writes = size.answer_tokens > 0;
     Some(Estimate {
         queue: seconds(waiting_tokens as f64 / prefill + waiting_turns * answer / decode),
-        loading: seconds(if candidate.model.loaded { 0.0 } else { LOADING_GUESS }),
+        loading: seconds(if candidate.model.loaded {
+            0.0
+        } else {
+            LOADING_GUESS
+        }),
         prefill: seconds(f64::from(size.prompt_tokens - cached) / prefill),
-        rtt: candidate.place.peer().map_or(Duration::ZERO, |peer| peer.rtt),
+        rtt: candidate
+            .place
+            .peer()
+            .map_or(Duration::ZERO, |peer| peer.rtt),
         decode: seconds(answer / decode),
         one_token: seconds(if writes { 1.0 / decode } else { 0.0 }),
         prompt_tokens: size.prompt_tokens,

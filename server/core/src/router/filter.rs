@@ -16,7 +16,11 @@ pub(super) fn refusal(
     if let Some(why) = &candidate.unavailable {
         return Some(Reason::Unavailable(why.clone()));
     }
-    if constraints.peers.as_ref().is_some_and(|named| !is_named(place, named, here)) {
+    if constraints
+        .peers
+        .as_ref()
+        .is_some_and(|named| !is_named(place, named, here))
+    {
         return Some(Reason::NotNamed);
     }
     if let Some(least) = constraints.tier_min {
@@ -46,8 +50,8 @@ pub(super) fn refusal(
     }
     if let Some(bits) = &constraints.bits {
         let model = &candidate.model;
-        let is_same = model.digest == Some(bits.digest)
-            && model.numerics.as_ref() == Some(&bits.numerics);
+        let is_same =
+            model.digest == Some(bits.digest) && model.numerics.as_ref() == Some(&bits.numerics);
         if !is_same {
             return Some(Reason::OtherBits);
         }

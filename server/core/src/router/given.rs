@@ -43,7 +43,9 @@ impl Own {
     }
 
     pub(super) fn cached(&self, backend: &BackendId) -> f64 {
-        self.cached.get(backend).map_or(0.0, |part| part.clamp(0.0, 1.0))
+        self.cached
+            .get(backend)
+            .map_or(0.0, |part| part.clamp(0.0, 1.0))
     }
 }
 

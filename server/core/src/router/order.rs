@@ -47,7 +47,8 @@ pub(super) fn order(job: &JobId, prefer: Prefer, chosen: Vec<Chosen>) -> Vec<Cho
     });
     let mut ranked: Vec<_> = ranks.collect::<Vec<_>>().into_iter().zip(chosen).collect();
     ranked.sort_by(|(a, _), (b, _)| {
-        a.partial_cmp(b).expect("no estimate, price or figure of carbon is not a number")
+        a.partial_cmp(b)
+            .expect("no estimate, price or figure of carbon is not a number")
     });
     ranked.into_iter().map(|(_, one)| one).collect()
 }
@@ -56,7 +57,9 @@ pub(super) fn order(job: &JobId, prefer: Prefer, chosen: Vec<Chosen>) -> Vec<Cho
 /// done in less than half of the time.
 fn is_overloaded_here(chosen: &[Chosen]) -> bool {
     let estimates = |is_here: bool| {
-        let those = chosen.iter().filter(move |c| (c.place == Place::Here) == is_here);
+        let those = chosen
+            .iter()
+            .filter(move |c| (c.place == Place::Here) == is_here);
         those.filter_map(|c| c.estimate)
     };
     let waits = |queue| queue > WAIT_HERE_MAX;
@@ -75,7 +78,11 @@ fn known(cost: Option<f64>) -> (u8, f64) {
 /// A number from 0 to 1 that is the same whoever draws it: FNV-1a of both names, stirred by the finalizer of
 /// SplitMix64.
 fn draw(job: &JobId, backend: &BackendId) -> f64 {
-    let bytes = job.as_str().bytes().chain([0]).chain(backend.as_str().bytes());
+    let bytes = job
+        .as_str()
+        .bytes()
+        .chain([0])
+        .chain(backend.as_str().bytes());
     let hash = bytes.fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
     });

@@ -75,9 +75,7 @@ impl fmt::Display for Reason {
             Self::OtherBits => f.write_str("it does not compute the same bits"),
             Self::Context(context) => write!(f, "its context of {context} tokens is too short"),
             Self::FirstToken(Some(ms)) => write!(f, "its first token would take {ms} ms"),
-            Self::FirstToken(None) => {
-                f.write_str("how long its first token takes is not known")
-            }
+            Self::FirstToken(None) => f.write_str("how long its first token takes is not known"),
         }
     }
 }

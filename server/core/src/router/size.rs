@@ -44,7 +44,9 @@ impl Size {
         let mut size = Self {
             parts,
             sequences: parts.saturating_mul(u32::from(params.n)),
-            answer_tokens: params.max_tokens.map_or(ANSWER_TOKENS, |max| max.min(ANSWER_TOKENS)),
+            answer_tokens: params
+                .max_tokens
+                .map_or(ANSWER_TOKENS, |max| max.min(ANSWER_TOKENS)),
             ..Self::default()
         };
         // Without a limit an answer of one token is an answer too.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    Bits, DataClass, EmbedInput, GenerateParams, GridEvidence, GridIntensity, JobId, Load, ModelDigest,
-    ModelFacts, NodeId, Numerics, PeerFacts, Prefer, Prompt, Tier,
+    Bits, DataClass, EmbedInput, GenerateParams, GridEvidence, GridIntensity, JobId, Load,
+    ModelDigest, ModelFacts, NodeId, Numerics, PeerFacts, Prefer, Prompt, Tier,
 };
 
 pub(super) fn facts(model: &str) -> ModelFacts {
@@ -132,8 +132,14 @@ fn what_is_here_keeps_its_order_and_the_rest_is_explained() {
     let route = planned(Constraints::default(), vec![down, cold, unsaid, other]);
     assert_eq!(names(&route), ["cold", "unsaid"]);
     assert_eq!(route.dropped.len(), 1);
-    assert_eq!(route.dropped[0].reason, Reason::Unavailable("it burns".into()));
-    assert!(!route.dropped[0].to_string().contains("burns"), "for our log only");
+    assert_eq!(
+        route.dropped[0].reason,
+        Reason::Unavailable("it burns".into())
+    );
+    assert!(
+        !route.dropped[0].to_string().contains("burns"),
+        "for our log only"
+    );
 }
 
 #[test]
@@ -153,9 +159,18 @@ fn no_route_says_why() {
         plan(&job, &snapshot, &Own::default()).expect_err("no route")
     };
     let none = Constraints::default();
-    assert!(matches!(fails("nope", none.clone()), RouteError::ModelNotFound(_)));
-    assert!(matches!(fails("vectors", none.clone()), RouteError::WrongKind { .. }));
-    assert!(matches!(fails("down", none), RouteError::Unavailable { .. }));
+    assert!(matches!(
+        fails("nope", none.clone()),
+        RouteError::ModelNotFound(_)
+    ));
+    assert!(matches!(
+        fails("vectors", none.clone()),
+        RouteError::WrongKind { .. }
+    ));
+    assert!(matches!(
+        fails("down", none),
+        RouteError::Unavailable { .. }
+    ));
     let cheap = Constraints {
         max_price: Some(9),
         ..Constraints::default()
@@ -231,7 +246,10 @@ fn what_is_not_known_fulfils_nothing() {
         but(peer(2, 10.0), |p| p.load.decode_rate = f32::INFINITY),
         but(peer(2, 10.0), |p| p.grid = None),
     ] {
-        assert_eq!(kept(green.clone(), [peer(1, 10.0), liar]).1, Reason::Carbon(None));
+        assert_eq!(
+            kept(green.clone(), [peer(1, 10.0), liar]).1,
+            Reason::Carbon(None)
+        );
     }
 
     let soon = Constraints {
@@ -243,7 +261,10 @@ fn what_is_not_known_fulfils_nothing() {
     let busy = but(peer(2, 50.0), |p| p.load.queued_prefill_tokens = 2_000);
     let (name, reason) = kept(soon, [busy, peer(1, 50.0)]);
     assert_eq!(name, "peer:1");
-    assert!(matches!(reason, Reason::FirstToken(Some(2_000..2_500))), "{reason:?}");
+    assert!(
+        matches!(reason, Reason::FirstToken(Some(2_000..2_500))),
+        "{reason:?}"
+    );
 }
 
 #[test]
@@ -313,12 +334,20 @@ fn what_surely_does_not_fit_is_not_asked_unless_it_fits_nowhere() {
     let route = |tokens| plan(&job(tokens), &snapshot, &Own::default()).expect("a route");
     assert_eq!(route(99).candidates.len(), 3);
     let at_100 = route(100);
-    assert_eq!(at_100.candidates.len(), 2, "there has to be room for an answer");
+    assert_eq!(
+        at_100.candidates.len(),
+        2,
+        "there has to be room for an answer"
+    );
     assert_eq!(at_100.dropped[0].reason, Reason::Context(100));
     assert_eq!(names(&route(500)), ["peer:3"]);
     let short = among(vec![with(1, Some(100)), with(2, Some(200))]);
     let nowhere = plan(&job(500), &short, &Own::default()).expect("a route");
-    assert_eq!(nowhere.candidates.len(), 2, "the backend says how long it is");
+    assert_eq!(
+        nowhere.candidates.len(),
+        2,
+        "the backend says how long it is"
+    );
 }
 
 #[test]
@@ -384,7 +413,10 @@ fn who_has_read_the_prompt_before_is_sooner_done() {
     let route = plan(&job, &slow, &own).expect("a route");
     assert_eq!(names(&route)[0], "peer:1");
     let estimate = route.candidates[0].estimate.expect("a peer has one");
-    assert_eq!((estimate.prompt_tokens, estimate.cached_tokens), (6_500, 6_435));
+    assert_eq!(
+        (estimate.prompt_tokens, estimate.cached_tokens),
+        (6_500, 6_435)
+    );
 }
 
 #[test]
@@ -398,7 +430,10 @@ fn many_who_know_the_same_do_not_all_ask_the_same() {
         *firsts.entry(names(&route)[0].to_owned()).or_insert(0) += 1;
     }
     assert_eq!(firsts.len(), 4);
-    assert!(firsts.values().all(|count| (60..140).contains(count)), "{firsts:?}");
+    assert!(
+        firsts.values().all(|count| (60..140).contains(count)),
+        "{firsts:?}"
+    );
 }
 
 #[test]

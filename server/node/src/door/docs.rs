@@ -5,18 +5,19 @@ use std::sync::Arc;
 
 use axum::Router;
 use kwaainet_openapi::{AnthropicErrorBody, ErrorBody, OllamaError};
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{Object, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder,
-    PathItem, Ref, RefOr, Response, ResponseBuilder, SecurityRequirement,
+    PathItem, Ref, RefOr, Required, Response, ResponseBuilder, SecurityRequirement,
 };
 use utoipa::{PartialSchema, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::auth::PUBLIC;
 use super::dialect::Dialect;
-use super::{App, routes};
+use super::{App, constraints, routes};
 
 /// Where the document is served.
 const DOCUMENT_PATH: &str = "/openapi.json";
@@ -62,6 +63,9 @@ pub fn document() -> OpenApi {
             let found = NOT_FOUND.iter().find(|(root, _)| path.starts_with(root));
             let not_found = found.map_or(NO_MODEL, |(_, description)| description);
             operations(item).for_each(|operation| add_common(operation, dialect, not_found));
+        }
+        if constraints::HEEDED_BY.contains(&path.as_str()) {
+            operations(item).for_each(add_demands);
         }
     }
     document
@@ -139,6 +143,21 @@ fn add_common(operation: &mut Operation, dialect: Dialect, not_found: &str) {
             .entry(status.to_owned())
             .or_insert_with(|| RefOr::T(error(description, dialect)));
     }
+}
+
+/// The headers that say where a request may be served.
+fn add_demands(operation: &mut Operation) {
+    let headers = constraints::HEADERS.map(|(name, description)| {
+        ParameterBuilder::new()
+            .name(format!("{}{name}", constraints::PREFIX))
+            .parameter_in(ParameterIn::Header)
+            .required(Required::False)
+            .description(Some(description))
+            .schema(Some(Object::with_type(Type::String)))
+            .build()
+    });
+    let parameters = operation.parameters.get_or_insert_default();
+    parameters.extend(headers.map(RefOr::T));
 }
 
 fn error(description: &str, dialect: Dialect) -> Response {

@@ -83,8 +83,14 @@ fn constraints(random: &mut Random) -> Constraints {
     Constraints {
         prefer: [Prefer::Local, Prefer::Fast, Prefer::Green, Prefer::Cheap]
             [random.below(4) as usize],
-        tier_min: rarely(random).then(|| Tier::of_number(random.below(4) as u8)).flatten(),
-        regions: if rarely(random) { vec!["eu".into()] } else { Vec::new() },
+        tier_min: rarely(random)
+            .then(|| Tier::of_number(random.below(4) as u8))
+            .flatten(),
+        regions: if rarely(random) {
+            vec!["eu".into()]
+        } else {
+            Vec::new()
+        },
         max_gco2_per_1k: rarely(random).then(|| random.below(100) as f64),
         max_price: rarely(random).then(|| random.below(20)),
         data_class: match rarely(random) {
@@ -144,7 +150,11 @@ fn who_is_chosen_is_not_dropped_and_fulfils_every_demand() {
         };
         routes += 1;
         let again = planned(&case).expect("there was one");
-        assert_eq!(names(&again), names(&route), "seed {seed}: it is a function");
+        assert_eq!(
+            names(&again),
+            names(&route),
+            "seed {seed}: it is a function"
+        );
         assert!(!route.candidates.is_empty(), "seed {seed}");
         let is_client = case.job.origin == Origin::Client;
         let all = case.snapshot.candidates.iter();
@@ -164,7 +174,9 @@ fn who_is_chosen_is_not_dropped_and_fulfils_every_demand() {
 fn check(case: &Case, chosen: &Chosen, seed: u64) {
     let wanted = &case.job.constraints;
     let mut all = case.snapshot.candidates.iter();
-    let candidate = all.find(|c| c.backend == chosen.backend).expect("it is one of them");
+    let candidate = all
+        .find(|c| c.backend == chosen.backend)
+        .expect("it is one of them");
     assert_eq!(candidate.unavailable, None, "seed {seed}");
     let is_strict = wanted.tier_min.is_some()
         || wanted.data_class == DataClass::Confidential
@@ -178,17 +190,26 @@ fn check(case: &Case, chosen: &Chosen, seed: u64) {
         Place::Upstream => assert!(!is_strict, "seed {seed}"),
         Place::Peer(facts) => {
             assert_eq!(case.job.origin, Origin::Client, "seed {seed}");
-            assert!(wanted.tier_min.is_none_or(|least| facts.tier <= least), "seed {seed}");
+            assert!(
+                wanted.tier_min.is_none_or(|least| facts.tier <= least),
+                "seed {seed}"
+            );
             let is_secret = wanted.data_class == DataClass::Confidential;
             assert!(!is_secret || facts.tier <= Tier::T1, "seed {seed}");
             let is_in_eu = facts.region.as_deref().is_some_and(|r| r.starts_with("eu"));
             assert!(wanted.regions.is_empty() || is_in_eu, "seed {seed}");
             let price = facts.price.unwrap_or(u64::MAX);
-            assert!(wanted.max_price.is_none_or(|most| price <= most), "seed {seed}");
+            assert!(
+                wanted.max_price.is_none_or(|most| price <= most),
+                "seed {seed}"
+            );
         }
     }
     let grams = chosen.gco2_per_1k.unwrap_or(f64::INFINITY);
-    assert!(wanted.max_gco2_per_1k.is_none_or(|most| grams <= most), "seed {seed}");
+    assert!(
+        wanted.max_gco2_per_1k.is_none_or(|most| grams <= most),
+        "seed {seed}"
+    );
     assert!(!grams.is_nan() && grams >= 0.0, "seed {seed}");
 }
 
@@ -216,7 +237,10 @@ fn more_load_never_brings_a_candidate_forward() {
         };
         let (then, now) = (place(&Some(route)), place(&planned(&after)));
         // Dropped is behind all others.
-        assert!(now.is_none() || now >= then, "seed {seed}: {then:?} to {now:?} by {change}");
+        assert!(
+            now.is_none() || now >= then,
+            "seed {seed}: {then:?} to {now:?} by {change}"
+        );
     }
 }
 

@@ -93,7 +93,9 @@ fn run(speeds: &[f64], askers: usize, comings: &[u64], seed: u64) -> Outcome {
     let (mut next, mut done, mut total, mut now) = (0, 0, 0.0, 0);
     while done < comings.len() {
         if now % REPORT == 0 {
-            machines.iter_mut().for_each(|machine| machine.report(&asker_of));
+            machines
+                .iter_mut()
+                .for_each(|machine| machine.report(&asker_of));
         }
         while next < comings.len() && comings[next] <= now {
             let asker = asker_of[next];
@@ -107,7 +109,10 @@ fn run(speeds: &[f64], askers: usize, comings: &[u64], seed: u64) -> Outcome {
             let route = plan(&job, &snapshot, &own).expect("all of them may serve");
             let first = &route.candidates[0];
             under_way[next] = Some(in_hand[asker].give(&first.backend, &first.place, &job));
-            let number = snapshot.candidates.iter().position(|c| c.backend == first.backend);
+            let number = snapshot
+                .candidates
+                .iter()
+                .position(|c| c.backend == first.backend);
             let number = number.expect("it is one of them");
             shares[number] += 1;
             machines[number].work.push((cost(), next));
@@ -178,7 +183,10 @@ fn shares_of_a_burst_follow_the_speeds() {
             }
             let best = oracle_makespan(&speeds, 32);
             let ratio = outcome.makespan / best;
-            assert!(ratio < 1.6, "seed {seed}, {askers} askers: {ratio:.2} of the oracle's");
+            assert!(
+                ratio < 1.6,
+                "seed {seed}, {askers} askers: {ratio:.2} of the oracle's"
+            );
         }
     }
 }
