@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use kwaainet_core::{
     Backend, BackendError, BackendId, BackendReport, BoxFuture, EmbedInput, EmbedRequest,
-    Embeddings, EventStream, GenerateRequest, ModelFacts, ModelId, ModelKind, Prompt, TextTokens,
-    Tokenized, TranscribeRequest, Transcript,
+    Embeddings, EventStream, GenerateRequest, ModelFacts, ModelId, ModelKind, Place, Prompt,
+    TextTokens, Tokenized, TranscribeRequest, Transcript,
 };
 
 pub use script::{Answer, Counts, Fault, Script, ScriptHandle, ScriptedCall};
@@ -28,6 +28,7 @@ pub struct ScriptedBackend {
     models: Vec<Model>,
     vocab: Vocab,
     handle: ScriptHandle,
+    place: Place,
 }
 
 /// Collects what a [`ScriptedBackend`] serves.
@@ -35,6 +36,7 @@ pub struct Builder {
     id: BackendId,
     models: Vec<Model>,
     script: Script,
+    place: Place,
 }
 
 struct Model {
@@ -88,6 +90,12 @@ impl Builder {
         self
     }
 
+    /// Whose machine it says it is on; this one if not given.
+    pub fn place(mut self, place: Place) -> Self {
+        self.place = place;
+        self
+    }
+
     /// The backend.
     pub fn build(self) -> ScriptedBackend {
         ScriptedBackend {
@@ -95,6 +103,7 @@ impl Builder {
             models: self.models,
             vocab: Vocab::default(),
             handle: ScriptHandle::new(self.script),
+            place: self.place,
         }
     }
 }
@@ -106,6 +115,7 @@ impl ScriptedBackend {
             id: id.into(),
             models: Vec::new(),
             script: Script::default(),
+            place: Place::Here,
         }
     }
 
@@ -292,10 +302,12 @@ impl Backend for ScriptedBackend {
             numerics: None,
             digest: None,
         };
+        let script = self.handle.script();
         BackendReport {
             models: self.models.iter().map(facts).collect(),
-            unavailable: self.handle.script().unavailable.clone(),
-            ..BackendReport::default()
+            unavailable: script.unavailable.clone(),
+            load: script.load,
+            place: self.place.clone(),
         }
     }
 

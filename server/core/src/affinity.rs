@@ -47,6 +47,8 @@ impl Affinity {
             let mut blocks = Blocks::new(&self.secret, left);
             blocks.add(principal.as_str().as_bytes());
             blocks.add(job.model.as_str().as_bytes());
+            // A conversation is read otherwise than a text of the same words.
+            blocks.add(kind(prompt));
             blocks.begin();
             add_prompt(&mut blocks, prompt);
             left -= blocks.hashes.len();
@@ -182,6 +184,15 @@ impl<'a> Blocks<'a> {
     }
 }
 
+fn kind(prompt: &Prompt) -> &'static [u8] {
+    match prompt {
+        Prompt::Chat(_) => b"chat",
+        Prompt::Text(_) => b"text",
+        Prompt::Infill { .. } => b"infill",
+        Prompt::Tokens(_) => b"tokens",
+    }
+}
+
 fn add_prompt(blocks: &mut Blocks<'_>, prompt: &Prompt) {
     match prompt {
         Prompt::Chat(chat) => {
@@ -212,4 +223,109 @@ fn add_tool(blocks: &mut Blocks<'_>, tool: &Tool) {
     let schema = tool.parameters.as_ref();
     let schema = schema.map(|schema| schema.to_string()).unwrap_or_default();
     blocks.add(schema.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Conversation, GenerateParams, JobId, Message, Role};
+
+    fn chat(turns: &[&str]) -> Job {
+        let messages = turns.iter().map(|text| Message::new(Role::User, *text));
+        let chat = Conversation::from(messages.collect::<Vec<_>>());
+        of(vec![Prompt::Chat(chat)])
+    }
+
+    fn of(prompts: Vec<Prompt>) -> Job {
+        let params = GenerateParams::default();
+        Job::new(
+            JobId::new("j"),
+            "m".into(),
+            Work::Generate { prompts, params },
+        )
+    }
+
+    fn share(affinity: &Affinity, principal: &str, job: &Job, backend: &str) -> f64 {
+        let prefix = affinity.prefix(&PrincipalId::new(principal), job);
+        let read = affinity.read_before(&prefix);
+        read.get(&backend.into()).copied().unwrap_or(0.0)
+    }
+
+    fn learn(affinity: &Affinity, principal: &str, job: &Job, backend: &str) {
+        let prefix = affinity.prefix(&PrincipalId::new(principal), job);
+        affinity.learn(&prefix, &backend.into());
+    }
+
+    #[test]
+    fn a_conversation_that_goes_on_is_known_where_it_was_read() {
+        let affinity = Affinity::default();
+        let long = "a long beginning ".repeat(200);
+        learn(&affinity, "a", &chat(&[&long, "and then?"]), "x");
+        let on = chat(&[&long, "and then?", "so?"]);
+        assert!(share(&affinity, "a", &on, "x") > 0.9);
+        assert_eq!(share(&affinity, "a", &on, "y"), 0.0);
+        // The same beginning within one message.
+        let other = chat(&[&format!("{long}, otherwise")]);
+        assert!(share(&affinity, "a", &other, "x") > 0.9);
+        let half = chat(&[&format!("{}{}", &long[..1_700], "z".repeat(1_700))]);
+        assert!((0.3..0.6).contains(&share(&affinity, "a", &half, "x")));
+        let short = chat(&["a long beginning"]);
+        assert_eq!(share(&affinity, "a", &short, "x"), 0.0, "less than a block");
+    }
+
+    #[test]
+    fn nobody_learns_what_another_asked() {
+        let (affinity, again) = (Affinity::default(), Affinity::default());
+        let job = chat(&[&"secret ".repeat(100)]);
+        learn(&affinity, "a", &job, "x");
+        assert!(share(&affinity, "a", &job, "x") > 0.5);
+        assert_eq!(share(&affinity, "b", &job, "x"), 0.0);
+        let other = Job {
+            model: "n".into(),
+            ..job.clone()
+        };
+        assert_eq!(
+            share(&affinity, "a", &other, "x"),
+            0.0,
+            "another model's cache"
+        );
+        let hashes = |affinity: &Affinity| affinity.prefix(&PrincipalId::new("a"), &job).prompts;
+        assert_ne!(
+            hashes(&affinity),
+            hashes(&again),
+            "each process has a secret of its own"
+        );
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_the_newest() {
+        let affinity = Affinity::default();
+        let text = |n: u32| of(vec![Prompt::Text(format!("{n:8}").repeat(8_000))]);
+        for n in 0..200 {
+            learn(&affinity, "a", &text(n), "x");
+        }
+        let memory = affinity.memory.lock().expect("no holder panics");
+        assert!(memory.young.len() + memory.old.len() <= 2 * HALF_MAX);
+        drop(memory);
+        assert!(share(&affinity, "a", &text(199), "x") > 0.9);
+        assert_eq!(share(&affinity, "a", &text(0), "x"), 0.0);
+
+        let job = text(7);
+        (0..10).for_each(|n| learn(&affinity, "a", &job, &format!("b{n}")));
+        assert_eq!(share(&affinity, "a", &job, "b0"), 0.0);
+        assert!(share(&affinity, "a", &job, "b9") > 0.9);
+    }
+
+    #[test]
+    fn only_the_beginning_of_a_huge_prompt_is_hashed() {
+        let affinity = Affinity::default();
+        let huge = of(vec![
+            Prompt::Text("x".repeat(1 << 20)),
+            Prompt::Tokens(vec![7; 9]),
+        ]);
+        let prefix = affinity.prefix(&PrincipalId::new("a"), &huge);
+        let blocks: usize = prefix.prompts.iter().map(Vec::len).sum();
+        assert_eq!(blocks, BLOCKS_MAX);
+        assert_eq!(prefix.bytes, (1 << 20) + 36);
+    }
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod keys;
 mod models;
+mod route;
 mod run;
 mod serve;
 
@@ -65,6 +66,9 @@ enum Command {
     /// Make, list and revoke API keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Ask the running node where requests go.
+    #[command(subcommand)]
+    Route(route::RouteCommand),
     /// Show the configuration that holds, with where each value came from.
     Config,
     /// Print the OpenAPI document.
@@ -101,6 +105,7 @@ impl Cli {
             Command::Pull(args) => models::pull_models(args, &config, &environment).await?,
             Command::Models => models::list(&config)?,
             Command::Keys(command) => keys::run(command, &config).await?,
+            Command::Route(command) => route::run(command, &config, &environment).await?,
             Command::Config => terminal::piece(&effective.describe()),
             Command::Bench(args) => bench::bench(args, config, &environment).await?,
             Command::Version | Command::Openapi => unreachable!("done above"),

@@ -53,8 +53,8 @@ pub(super) fn order(job: &JobId, prefer: Prefer, chosen: Vec<Chosen>) -> Vec<Cho
     ranked.into_iter().map(|(_, one)| one).collect()
 }
 
-/// This node has too much to do if the job would have to wait for its turn, and somebody else would be
-/// done in less than half of the time.
+/// This node has too much to do if the job would have to wait for its turn, and somebody else would be done in
+/// less than half of the time. As long as its own speed is not known it keeps what it has.
 fn is_overloaded_here(chosen: &[Chosen]) -> bool {
     let estimates = |is_here: bool| {
         let those = chosen
@@ -62,13 +62,12 @@ fn is_overloaded_here(chosen: &[Chosen]) -> bool {
             .filter(move |c| (c.place == Place::Here) == is_here);
         those.filter_map(|c| c.estimate)
     };
-    let waits = |queue| queue > WAIT_HERE_MAX;
     let Some(here) = estimates(true).min_by_key(|here| here.queue) else {
         return false;
     };
     let elsewhere = estimates(false).map(|other| other.finish()).min();
     let sooner = elsewhere.is_some_and(|finish| finish * SOONER < here.finish());
-    waits(here.queue) && sooner
+    !here.is_guess && here.queue > WAIT_HERE_MAX && sooner
 }
 
 fn known(cost: Option<f64>) -> (u8, f64) {

@@ -75,7 +75,11 @@ pub struct Effective {
 const PREFIX: &str = "KWAAINET_";
 const FILE_VARIABLE: &str = "KWAAINET_CONFIG";
 /// Variables of ours that are not configuration: they steer tests and kernels.
-const OTHER_VARIABLES: [&str; 2] = ["KWAAINET_KERNEL", "KWAAINET_TEST_MODELS"];
+const OTHER_VARIABLES: [&str; 3] = [
+    "KWAAINET_API_KEY",
+    "KWAAINET_KERNEL",
+    "KWAAINET_TEST_MODELS",
+];
 
 impl Effective {
     /// Puts the layers together.

@@ -20,6 +20,7 @@ mod rerank;
 mod responses;
 mod responses_background;
 mod responses_kept;
+mod routing;
 mod sockets;
 mod tools;
 mod vector_stores;
