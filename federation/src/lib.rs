@@ -9,8 +9,8 @@ mod book;
 mod control;
 mod frame;
 mod infer;
-mod seeded;
 mod receipts;
+mod seeded;
 mod ticket;
 mod transport;
 mod view;
@@ -20,11 +20,11 @@ pub use book::{Member, MemberBook, RedeemError};
 pub use control::{About, Federation, FederationParts, PeerStream, Tiers, TurnedAway};
 pub use frame::{FRAME_MAX, FrameError, FrameReader, FrameWriter};
 pub use infer::{InferenceDoor, PeerBackend};
-pub use seeded::Seeded;
 pub use receipts::{
     ChainPlace, Checked, CounterSignature, Entry, HEADER as RECEIPTS_HEADER, KeptReceipt, Ledger,
     ReceiptFile, SignedReceipt, receipt_line,
 };
+pub use seeded::Seeded;
 pub use ticket::{InvitationId, Ticket, TicketError};
 pub use transport::{DialError, Incoming, Link, PathFacts, PeerAddress, PeerTransport, Plane};
 pub use view::{PeerState, PeerView};

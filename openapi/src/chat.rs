@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::{
     ChatRole, ChatTool, ChatToolCall, ChatToolCallDelta, ChatToolChoice, ErrorBody, FunctionCall,
-    FunctionCallChoice, FunctionCallDelta, FunctionDefinition, LogitBias, Metadata, Other,
+    FunctionCallChoice, FunctionCallDelta, FunctionDefinition, Kwaai, LogitBias, Metadata, Other,
     PastFunctionCall, PastToolCall, Prediction, ResponseFormat, Stop, StreamOptions,
     StructuredOutputs, TextKind, Usage,
 };
@@ -151,6 +151,9 @@ pub struct ChatRequest {
     #[serde(default)]
     #[schema(max_length = 512)]
     pub prompt_cache_key: Option<String>,
+    /// Extension: what the request demands of the place where it is served.
+    #[serde(default)]
+    pub kwaai: Option<Kwaai>,
     /// Fields that are not named here.
     #[serde(flatten)]
     #[schema(ignore)]

@@ -5,7 +5,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    ErrorBody, LogitBias, Other, ResponseFormat, Stop, StreamOptions, StructuredOutputs, Usage,
+    ErrorBody, Kwaai, LogitBias, Other, ResponseFormat, Stop, StreamOptions, StructuredOutputs,
+    Usage,
 };
 
 /// `POST /v1/completions`.
@@ -119,6 +120,9 @@ pub struct CompletionRequest {
     #[serde(default)]
     #[schema(max_length = 512)]
     pub user: Option<String>,
+    /// Extension: what the request demands of the place where it is served.
+    #[serde(default)]
+    pub kwaai: Option<Kwaai>,
     /// Fields that are not named here.
     #[serde(flatten)]
     #[schema(ignore)]

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::Other;
+use crate::{Kwaai, Other};
 
 /// `POST /v1/embeddings`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -31,6 +31,9 @@ pub struct EmbeddingRequest {
     #[serde(default)]
     #[schema(max_length = 512)]
     pub user: Option<String>,
+    /// Extension: what the request demands of the place where it is served.
+    #[serde(default)]
+    pub kwaai: Option<Kwaai>,
     /// Fields that are not named here.
     #[serde(flatten)]
     #[schema(ignore)]

@@ -15,6 +15,7 @@ mod error;
 mod file;
 mod format;
 mod health;
+mod kwaai;
 mod model;
 mod ollama;
 mod rerank;
@@ -64,6 +65,10 @@ pub use error::{ErrorBody, ErrorObject};
 pub use file::{Deleted, FileList, FileObject, FileUpload};
 pub use format::{JsonSchemaFormat, Prediction, ResponseFormat, StructuredOutputs};
 pub use health::{Health, Readiness};
+pub use kwaai::{
+    Kwaai, KwaaiDataClass, KwaaiPrefer, KwaaiRegions, KwaaiTier, ModelPlaces, RouteCandidate,
+    RouteDropped, RouteEstimate, RoutePlace, RoutePlan, RouteRequest,
+};
 pub use model::{Model, ModelList};
 pub use ollama::{
     OllamaCalled, OllamaChatAnswer, OllamaChatLine, OllamaChatRequest, OllamaDetails,

@@ -1,6 +1,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::ModelPlaces;
+
 /// `GET /v1/models`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ModelList {
@@ -25,6 +27,8 @@ pub struct Model {
     pub kind: &'static str,
     /// Extension: its context in tokens, once known.
     pub context_length: Option<u32>,
-    /// Extension: whether it is in memory; if not, the first request loads it.
+    /// Extension: whether it is in memory there; if not, the first request loads it.
     pub loaded: bool,
+    /// Extension: where it is served.
+    pub kwaai: ModelPlaces,
 }

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::Other;
+use crate::{Kwaai, Other};
 
 /// `POST /v1/rerank`, in the shape that Cohere and Jina share.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -30,6 +30,9 @@ pub struct RerankRequest {
     /// Repeat the documents' texts; false if not given.
     #[serde(default)]
     pub return_documents: Option<bool>,
+    /// Extension: what the request demands of the place where it is served.
+    #[serde(default)]
+    pub kwaai: Option<Kwaai>,
     /// Fields that are not named here.
     #[serde(flatten)]
     #[schema(ignore)]

@@ -5,8 +5,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    InputItemKind, InputPartKind, LogitBias, Metadata, Other, RankingOptions, ResponseInclude,
-    ResponseItem, ServiceTier, StreamOptions, ToolMode, Verbosity,
+    InputItemKind, InputPartKind, Kwaai, LogitBias, Metadata, Other, RankingOptions,
+    ResponseInclude, ResponseItem, ServiceTier, StreamOptions, ToolMode, Verbosity,
 };
 
 /// `POST /v1/responses`.
@@ -136,6 +136,9 @@ pub struct ResponseRequest {
     /// Extension: the same seed and request give the same answer.
     #[serde(default)]
     pub seed: Option<i64>,
+    /// Extension: what the request demands of the place where it is served.
+    #[serde(default)]
+    pub kwaai: Option<Kwaai>,
     /// Fields that are not named here.
     #[serde(flatten)]
     #[schema(ignore)]

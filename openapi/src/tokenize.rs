@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{ChatMessage, ChatTool, Other};
+use crate::{ChatMessage, ChatTool, Kwaai, Other};
 
 /// `POST /v1/tokenize`: a text or a conversation.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -31,6 +31,9 @@ pub struct TokenizeRequest {
     /// `/v1/completions`.
     #[serde(default)]
     pub parse_special_tokens: Option<bool>,
+    /// Extension: what the request demands of the place where it is served.
+    #[serde(default)]
+    pub kwaai: Option<Kwaai>,
     /// Fields that are not named here.
     #[serde(flatten)]
     #[schema(ignore)]
@@ -63,6 +66,9 @@ pub struct DetokenizeRequest {
     /// Token ids, in order.
     #[schema(required, nullable = false)]
     pub tokens: Option<Vec<u32>>,
+    /// Extension: what the request demands of the place where it is served.
+    #[serde(default)]
+    pub kwaai: Option<Kwaai>,
     /// Fields that are not named here.
     #[serde(flatten)]
     #[schema(ignore)]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::{ActivityAnchor, Attributes, Metadata, Other, Ranker};
+use crate::{ActivityAnchor, Attributes, Kwaai, Metadata, Other, Ranker};
 
 /// `POST /v1/vector_stores`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -313,6 +313,9 @@ pub struct VectorSearchRequest {
     /// False: queries are used as they are.
     #[serde(default)]
     pub rewrite_query: Option<bool>,
+    /// Extension: what the request demands of the place where it is served.
+    #[serde(default)]
+    pub kwaai: Option<Kwaai>,
     /// Fields that are not named here.
     #[serde(flatten)]
     #[schema(ignore)]

@@ -15,7 +15,7 @@ use std::time::Duration;
 use kwaainet_core::{
     Backend, BackendError, BackendId, BackendReport, BoxFuture, EmbedInput, EmbedRequest,
     Embeddings, EventStream, GenerateRequest, ModelDigest, ModelFacts, ModelId, ModelKind,
-    Numerics, Prompt, TextTokens, Tokenized, TranscribeRequest, Transcript,
+    Numerics, Place, Prompt, TextTokens, Tokenized, TranscribeRequest, Transcript,
 };
 
 pub use script::{Answer, Counts, Fault, Script, ScriptHandle, ScriptedCall};
@@ -29,6 +29,7 @@ pub struct ScriptedBackend {
     vocab: Vocab,
     handle: ScriptHandle,
     exact: Option<(ModelDigest, Numerics)>,
+    place: Place,
 }
 
 /// Collects what a [`ScriptedBackend`] serves.
@@ -37,6 +38,7 @@ pub struct Builder {
     models: Vec<Model>,
     script: Script,
     exact: Option<(ModelDigest, Numerics)>,
+    place: Place,
 }
 
 struct Model {
@@ -96,6 +98,12 @@ impl Builder {
         self
     }
 
+    /// Whose machine it says it is on; this one if not given.
+    pub fn place(mut self, place: Place) -> Self {
+        self.place = place;
+        self
+    }
+
     /// The backend.
     pub fn build(self) -> ScriptedBackend {
         ScriptedBackend {
@@ -104,6 +112,7 @@ impl Builder {
             vocab: Vocab::default(),
             handle: ScriptHandle::new(self.script),
             exact: self.exact,
+            place: self.place,
         }
     }
 }
@@ -116,6 +125,7 @@ impl ScriptedBackend {
             models: Vec::new(),
             script: Script::default(),
             exact: None,
+            place: Place::Here,
         }
     }
 
@@ -316,10 +326,12 @@ impl Backend for ScriptedBackend {
             numerics: self.exact.as_ref().map(|(_, class)| class.clone()),
             digest: self.exact.as_ref().map(|(digest, _)| *digest),
         };
+        let script = self.handle.script();
         BackendReport {
             models: self.models.iter().map(facts).collect(),
-            unavailable: self.handle.script().unavailable.clone(),
-            ..BackendReport::default()
+            unavailable: script.unavailable.clone(),
+            load: script.load,
+            place: self.place.clone(),
         }
     }
 

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::Other;
+use crate::{Kwaai, Other};
 
 /// `POST /v1/messages`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -64,6 +64,9 @@ pub struct AnthropicRequest {
     /// About the caller's user; not kept.
     #[serde(default)]
     pub metadata: Option<AnthropicMetadata>,
+    /// Extension: what the request demands of the place where it is served.
+    #[serde(default)]
+    pub kwaai: Option<Kwaai>,
     /// Fields that are not named here.
     #[serde(flatten)]
     #[schema(ignore)]
@@ -96,6 +99,9 @@ pub struct AnthropicCountRequest {
     /// Whether it has to.
     #[serde(default)]
     pub tool_choice: Option<AnthropicToolChoice>,
+    /// Extension: what the request demands of the place where it is served.
+    #[serde(default)]
+    pub kwaai: Option<Kwaai>,
     /// Fields that are not named here.
     #[serde(flatten)]
     #[schema(ignore)]

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::OllamaError;
 
-use crate::Other;
+use crate::{Kwaai, Other};
 
 /// `POST /api/chat`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -44,6 +44,9 @@ pub struct OllamaChatRequest {
     #[serde(default)]
     #[schema(minimum = 0, maximum = 20)]
     pub top_logprobs: Option<i64>,
+    /// Extension: what the request demands of the place where it is served.
+    #[serde(default)]
+    pub kwaai: Option<Kwaai>,
     /// Fields that are not named here.
     #[serde(flatten)]
     #[schema(ignore)]
@@ -246,6 +249,9 @@ pub struct OllamaGenerateRequest {
     #[serde(default)]
     #[schema(minimum = 0, maximum = 20)]
     pub top_logprobs: Option<i64>,
+    /// Extension: what the request demands of the place where it is served.
+    #[serde(default)]
+    pub kwaai: Option<Kwaai>,
     /// Fields that are not named here.
     #[serde(flatten)]
     #[schema(ignore)]

@@ -7,6 +7,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::OllamaError;
+use crate::Kwaai;
 
 /// `POST /api/embed`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -29,6 +30,9 @@ pub struct OllamaEmbedRequest {
     #[serde(default)]
     #[schema(minimum = 1)]
     pub dimensions: Option<i64>,
+    /// Extension: what the request demands of the place where it is served.
+    #[serde(default)]
+    pub kwaai: Option<Kwaai>,
 }
 
 /// The vectors, of unit length.
@@ -61,6 +65,9 @@ pub struct OllamaEmbeddingRequest {
     /// The text.
     #[serde(default)]
     pub prompt: Option<String>,
+    /// Extension: what the request demands of the place where it is served.
+    #[serde(default)]
+    pub kwaai: Option<Kwaai>,
 }
 
 /// The vector, of unit length.

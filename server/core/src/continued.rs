@@ -16,9 +16,10 @@ use futures_util::stream::{self, StreamExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::router::InHand;
 use crate::{
-    Backend, BackendError, BackendId, Candidate, Course, Event, EventStream, GenerateParams,
-    GenerateRequest, Job, ModelDigest, Numerics, Snapshot, plan,
+    Backend, BackendError, BackendId, Bits, Course, Event, EventStream, GenerateParams,
+    GenerateRequest, Job, Own, Place, Snapshot, plan,
 };
 use said::Said;
 
@@ -33,27 +34,9 @@ const TRIES_MAX: usize = 8;
 /// Losses that one generation survives.
 const LOSSES_MAX: u32 = 64;
 
-/// What makes two backends say the same.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Exactness {
-    digest: ModelDigest,
-    numerics: Numerics,
-}
-
-impl Exactness {
-    /// Of a candidate, where both are known.
-    pub(crate) fn of(candidate: &Candidate) -> Option<Self> {
-        let (digest, numerics) = (candidate.model.digest, candidate.model.numerics.clone());
-        Some(Self {
-            digest: digest?,
-            numerics: numerics?,
-        })
-    }
-}
-
 /// Fixes the draws where another backend may have to go on with them.
-pub(crate) fn fix_seed(params: &mut GenerateParams, exactness: Option<&Exactness>) {
-    if exactness.is_some() {
+pub(crate) fn fix_seed(params: &mut GenerateParams, bits: Option<&Bits>) {
+    if bits.is_some() {
         // The standard library keys each hasher with fresh randomness of the system.
         let random = || RandomState::new().build_hasher().finish();
         params.sampling.seed.get_or_insert_with(random);
@@ -65,12 +48,13 @@ pub(crate) struct Thread {
     pub(crate) job: Arc<Job>,
     pub(crate) request: GenerateRequest,
     pub(crate) snapshot: watch::Receiver<Arc<Snapshot>>,
+    pub(crate) in_hand: InHand,
     pub(crate) course: Arc<Course>,
     /// Who computes now.
     pub(crate) backend: BackendId,
     /// Whether that is another node, whose loss is nothing unheard of.
     pub(crate) is_away: bool,
-    pub(crate) exactness: Option<Exactness>,
+    pub(crate) bits: Option<Bits>,
 }
 
 /// The events of a generation, whoever computes them.
@@ -136,24 +120,26 @@ impl Continued {
         let until = Instant::now() + SEARCH_MAX;
         self.failed_now(self.thread.backend.clone());
         for _ in 0..TRIES_MAX {
-            let Some((backend, exactness)) = self.search(until).await else {
+            let Some(next) = self.search(until).await else {
                 break;
             };
-            self.failed_now(backend.id().clone());
-            let exact = exactness == self.thread.exactness;
-            let request = &mut self.thread.request;
-            fix_seed(&mut request.params, exactness.as_ref());
-            let mut request = request.clone();
+            let id = next.backend.id();
+            self.failed_now(id.clone());
+            let exact = next.bits == self.thread.bits;
+            fix_seed(&mut self.thread.request.params, next.bits.as_ref());
+            let mut request = self.thread.request.clone();
             request.resume = self.said.resume(exact);
-            let Ok(Ok(events)) = tokio::time::timeout_at(until, backend.generate(request)).await
-            else {
+            let given = self.thread.in_hand.give(id, &next.place, &self.thread.job);
+            let asked = tokio::time::timeout_at(until, next.backend.generate(request));
+            let Ok(Ok(events)) = asked.await else {
                 continue;
             };
-            self.thread.backend = backend.id().clone();
-            self.thread.exactness = exactness;
             self.thread
                 .course
-                .moved(backend.id(), exact || self.said.is_nothing());
+                .moved(given, exact || self.said.is_nothing());
+            self.thread.backend = id.clone();
+            self.thread.is_away = next.place.peer().is_some();
+            self.thread.bits = next.bits;
             self.said.goes_on(exact);
             return Ok(events);
         }
@@ -166,7 +152,7 @@ impl Continued {
     }
 
     /// Somebody who can go on. Other nodes are waited for: one that failed may come back.
-    async fn search(&mut self, until: Instant) -> Option<(Arc<dyn Backend>, Option<Exactness>)> {
+    async fn search(&mut self, until: Instant) -> Option<Next> {
         loop {
             let found = self.able();
             if found.is_some() || !self.thread.is_away || Instant::now() >= until {
@@ -176,35 +162,49 @@ impl Continued {
         }
     }
 
-    fn able(&self) -> Option<(Arc<dyn Backend>, Option<Exactness>)> {
+    fn able(&self) -> Option<Next> {
         let just_failed = |id: &BackendId| {
             let mut of_it = self.failed.iter().filter(|(other, _)| other == id);
             of_it.any(|(_, at)| at.elapsed() < FAILED_FOR)
         };
         let snapshot = Arc::clone(&self.thread.snapshot.borrow());
         let job = &self.thread.job;
-        let route = plan(job, &snapshot).ok()?;
-        let fresh = route.backends.iter().filter(|id| !just_failed(id));
-        fresh
-            .filter_map(|id| {
-                let exactness = Exactness::of(snapshot.candidate(id, &job.model)?);
-                self.may_follow(exactness.as_ref())
-                    .then_some((snapshot.backends.get(id)?, exactness))
+        let own = Own {
+            given: self.thread.in_hand.now(),
+            ..Own::default()
+        };
+        let route = plan(job, &snapshot, &own).ok()?;
+        route.candidates.into_iter().find_map(|chosen| {
+            let bits = Bits::of(snapshot.candidate(&chosen.backend, &job.model)?);
+            if just_failed(&chosen.backend) || !self.may_follow(bits.as_ref()) {
+                return None;
+            }
+            Some(Next {
+                backend: snapshot.backends.get(&chosen.backend)?,
+                place: chosen.place,
+                bits,
             })
-            .next()
+        })
     }
 
-    fn may_follow(&self, next: Option<&Exactness>) -> bool {
+    fn may_follow(&self, next: Option<&Bits>) -> bool {
         if self.said.is_nothing() {
             return true;
         }
-        match (&self.thread.exactness, next) {
+        match (&self.thread.bits, next) {
             (Some(now), Some(next)) => {
                 now == next || (self.thread.job.constraints.inexact && now.digest == next.digest)
             }
             _ => false,
         }
     }
+}
+
+/// Who may go on.
+struct Next {
+    backend: Arc<dyn Backend>,
+    place: Place,
+    bits: Option<Bits>,
 }
 
 #[cfg(test)]

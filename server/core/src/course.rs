@@ -1,18 +1,28 @@
-//! Where a job was done, for whoever tells the client: written by the hallway, read by the door.
+//! Where a job is done, for whoever tells the client: written by the hallway, read by the door.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
-use crate::BackendId;
+use crate::router::Given;
+use crate::{BackendId, Place};
 
-/// How a job went its way. Shared; changes while the job runs.
+/// How a job goes its way. Shared; changes while the job runs.
 #[derive(Debug, Default)]
-pub struct Course(Mutex<Stages>);
+pub struct Course(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    stages: Stages,
+    /// Counts the job as somebody's while it runs.
+    given: Option<Given>,
+}
 
 /// A look at a [`Course`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stages {
     /// Who computes, or did last.
     pub backend: Option<BackendId>,
+    /// Whose machine that is.
+    pub place: Option<Place>,
     /// How often another backend had to go on.
     pub continued: u32,
     /// Whether one backend alone would have said something else.
@@ -22,17 +32,31 @@ pub struct Stages {
 impl Course {
     /// As of now.
     pub fn stages(&self) -> Stages {
-        self.0.lock().expect("no holder panics").clone()
+        self.state().stages.clone()
     }
 
-    pub(crate) fn at(&self, backend: &BackendId) {
-        self.0.lock().expect("no holder panics").backend = Some(backend.clone());
+    pub(crate) fn at(&self, given: Given) {
+        let mut state = self.state();
+        state.stages.backend = Some(given.backend().clone());
+        state.stages.place = Some(given.place().clone());
+        state.given = Some(given);
     }
 
-    pub(crate) fn moved(&self, backend: &BackendId, exact: bool) {
-        let mut stages = self.0.lock().expect("no holder panics");
-        stages.backend = Some(backend.clone());
+    pub(crate) fn moved(&self, given: Given, exact: bool) {
+        self.at(given);
+        let stages = &mut self.state().stages;
         stages.continued += 1;
         stages.inexact |= !exact;
+    }
+
+    /// Nobody has it in hand any more.
+    pub(crate) fn over(&self) -> Stages {
+        let mut state = self.state();
+        state.given = None;
+        state.stages.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no holder panics")
     }
 }

@@ -8,11 +8,14 @@ use futures_util::future::try_join_all;
 use futures_util::stream::{self, SelectAll, StreamExt};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
-use crate::continued::{Exactness, Thread, continued, fix_seed};
+use crate::affinity::{Affinity, Prefix};
+use crate::continued::{Thread, continued, fix_seed};
+use crate::router::{InHand, plan_question};
 use crate::{
-    Admission, AdmissionError, Admitted, Backend, BackendError, EmbedRequest, Embeddings, Event,
-    EventStream, GenerateRequest, Job, MeteredStream, ModelId, Origin, Outcome, Place, Principal,
-    Priority, Prompt, RouteError, Snapshot, TranscribeRequest, Transcript, Usage, Work, plan,
+    Admission, AdmissionError, Admitted, Backend, BackendError, Bits, Constraints, EmbedRequest,
+    Embeddings, Event, EventStream, GenerateRequest, Job, MeteredStream, ModelId, Origin, Outcome,
+    Own, Place, Principal, PrincipalId, Priority, Prompt, Route, RouteError, Snapshot,
+    TranscribeRequest, Transcript, Usage, Work, plan,
 };
 
 /// Takes jobs in and runs them.
@@ -20,6 +23,17 @@ pub struct Hallway {
     admission: Admission,
     snapshot: watch::Receiver<Arc<Snapshot>>,
     questions: Semaphore,
+    in_hand: InHand,
+    affinity: Affinity,
+}
+
+/// A backend that a job may be given to.
+struct Way {
+    backend: Arc<dyn Backend>,
+    place: Place,
+    context: Option<u32>,
+    /// What it computes, where that is known.
+    bits: Option<Bits>,
 }
 
 /// Questions that are answered at once. Few, since jobs need the same threads to be read.
@@ -50,6 +64,8 @@ impl Hallway {
             admission,
             snapshot,
             questions: Semaphore::new(QUESTIONS_MAX),
+            in_hand: InHand::default(),
+            affinity: Affinity::default(),
         }
     }
 
@@ -63,21 +79,32 @@ impl Hallway {
         Arc::clone(&self.snapshot.borrow())
     }
 
-    /// The first backend that has this model, for questions that are no job: what a text's tokens
-    /// are. The permit is held until the answer is there.
+    /// Where a job would go now. Nothing is done with it.
     ///
     /// # Errors
-    /// When none has it, when too many ask at once, or when the node is shutting down.
+    /// When nobody may or can serve it.
+    pub fn plan(&self, principal: &Principal, job: &Job) -> Result<Route, RouteError> {
+        let snapshot = self.snapshot();
+        let (own, _) = self.own(principal.id(), job, &snapshot);
+        plan(job, &snapshot, &own)
+    }
+
+    /// The first backend that has this model and may see what these constraints allow, for questions that are no
+    /// job: what a text's tokens are. The permit is held until the answer is there.
+    ///
+    /// # Errors
+    /// When there is none, when too many ask at once, or when the node is shutting down.
     pub fn question(
         &self,
-        _principal: &Principal,
+        principal: &Principal,
         model: &ModelId,
+        constraints: &Constraints,
     ) -> Result<(Arc<dyn Backend>, SemaphorePermit<'_>), JobError> {
         let snapshot = self.snapshot();
-        let backend = snapshot
-            .candidates
-            .iter()
-            .filter(|candidate| candidate.model.id == *model && candidate.unavailable.is_none())
+        let asker = principal.as_peer();
+        let origin = asker.map_or(Origin::Client, |(node, _)| Origin::Peer(node));
+        let backend = plan_question(model, constraints, origin, &snapshot)?
+            .into_iter()
             .find_map(|candidate| snapshot.backends.get(&candidate.backend))
             .ok_or_else(|| RouteError::ModelNotFound(model.clone()))?;
         if self.admission.is_draining() {
@@ -186,7 +213,7 @@ impl Hallway {
         job: Job,
         priority: Priority,
     ) -> Result<Admitted, JobError> {
-        plan(&job, &self.snapshot())?;
+        plan(&job, &self.snapshot(), &Own::default())?;
         Ok(self.admission.admit(principal, job, priority).await?)
     }
 
@@ -194,18 +221,18 @@ impl Hallway {
         let Work::Generate { prompts, params } = &admitted.job.work else {
             unreachable!("the door sends generations here");
         };
-        let snapshot = self.snapshot();
         let owner = admitted.job.owner(admitted.meter.principal());
-        let mut last = None;
-        for id in plan(&admitted.job, &snapshot)?.backends {
-            let Some(backend) = snapshot.backends.get(&id) else {
+        let (ways, prefix) = self.route(&owner, &admitted.job)?;
+        let mut search = Search::default();
+        for way in ways {
+            if search.is_over_for(&way) {
                 continue;
-            };
-            admitted.meter.served_by(&id);
-            let candidate = snapshot.candidate(&id, &admitted.job.model);
-            let exactness = candidate.and_then(Exactness::of);
+            }
+            let backend = &way.backend;
+            let given = self.in_hand.give(backend.id(), &way.place, &admitted.job);
+            admitted.meter.served_by(given);
             let mut params = params.clone();
-            fix_seed(&mut params, exactness.as_ref());
+            fix_seed(&mut params, way.bits.as_ref());
             let request = |prompt: &Prompt| GenerateRequest {
                 model: admitted.job.model.clone(),
                 prompt: prompt.clone(),
@@ -220,10 +247,11 @@ impl Hallway {
             let parts = match try_join_all(parts).await {
                 Ok(parts) => parts,
                 Err(error) => {
-                    last = Some(next_or_fail(error)?);
+                    search.next_or_fail(error, way.context)?;
                     continue;
                 }
             };
+            self.affinity.learn(&prefix, backend.id());
             let n = u32::from(params.n);
             if matches!(admitted.job.origin, Origin::Peer(_)) {
                 // Who asked goes on elsewhere; nobody does so for him.
@@ -235,16 +263,17 @@ impl Hallway {
                     job: Arc::clone(&job),
                     request: request(prompt),
                     snapshot: self.snapshot.clone(),
+                    in_hand: self.in_hand.clone(),
                     course: admitted.meter.course(),
-                    backend: id.clone(),
-                    is_away: candidate.is_some_and(|c| matches!(c.place, Place::Peer(_))),
-                    exactness: exactness.clone(),
+                    backend: backend.id().clone(),
+                    is_away: way.place.peer().is_some(),
+                    bits: way.bits.clone(),
                 };
                 continued(events, thread)
             });
             return Ok(join(parts.collect(), n));
         }
-        Err(exhausted(last))
+        Err(search.exhausted())
     }
 
     async fn start_embed(
@@ -255,9 +284,15 @@ impl Hallway {
         let Work::Embed { inputs, dimensions } = &admitted.job.work else {
             unreachable!("the door sends embeddings here");
         };
-        let mut last = None;
-        for backend in self.route(&admitted.job)? {
-            admitted.meter.served_by(backend.id());
+        let (ways, _) = self.route(admitted.meter.principal(), &admitted.job)?;
+        let mut search = Search::default();
+        for way in ways {
+            if search.is_over_for(&way) {
+                continue;
+            }
+            let backend = &way.backend;
+            let given = self.in_hand.give(backend.id(), &way.place, &admitted.job);
+            admitted.meter.served_by(given);
             let request = EmbedRequest {
                 model: admitted.job.model.clone(),
                 inputs: inputs.clone(),
@@ -269,38 +304,65 @@ impl Hallway {
             };
             match embedded {
                 Ok(embeddings) => return Ok(embeddings),
-                Err(error) => last = Some(next_or_fail(error)?),
+                Err(error) => search.next_or_fail(error, way.context)?,
             }
         }
-        Err(exhausted(last))
+        Err(search.exhausted())
     }
 
     async fn start_transcribe(&self, admitted: &mut Admitted) -> Result<Transcript, JobError> {
         let Work::Transcribe(speech) = &admitted.job.work else {
             unreachable!("the door sends transcriptions here");
         };
-        let mut last = None;
-        for backend in self.route(&admitted.job)? {
-            admitted.meter.served_by(backend.id());
+        let (ways, _) = self.route(admitted.meter.principal(), &admitted.job)?;
+        let mut search = Search::default();
+        for way in ways {
+            if search.is_over_for(&way) {
+                continue;
+            }
+            let backend = &way.backend;
+            let given = self.in_hand.give(backend.id(), &way.place, &admitted.job);
+            admitted.meter.served_by(given);
             let request = TranscribeRequest {
                 model: admitted.job.model.clone(),
                 speech: speech.clone(),
             };
             match backend.transcribe(request).await {
                 Ok(transcript) => return Ok(transcript),
-                Err(error) => last = Some(next_or_fail(error)?),
+                Err(error) => search.next_or_fail(error, way.context)?,
             }
         }
-        Err(exhausted(last))
+        Err(search.exhausted())
     }
 
-    fn route(&self, job: &Job) -> Result<Vec<Arc<dyn Backend>>, RouteError> {
+    fn route(&self, owner: &PrincipalId, job: &Job) -> Result<(Vec<Way>, Prefix), RouteError> {
         let snapshot = self.snapshot();
-        let route = plan(job, &snapshot)?;
-        let backends = route.backends.iter();
-        Ok(backends
-            .filter_map(|id| snapshot.backends.get(id))
-            .collect())
+        let (own, prefix) = self.own(owner, job, &snapshot);
+        let route = plan(job, &snapshot, &own)?;
+        let ways = route.candidates.into_iter().filter_map(|chosen| {
+            let candidate = snapshot.candidate(&chosen.backend, &job.model);
+            Some(Way {
+                bits: candidate.and_then(Bits::of),
+                backend: snapshot.backends.get(&chosen.backend)?,
+                place: chosen.place,
+                context: chosen.context,
+            })
+        });
+        Ok((ways.collect(), prefix))
+    }
+
+    /// What only this node knows of a job. Where there is no choice, nobody need know.
+    fn own(&self, owner: &PrincipalId, job: &Job, snapshot: &Snapshot) -> (Own, Prefix) {
+        let all = snapshot.candidates.iter();
+        if all.filter(|c| c.model.id == job.model).nth(1).is_none() {
+            return (Own::default(), Prefix::default());
+        }
+        let prefix = self.affinity.prefix(owner, job);
+        let own = Own {
+            given: self.in_hand.now(),
+            cached: self.affinity.read_before(&prefix),
+        };
+        (own, prefix)
     }
 }
 
@@ -326,18 +388,47 @@ async fn embed_in_groups(
     Ok(all)
 }
 
-/// An error that another backend may not have, or the end of the search.
-fn next_or_fail(error: BackendError) -> Result<BackendError, JobError> {
-    if error.is_retryable() {
-        Ok(error)
-    } else {
-        Err(error.into())
-    }
+/// The way from one backend to the next.
+#[derive(Default)]
+struct Search {
+    /// What is answered if there is no other.
+    last: Option<BackendError>,
+    /// The longest context that was too short.
+    too_short: Option<u32>,
 }
 
-fn exhausted(last: Option<BackendError>) -> JobError {
-    last.unwrap_or_else(|| BackendError::Internal("the route names no backend".into()))
-        .into()
+impl Search {
+    /// What was too long for one is too long for all whose context is no longer.
+    fn is_over_for(&self, way: &Way) -> bool {
+        let both = self.too_short.zip(way.context);
+        both.is_some_and(|(too_short, context)| context <= too_short)
+    }
+
+    /// Goes on after an error that another backend may not have; `context` is that of the one who had it.
+    fn next_or_fail(
+        &mut self,
+        error: BackendError,
+        context: Option<u32>,
+    ) -> Result<(), BackendError> {
+        let too_short = match &error {
+            BackendError::ContextOverflow { context, .. } => Some(*context),
+            BackendError::InputTooLong { .. } => Some(context.unwrap_or(0)),
+            error if error.is_retryable() => {
+                self.last = Some(error.clone());
+                return Ok(());
+            }
+            _ => return Err(error),
+        };
+        self.too_short = self.too_short.max(too_short);
+        // Who was only busy may have the room: then it is he who has to be waited for.
+        self.last.get_or_insert(error);
+        Ok(())
+    }
+
+    fn exhausted(self) -> JobError {
+        let none = || BackendError::Internal("the route names no backend".into());
+        self.last.unwrap_or_else(none).into()
+    }
 }
 
 /// One stream out of one for each prompt: choices are renumbered, usage is added up, and the first

@@ -48,6 +48,14 @@ impl Job {
             }
         }
     }
+
+    /// The same, within these constraints.
+    pub fn within(self, constraints: Constraints) -> Self {
+        Self {
+            constraints,
+            ..self
+        }
+    }
 }
 
 /// What a job asks for.

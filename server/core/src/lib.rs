@@ -6,6 +6,7 @@
 //! [`Hallway`] is that path in one place.
 
 mod admission;
+mod affinity;
 mod auth;
 mod backend;
 mod clock;
@@ -33,7 +34,7 @@ pub use backend::{
     Tokenized, TranscribeRequest,
 };
 pub use clock::{Clock, ManualClock, SystemClock, civil_date};
-pub use constraints::{Constraints, DataClass, Origin, Prefer};
+pub use constraints::{Bits, Constraints, DataClass, Origin, Prefer};
 pub use course::{Course, Stages};
 pub use event::{
     CallDelta, CallStart, Delta, Event, FinishReason, TokenLogprob, TopLogprob, Usage,
@@ -47,5 +48,8 @@ pub use job::{
 pub use meter::MeteredStream;
 pub use peer::{BadNodeId, BadTier, GridEvidence, GridIntensity, NodeId, PeerFacts, Tier};
 pub use receipt::{Outcome, Receipt};
-pub use router::{Backends, Candidate, Dropped, Place, Route, RouteError, Snapshot, plan};
+pub use router::{
+    Backends, Candidate, Chosen, Dropped, Estimate, Here, Own, Place, Reason, Route, RouteError,
+    Snapshot, plan,
+};
 pub use speech::{SpeechSegment, SpeechTask, Transcribe, Transcript};

@@ -10,9 +10,10 @@ use futures_util::Stream;
 use tokio::sync::mpsc::OwnedPermit;
 
 use crate::admission::Permit;
+use crate::router::Given;
 use crate::{
-    BackendError, BackendId, Clock, Course, Event, EventStream, Job, Outcome, Principal,
-    PrincipalId, Receipt, Usage, Work,
+    BackendError, Clock, Course, Event, EventStream, Job, Outcome, Principal, PrincipalId, Receipt,
+    Usage, Work,
 };
 
 /// Holds a job's place and the draft of its receipt, which leaves in `Drop`.
@@ -71,8 +72,8 @@ impl Meter {
         &self.draft.principal
     }
 
-    pub(crate) fn served_by(&self, backend: &BackendId) {
-        self.course.at(backend);
+    pub(crate) fn served_by(&self, given: Given) {
+        self.course.at(given);
     }
 
     /// Where it is done.
@@ -126,7 +127,7 @@ impl Meter {
 impl Drop for Meter {
     fn drop(&mut self) {
         self.draft.duration_ms = self.elapsed_ms();
-        let stages = self.course.stages();
+        let stages = self.course.over();
         self.draft.backend = stages.backend;
         self.draft.continued = stages.continued;
         // An average over some eight jobs; a lost update under contention does no harm.

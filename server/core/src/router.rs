@@ -1,99 +1,56 @@
-//! Which backend serves a job. A pure function of the job and of what is known, which explains
-//! itself.
+//! Which backend serves a job. A pure function of the job and of what is known, which explains itself.
+//!
+//! First the hard filters: who may not serve it at all, and why. Then the order: who would be done first, or
+//! whom the client prefers. Every estimate and every reason is in the answer.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+mod estimate;
+mod filter;
+mod given;
+mod order;
+mod reason;
+mod size;
+mod snapshot;
+#[cfg(test)]
+mod tests;
 
-use crate::{Backend, BackendId, Job, Load, ModelFacts, ModelId, ModelKind, PeerFacts, Work};
+use crate::{BackendId, Constraints, Job, ModelId, ModelKind, Origin, Work};
 
-/// Everything that routing knows, gathered in the background and never changed in place.
-#[derive(Clone, Debug, Default)]
-pub struct Snapshot {
-    /// In order of preference.
-    pub candidates: Vec<Candidate>,
-    /// Those that the candidates name.
-    pub backends: Backends,
-}
+pub use estimate::Estimate;
+pub use given::Own;
+pub(crate) use given::{Given, InHand};
+pub use reason::{Dropped, Reason};
+pub use snapshot::{Backends, Candidate, Here, Place, Snapshot};
 
-impl Snapshot {
-    /// A model on a backend.
-    pub fn candidate(&self, backend: &BackendId, model: &ModelId) -> Option<&Candidate> {
-        let mut candidates = self.candidates.iter();
-        candidates.find(|c| c.backend == *backend && c.model.id == *model)
-    }
-}
-
-/// What computes, by name.
-#[derive(Clone, Default)]
-pub struct Backends(HashMap<BackendId, Arc<dyn Backend>>);
-
-impl Backends {
-    /// The one of this name.
-    pub fn get(&self, id: &BackendId) -> Option<Arc<dyn Backend>> {
-        self.0.get(id).map(Arc::clone)
-    }
-}
-
-impl FromIterator<Arc<dyn Backend>> for Backends {
-    fn from_iter<I: IntoIterator<Item = Arc<dyn Backend>>>(backends: I) -> Self {
-        let named = backends.into_iter().map(|b| (b.id().clone(), b));
-        Self(named.collect())
-    }
-}
-
-impl std::fmt::Debug for Backends {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
-    }
-}
-
-/// One model on one backend.
-#[derive(Clone, Debug)]
-pub struct Candidate {
-    /// Where.
-    pub backend: BackendId,
-    /// What.
-    pub model: ModelFacts,
-    /// Why the backend takes no work, if it takes none.
-    pub unavailable: Option<String>,
-    /// Whose machine it is on.
-    pub place: Place,
-    /// How much the backend has to do, where known.
-    pub load: Option<Load>,
-}
-
-/// Whose machine a backend computes on.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Place {
-    /// This one.
-    #[default]
-    Here,
-    /// A server that the owner configured.
-    Upstream,
-    /// Another node.
-    Peer(Arc<PeerFacts>),
-}
+use size::Size;
 
 /// Whom to ask, in order, and why not the others.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     /// At least one.
-    pub backends: Vec<BackendId>,
-    /// Backends that know the model and were still not chosen.
+    pub candidates: Vec<Chosen>,
+    /// Those that have the model and may not or cannot serve this job.
     pub dropped: Vec<Dropped>,
 }
 
-/// A candidate that was not chosen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dropped {
+/// A candidate that may serve a job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chosen {
     /// Which.
     pub backend: BackendId,
-    /// In a few words.
-    pub reason: String,
+    /// Whose machine it is on.
+    pub place: Place,
+    /// How long it would take; none for an upstream.
+    pub estimate: Option<Estimate>,
+    /// Grams of CO2 equivalent for 1,000 tokens, where known.
+    pub gco2_per_1k: Option<f64>,
+    /// Micro-VDA for 1,000 tokens, where known.
+    pub price: Option<u64>,
+    /// Its context in tokens, where known.
+    pub context: Option<u32>,
 }
 
 /// Why a job has no route.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RouteError {
     /// Nobody serves it.
     #[error("the model '{0}' does not exist or is not on this node")]
@@ -114,24 +71,135 @@ pub enum RouteError {
         /// Each candidate's reason, for our log.
         dropped: Vec<Dropped>,
     },
+    /// Somebody could serve it, but nobody who fulfils what the job demands.
+    #[error(
+        "nobody who serves the model '{model}' fulfils the constraints: {}",
+        listed(dropped)
+    )]
+    Unfulfilled {
+        /// Which.
+        model: ModelId,
+        /// Each candidate's reason.
+        dropped: Vec<Dropped>,
+    },
 }
 
-/// Chooses the backends for a job: those that serve its model and can do what it asks, in the
-/// snapshot's order.
+/// Reasons that an error spells out.
+const REASONS_MAX: usize = 16;
+
+fn listed(dropped: &[Dropped]) -> String {
+    let reasons = dropped.iter().take(REASONS_MAX).map(ToString::to_string);
+    let mut listed = reasons.collect::<Vec<_>>().join("; ");
+    if let more @ 1.. = dropped.len().saturating_sub(REASONS_MAX) {
+        listed.push_str(&format!("; and {more} more"));
+    }
+    listed
+}
+
+/// Chooses the backends for a job: those that serve its model, can do what it asks, and fulfil its
+/// constraints; best first. `own` is what only this node knows, and may be empty.
 ///
 /// # Errors
 /// When nobody is left.
-pub fn plan(job: &Job, snapshot: &Snapshot) -> Result<Route, RouteError> {
+pub fn plan(job: &Job, snapshot: &Snapshot, own: &Own) -> Result<Route, RouteError> {
+    let serving = serving(job, snapshot)?;
+    let size = Size::of(job);
+    let ours = serving.iter().find(|c| c.place == Place::Here);
+    let ours = ours.and_then(|here| here.model.digest);
+    let fits = |candidate: &Candidate| {
+        let context = candidate.model.context;
+        context.is_none_or(|context| size.room_least <= context)
+    };
+    let mut chosen = Vec::new();
+    let mut too_short = Vec::new();
+    let mut dropped = Vec::new();
+    for candidate in serving {
+        let estimate = estimate::estimate(candidate, &size, own);
+        let gco2_per_1k = estimate::grams(candidate, &snapshot.here);
+        let constraints = &job.constraints;
+        let reason = filter::refusal(candidate, constraints, &snapshot.here)
+            .or_else(|| {
+                let is_other = filter::is_other_file(candidate, ours);
+                is_other.then_some(Reason::OtherFile)
+            })
+            .or_else(|| {
+                let is_sent_away = matches!(job.work, Work::Transcribe(_));
+                let is_peer = candidate.place.peer().is_some();
+                (is_sent_away && is_peer).then_some(Reason::Recording)
+            })
+            .or_else(|| filter::excess(constraints, estimate.as_ref(), gco2_per_1k));
+        if let Some(reason) = reason {
+            dropped.push(drop_for(candidate, reason));
+            continue;
+        }
+        let one = Chosen {
+            backend: candidate.backend.clone(),
+            place: candidate.place.clone(),
+            estimate,
+            gco2_per_1k,
+            price: filter::price(&candidate.place),
+            context: candidate.model.context,
+        };
+        match fits(candidate) {
+            true => chosen.push(one),
+            false => too_short.push((one, candidate)),
+        }
+    }
+    // What fits nowhere is still sent somewhere, since only the tokenizer can say how much is too much.
+    if chosen.is_empty() {
+        chosen.extend(too_short.into_iter().map(|(one, _)| one));
+    } else {
+        let short = too_short.into_iter().map(|(_, candidate)| candidate);
+        let context = |c: &Candidate| Reason::Context(c.model.context.unwrap_or(0));
+        dropped.extend(short.map(|c| drop_for(c, context(c))));
+    }
+    if chosen.is_empty() {
+        return Err(nobody(job.model.clone(), dropped));
+    }
+    let prefer = job.constraints.prefer;
+    Ok(Route {
+        candidates: order::order(&job.id, prefer, chosen),
+        dropped,
+    })
+}
+
+/// Who may be asked what a text's tokens are, this machine first: whoever has the model and may see a job with
+/// these constraints.
+///
+/// # Errors
+/// When nobody is left.
+pub(crate) fn plan_question<'a>(
+    model: &ModelId,
+    constraints: &Constraints,
+    origin: Origin,
+    snapshot: &'a Snapshot,
+) -> Result<Vec<&'a Candidate>, RouteError> {
+    let named = named(model, origin, snapshot);
+    if named.is_empty() {
+        return Err(RouteError::ModelNotFound(model.clone()));
+    }
+    let (mut able, mut dropped) = (Vec::new(), Vec::new());
+    for candidate in named {
+        match filter::refusal(candidate, constraints, &snapshot.here) {
+            None => able.push(candidate),
+            Some(reason) => dropped.push(drop_for(candidate, reason)),
+        }
+    }
+    if able.is_empty() {
+        return Err(nobody(model.clone(), dropped));
+    }
+    able.sort_by_key(|candidate| candidate.place != Place::Here);
+    Ok(able)
+}
+
+/// Who has the model and can do this kind of work with it.
+fn serving<'a>(job: &Job, snapshot: &'a Snapshot) -> Result<Vec<&'a Candidate>, RouteError> {
     let (needed, verb) = match job.work {
         Work::Generate { .. } => (ModelKind::Generate, "generate text"),
         Work::Embed { .. } => (ModelKind::Embed, "make embeddings"),
         Work::Transcribe(_) => (ModelKind::Transcribe, "transcribe audio"),
     };
-    let mut serving: Vec<&Candidate> = snapshot
-        .candidates
-        .iter()
-        .filter(|candidate| candidate.model.id == job.model)
-        .collect();
+    let mut serving = named(&job.model, job.origin, snapshot);
     if serving.is_empty() {
         return Err(RouteError::ModelNotFound(job.model.clone()));
     }
@@ -140,89 +208,29 @@ pub fn plan(job: &Job, snapshot: &Snapshot) -> Result<Route, RouteError> {
         let model = job.model.clone();
         return Err(RouteError::WrongKind { model, verb });
     }
-    let (able, unable): (Vec<_>, Vec<_>) = serving
-        .into_iter()
-        .partition(|candidate| candidate.unavailable.is_none());
-    let dropped = unable
-        .into_iter()
-        .map(|candidate| Dropped {
-            backend: candidate.backend.clone(),
-            reason: candidate.unavailable.clone().unwrap_or_default(),
-        })
-        .collect();
-    if able.is_empty() {
-        let model = job.model.clone();
-        return Err(RouteError::Unavailable { model, dropped });
-    }
-    let backends = able.into_iter().map(|c| c.backend.clone()).collect();
-    Ok(Route { backends, dropped })
+    Ok(serving)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{GenerateParams, JobId};
+/// Who has the model. For another node there is nobody but this one: it is not told of others, and its jobs
+/// go no further.
+fn named<'a>(model: &ModelId, origin: Origin, snapshot: &'a Snapshot) -> Vec<&'a Candidate> {
+    let is_client = origin == Origin::Client;
+    let all = snapshot.candidates.iter();
+    all.filter(|c| c.model.id == *model && (is_client || c.place == Place::Here))
+        .collect()
+}
 
-    fn candidate(backend: &str, model: &str, kind: ModelKind, loaded: bool) -> Candidate {
-        Candidate {
-            backend: backend.into(),
-            model: ModelFacts {
-                id: model.into(),
-                kind,
-                context: None,
-                created: 0,
-                loaded,
-                numerics: None,
-                digest: None,
-            },
-            unavailable: None,
-            place: Place::Here,
-            load: None,
-        }
+fn drop_for(candidate: &Candidate, reason: Reason) -> Dropped {
+    Dropped {
+        backend: candidate.backend.clone(),
+        place: candidate.place.clone(),
+        reason,
     }
+}
 
-    fn job(model: &str) -> Job {
-        Job::new(
-            JobId::random(),
-            model.into(),
-            Work::Generate {
-                prompts: Vec::new(),
-                params: GenerateParams::default(),
-            },
-        )
-    }
-
-    #[test]
-    fn the_order_is_kept_and_the_rest_is_explained() {
-        let mut down = candidate("down", "m", ModelKind::Generate, true);
-        down.unavailable = Some("it burns".into());
-        let snapshot = Snapshot {
-            candidates: vec![
-                down,
-                candidate("cold", "m", ModelKind::Generate, false),
-                candidate("upstream", "m", ModelKind::Unknown, true),
-                candidate("other", "x", ModelKind::Generate, true),
-            ],
-            ..Snapshot::default()
-        };
-        let route = plan(&job("m"), &snapshot).expect("there is a route");
-        assert_eq!(route.backends, ["cold".into(), "upstream".into()]);
-        assert_eq!(route.dropped.len(), 1);
-        assert_eq!(route.dropped[0].reason, "it burns");
-    }
-
-    #[test]
-    fn no_route_says_why() {
-        let mut down = candidate("b", "down", ModelKind::Generate, true);
-        down.unavailable = Some("gone".into());
-        let embedder = candidate("a", "vectors", ModelKind::Embed, true);
-        let snapshot = Snapshot {
-            candidates: vec![embedder, down],
-            ..Snapshot::default()
-        };
-        let fails = |model| plan(&job(model), &snapshot).expect_err("no route");
-        assert!(matches!(fails("nope"), RouteError::ModelNotFound(_)));
-        assert!(matches!(fails("vectors"), RouteError::WrongKind { .. }));
-        assert!(matches!(fails("down"), RouteError::Unavailable { .. }));
+fn nobody(model: ModelId, dropped: Vec<Dropped>) -> RouteError {
+    match dropped.iter().any(|dropped| dropped.reason.is_demand()) {
+        true => RouteError::Unfulfilled { model, dropped },
+        false => RouteError::Unavailable { model, dropped },
     }
 }

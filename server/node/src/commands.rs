@@ -8,6 +8,7 @@ mod keys;
 mod models;
 mod peers;
 mod receipt;
+mod route;
 mod run;
 mod serve;
 mod times;
@@ -84,6 +85,9 @@ enum Command {
     /// Export and check the signed receipts of work between nodes.
     #[command(subcommand)]
     Receipt(receipt::ReceiptCommand),
+    /// Ask the running node where requests go.
+    #[command(subcommand)]
+    Route(route::RouteCommand),
     /// Show the configuration that holds, with where each value came from.
     Config,
     /// Print the OpenAPI document.
@@ -125,6 +129,7 @@ impl Cli {
             Command::Join(args) => join::join(args, &config).await?,
             Command::Peers(command) => peers::run(command, &config).await?,
             Command::Receipt(command) => receipt::run(command, &config).await?,
+            Command::Route(command) => route::run(command, &config, &environment).await?,
             Command::Config => terminal::piece(&effective.describe()),
             Command::Bench(args) => bench::bench(args, config, &environment).await?,
             Command::Version | Command::Openapi => unreachable!("done above"),

@@ -11,6 +11,7 @@ mod batches;
 mod body;
 mod chat;
 mod completions;
+mod constraints;
 mod conversations;
 mod dialect;
 mod docs;
@@ -29,6 +30,7 @@ mod path;
 mod request_id;
 mod rerank;
 mod responses;
+mod route;
 mod stream;
 mod tokenize;
 mod tooling;
@@ -118,6 +120,7 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(docs::routes_of_docs())
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(constraints::guard))
         .layer(from_fn_with_state(Arc::clone(&app), auth::authenticate))
         .layer(from_fn(dialect::speak))
         .layer(cors())
@@ -166,6 +169,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(models::list))
         .routes(routes!(models::show))
         .routes(routes!(models::show_owned))
+        .routes(routes!(route::explain))
         .routes(routes!(tokenize::tokenize))
         .routes(routes!(tokenize::detokenize))
         .routes(routes!(responses::create))
@@ -202,7 +206,12 @@ fn cors() -> CorsLayer {
         .allow_origin(AllowOrigin::predicate(ours))
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([request_id::HEADER, dialect::REQUEST_ID, header::RETRY_AFTER])
+        .expose_headers([
+            request_id::HEADER,
+            dialect::REQUEST_ID,
+            header::RETRY_AFTER,
+            stream::SERVED_BY,
+        ])
 }
 
 async fn unknown_path(method: Method, uri: Uri) -> ApiError {

@@ -10,7 +10,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kwaainet_core::{EmbedInput, Job, JobId, ModelId, Principal, PrincipalId, Priority, Work};
+use kwaainet_core::{
+    AuthError, Constraints, EmbedInput, Job, JobId, ModelId, Principal, PrincipalId, Priority,
+    Scope, Work,
+};
 use kwaainet_store::{Chunk, StoreError, VectorWork};
 
 use crate::door::{ApiError, App, returning};
@@ -181,7 +184,9 @@ struct Counter<'a> {
 impl chunks::Tokens for Counter<'_> {
     async fn count(&self, text: &str) -> Result<chunks::Counted, Trouble> {
         let counted = patiently(|| async {
-            let (backend, _permit) = self.app.hallway.question(self.principal, self.model)?;
+            let anywhere = Constraints::default();
+            let hallway = &self.app.hallway;
+            let (backend, _permit) = hallway.question(self.principal, self.model, &anywhere)?;
             let text = kwaainet_core::Tokenized::Text {
                 text: text.to_owned(),
                 add_special: true,

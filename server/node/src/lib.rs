@@ -5,6 +5,7 @@
 
 mod batches;
 pub mod bell;
+mod client;
 pub mod commands;
 pub mod config;
 pub mod door;

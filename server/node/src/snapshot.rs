@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kwaainet_core::{Backend, BackendReport, Candidate, Snapshot};
+use kwaainet_core::{Backend, BackendReport, Candidate, Here, Snapshot};
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
@@ -21,20 +21,22 @@ pub(crate) struct Observer {
     peers: Peers,
     /// What the fixed backends said last; held while a snapshot is made.
     reports: Mutex<Vec<BackendReport>>,
+    here: Here,
     publish: watch::Sender<Arc<Snapshot>>,
 }
 
 impl Observer {
     /// One of these backends, in order of preference, and after them the peers'; with the first snapshot
     /// already taken.
-    pub(crate) fn new(fixed: Vec<Arc<dyn Backend>>, peers: Peers) -> Self {
+    pub(crate) fn new(fixed: Vec<Arc<dyn Backend>>, peers: Peers, here: Here) -> Self {
         let reports = ask(&fixed);
-        let snapshot = gather(&fixed, &reports, &peers);
+        let snapshot = gather(&fixed, &reports, &peers, &here);
         let (publish, _) = watch::channel(Arc::new(snapshot));
         Self {
             fixed: Arc::new(fixed),
             peers,
             reports: Mutex::new(reports),
+            here,
             publish,
         }
     }
@@ -76,7 +78,7 @@ impl Observer {
     }
 
     fn publish(&self, reports: &[BackendReport]) {
-        let snapshot = gather(&self.fixed, reports, &self.peers);
+        let snapshot = gather(&self.fixed, reports, &self.peers, &self.here);
         self.publish.send_replace(Arc::new(snapshot));
     }
 }
@@ -86,7 +88,12 @@ fn ask(backends: &[Arc<dyn Backend>]) -> Vec<BackendReport> {
     backends.iter().map(|backend| backend.report()).collect()
 }
 
-fn gather(fixed: &[Arc<dyn Backend>], reports: &[BackendReport], peers: &Peers) -> Snapshot {
+fn gather(
+    fixed: &[Arc<dyn Backend>],
+    reports: &[BackendReport],
+    peers: &Peers,
+    here: &Here,
+) -> Snapshot {
     let peers: Vec<_> = peers.borrow().clone();
     let theirs = ask(&peers);
     let all = fixed.iter().zip(reports).chain(peers.iter().zip(&theirs));
@@ -102,5 +109,6 @@ fn gather(fixed: &[Arc<dyn Backend>], reports: &[BackendReport], peers: &Peers) 
     Snapshot {
         candidates: candidates.collect(),
         backends: fixed.iter().chain(&peers).map(Arc::clone).collect(),
+        here: here.clone(),
     }
 }

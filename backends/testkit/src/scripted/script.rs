@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kwaainet_core::{BackendError, GenerateRequest, TranscribeRequest};
+use kwaainet_core::{BackendError, GenerateRequest, Load, TranscribeRequest};
 
 /// What a [`ScriptedBackend`](crate::ScriptedBackend) does with the jobs that start from now on.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +18,8 @@ pub struct Script {
     pub fault: Option<Fault>,
     /// What its report gives as the reason for taking no work. Work that comes is still done.
     pub unavailable: Option<String>,
+    /// What its report gives as its load.
+    pub load: Option<Load>,
 }
 
 impl Script {

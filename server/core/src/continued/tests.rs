@@ -5,9 +5,9 @@ use futures_util::TryStreamExt;
 
 use super::*;
 use crate::{
-    BackendReport, BoxFuture, Constraints, Delta, EmbedRequest, Embeddings, FinishReason,
-    GenerateParams, JobId, ModelFacts, ModelId, ModelKind, Place, PrincipalId, Prompt, TextTokens,
-    TokenLogprob, Tokenized, TopLogprob, Usage, Work,
+    BackendReport, BoxFuture, Candidate, Constraints, Delta, EmbedRequest, Embeddings,
+    FinishReason, GenerateParams, JobId, ModelDigest, ModelFacts, ModelId, ModelKind, Numerics,
+    Place, PrincipalId, Prompt, TextTokens, TokenLogprob, Tokenized, TopLogprob, Usage, Work,
 };
 
 /// Says the same as every other of its class, as far as it gets.
@@ -142,8 +142,8 @@ fn lost() -> BackendError {
     BackendError::Upstream { reason }
 }
 
-fn exactness(class: &'static str) -> Option<Exactness> {
-    Some(Exactness {
+fn bits(class: &'static str) -> Option<Bits> {
+    Some(Bits {
         digest: ModelDigest([1; 32]),
         numerics: Numerics::of(class),
     })
@@ -151,14 +151,14 @@ fn exactness(class: &'static str) -> Option<Exactness> {
 
 /// A generation on the first of these backends, beside the others.
 struct Scene {
-    tellers: Vec<(Arc<Teller>, Option<Exactness>)>,
+    tellers: Vec<(Arc<Teller>, Option<Bits>)>,
     params: GenerateParams,
     constraints: Constraints,
 }
 
 impl Scene {
     fn of(tellers: &[&Arc<Teller>]) -> Self {
-        let exact = |teller: &&Arc<Teller>| (Arc::clone(teller), exactness("a"));
+        let exact = |teller: &&Arc<Teller>| (Arc::clone(teller), bits("a"));
         Self {
             tellers: tellers.iter().map(exact).collect(),
             params: GenerateParams::default(),
@@ -167,7 +167,7 @@ impl Scene {
     }
 
     fn snapshot(&self) -> Snapshot {
-        let candidate = |(teller, exactness): &(Arc<Teller>, Option<Exactness>)| Candidate {
+        let candidate = |(teller, bits): &(Arc<Teller>, Option<Bits>)| Candidate {
             backend: teller.id.clone(),
             model: ModelFacts {
                 id: "m".into(),
@@ -175,8 +175,8 @@ impl Scene {
                 context: None,
                 created: 0,
                 loaded: true,
-                numerics: exactness.as_ref().map(|e| e.numerics.clone()),
-                digest: exactness.as_ref().map(|e| e.digest),
+                numerics: bits.as_ref().map(|e| e.numerics.clone()),
+                digest: bits.as_ref().map(|e| e.digest),
             },
             unavailable: None,
             place: Place::Here,
@@ -186,12 +186,13 @@ impl Scene {
         Snapshot {
             candidates: self.tellers.iter().map(candidate).collect(),
             backends: backends.map(|(t, _)| Arc::clone(t) as _).collect(),
+            ..Snapshot::default()
         }
     }
 
     async fn run(&self) -> (Vec<Event>, Option<BackendError>, Stages) {
         let (_publish, snapshot) = watch::channel(Arc::new(self.snapshot()));
-        let (first, exactness) = &self.tellers[0];
+        let (first, bits) = &self.tellers[0];
         let request = GenerateRequest {
             model: "m".into(),
             prompt: Prompt::Text("x".into()),
@@ -214,7 +215,8 @@ impl Scene {
             course: Arc::clone(&course),
             backend: first.id.clone(),
             is_away: false,
-            exactness: exactness.clone(),
+            bits: bits.clone(),
+            in_hand: InHand::default(),
         };
         let mut events = continued(events, thread);
         let mut told = Vec::new();
@@ -303,7 +305,7 @@ async fn it_survives_one_loss_after_the_other() {
 #[tokio::test]
 async fn nobody_goes_on_who_computes_other_bits() {
     let (a, b) = (Teller::new("a", &[3]), Teller::new("b", &[]));
-    for other in [exactness("b"), None] {
+    for other in [bits("b"), None] {
         let mut scene = Scene::of(&[&a, &b]);
         scene.tellers[1].1 = other;
         a.breaks.lock().expect("no holder panics").push_back(3);
@@ -332,7 +334,7 @@ async fn before_the_first_word_anybody_may_begin_anew() {
 async fn if_the_job_allows_it_other_bits_go_on_and_are_marked() {
     let (a, b) = (Teller::new("a", &[4]), Teller::telling("b", &[], 200));
     let mut scene = Scene::of(&[&a, &b]);
-    scene.tellers[1].1 = exactness("b");
+    scene.tellers[1].1 = bits("b");
     scene.constraints.inexact = true;
     let (told, error, stages) = scene.run().await;
     assert_eq!(error, None);
@@ -377,7 +379,8 @@ async fn what_the_caller_did_wrong_is_no_loss() {
         course: Arc::default(),
         backend: "a".into(),
         is_away: false,
-        exactness: exactness("a"),
+        bits: bits("a"),
+        in_hand: InHand::default(),
     };
     let told: Vec<_> = continued(failing, thread).collect().await;
     assert_eq!(told, [Err(wrong)]);

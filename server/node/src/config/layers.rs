@@ -75,7 +75,8 @@ pub struct Effective {
 const PREFIX: &str = "KWAAINET_";
 const FILE_VARIABLE: &str = "KWAAINET_CONFIG";
 /// Variables of ours that are not configuration: they steer tests and kernels, or are secret.
-const OTHER_VARIABLES: [&str; 3] = [
+const OTHER_VARIABLES: [&str; 4] = [
+    "KWAAINET_API_KEY",
     "KWAAINET_KERNEL",
     "KWAAINET_TEST_MODELS",
     crate::identity::PASSPHRASE_VARIABLE,

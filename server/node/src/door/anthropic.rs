@@ -23,6 +23,7 @@ use kwaainet_openapi::{
 use serde_json::Value;
 
 use super::body::ApiJson;
+use super::constraints::Demands;
 use super::unsupported::{self, Neutral, Refusal};
 use super::{ApiError, App, params, stream};
 use answer::{Head, MessageEvents};
@@ -66,10 +67,11 @@ const REFUSED_OUTPUT: &[Refusal] = &[("effort", &[Neutral::Text("high")]), ("tas
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
+    demands: Demands,
     ApiJson(request): ApiJson<AnthropicRequest>,
 ) -> Result<Response, ApiError> {
     let is_stream = request.stream.unwrap_or(false);
-    let job = job(request)?;
+    let job = job(request, demands)?;
     let head = Head {
         id: format!("msg_{}", job.id),
         model: job.model.to_string(),
@@ -78,9 +80,10 @@ pub(crate) async fn create(
     if is_stream {
         return Ok(stream::respond(&app, events, MessageEvents::new(head)));
     }
+    let served_by = stream::served_by(&events);
     let (mut choices, usage) = stream::collect(&app, events, 1).await?;
     let said = choices.pop().unwrap_or_default();
-    Ok(Json(head.message(said, usage)).into_response())
+    Ok((served_by, Json(head.message(said, usage))).into_response())
 }
 
 /// Counts the tokens of a conversation.
@@ -95,17 +98,19 @@ pub(crate) async fn create(
 pub(crate) async fn count_tokens(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
+    demands: Demands,
     ApiJson(request): ApiJson<AnthropicCountRequest>,
 ) -> Result<Json<AnthropicTokens>, ApiError> {
     check(&request.other)?;
     let model = params::model(request.model)?;
+    let constraints = demands.with(request.kwaai)?;
     let conversation = conversation::read(Said {
         messages: request.messages,
         system: request.system,
         tools: request.tools,
         tool_choice: request.tool_choice,
     })?;
-    let (backend, _permit) = app.hallway.question(&principal, &model)?;
+    let (backend, _permit) = app.hallway.question(&principal, &model, &constraints)?;
     let text = Tokenized::Chat(conversation);
     let tokens = backend.tokenize(model, text).await?;
     Ok(Json(AnthropicTokens {
@@ -113,9 +118,10 @@ pub(crate) async fn count_tokens(
     }))
 }
 
-fn job(request: AnthropicRequest) -> Result<Job, ApiError> {
+fn job(request: AnthropicRequest, demands: Demands) -> Result<Job, ApiError> {
     check(&request.other)?;
     let model = params::model(request.model)?;
+    let constraints = demands.with(request.kwaai)?;
     let max_tokens = params::required(request.max_tokens, "max_tokens")?;
     user(request.metadata)?;
     let conversation = conversation::read(Said {
@@ -148,7 +154,8 @@ fn job(request: AnthropicRequest) -> Result<Job, ApiError> {
             prompts: vec![Prompt::Chat(conversation)],
             params,
         },
-    ))
+    )
+    .within(constraints))
 }
 
 fn check(other: &Other) -> Result<(), ApiError> {

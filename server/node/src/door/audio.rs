@@ -10,10 +10,11 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use kwaainet_core::{
-    AdmissionError, Job, JobId, Principal, SpeechTask, Transcribe, Transcript, Work,
+    AdmissionError, Constraints, Job, JobId, Principal, SpeechTask, Transcribe, Transcript, Work,
 };
 use kwaainet_openapi::{SpeechText, TranscriptionForm, TranslationForm};
 
+use super::constraints::Demands;
 use super::{ApiError, App};
 use asked::Asked;
 
@@ -36,9 +37,15 @@ const RETRY_AFTER: Duration = Duration::from_secs(30);
 pub(crate) async fn transcribe(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
+    demands: Demands,
     request: Request,
 ) -> Result<Response, ApiError> {
-    serve(&app, principal, request, SpeechTask::Transcribe).await
+    let constraints = demands.with(None)?;
+    let asking = Asking {
+        principal,
+        constraints,
+    };
+    serve(&app, asking, request, SpeechTask::Transcribe).await
 }
 
 /// Makes English text of speech in any language.
@@ -56,14 +63,26 @@ pub(crate) async fn transcribe(
 pub(crate) async fn translate(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
+    demands: Demands,
     request: Request,
 ) -> Result<Response, ApiError> {
-    serve(&app, principal, request, SpeechTask::Translate).await
+    let constraints = demands.with(None)?;
+    let asking = Asking {
+        principal,
+        constraints,
+    };
+    serve(&app, asking, request, SpeechTask::Translate).await
+}
+
+/// Who asks, and what he demands.
+struct Asking {
+    principal: Principal,
+    constraints: Constraints,
 }
 
 async fn serve(
     app: &App,
-    principal: Principal,
+    asking: Asking,
     request: Request,
     task: SpeechTask,
 ) -> Result<Response, ApiError> {
@@ -73,13 +92,13 @@ async fn serve(
     let (head, body) = request.into_parts();
     let asked = asked::receive(&head.headers, body, app.recording_bytes_max).await?;
     let format = asked.format;
-    let transcript = hear(app, principal, asked, task).await?;
+    let transcript = hear(app, asking, asked, task).await?;
     Ok(answer::write(transcript, task, format))
 }
 
 async fn hear(
     app: &App,
-    principal: Principal,
+    asking: Asking,
     asked: Asked,
     task: SpeechTask,
 ) -> Result<Transcript, ApiError> {
@@ -93,9 +112,10 @@ async fn hear(
             prompt: asked.prompt,
             temperature: asked.temperature,
         }),
-    );
+    )
+    .within(asking.constraints);
     tokio::select! {
-        transcript = app.hallway.transcribe(principal, job) => Ok(transcript?),
+        transcript = app.hallway.transcribe(asking.principal, job) => Ok(transcript?),
         // It may take longer than a node that is told to stop has time.
         () = app.cut.cancelled() => Err(AdmissionError::Draining.into()),
     }

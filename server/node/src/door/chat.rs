@@ -21,9 +21,11 @@ pub(crate) use messages::messages;
 pub(crate) use tools::tools;
 
 use super::body::{self, ApiJson};
+use super::constraints::Demands;
 use super::format::format_fields;
 use super::params::{self, IncludeUsage, sampling_fields};
-use super::{ApiError, App, stream, unsupported};
+use super::stream::{self, ServedBy};
+use super::{ApiError, App, unsupported};
 use answer::{ChatChunks, Head};
 use tools::{CallForm, Offer};
 
@@ -44,9 +46,10 @@ const TOP_LOGPROBS_MAX: i64 = 20;
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
+    demands: Demands,
     ApiJson(request): ApiJson<ChatRequest>,
 ) -> Result<Response, ApiError> {
-    let asked = Asked::parse(request, Priority::Interactive)?;
+    let asked = Asked::parse(request, demands, Priority::Interactive)?;
     match asked.stream {
         Some(include_usage) => {
             let chunks = ChatChunks::new(asked.head(&app), include_usage, asked.choices)
@@ -55,17 +58,32 @@ pub(crate) async fn create(
             let events = app.hallway.generate(principal, asked.job).await?;
             Ok(stream::respond(&app, events, chunks))
         }
-        None => Ok(Json(whole(&app, principal, asked).await?).into_response()),
+        None => {
+            let (completion, served_by) = whole(&app, principal, asked).await?;
+            Ok((served_by, Json(completion)).into_response())
+        }
     }
 }
 
+/// Where a request would go.
+pub(crate) fn job(body: Value, demands: Demands) -> Result<Job, ApiError> {
+    let asked = Asked::parse(body::from_value(body)?, demands, Priority::Interactive)?;
+    Ok(asked.job)
+}
+
 /// The answer in one piece.
-async fn whole(app: &App, principal: Principal, asked: Asked) -> Result<ChatCompletion, ApiError> {
+async fn whole(
+    app: &App,
+    principal: Principal,
+    asked: Asked,
+) -> Result<(ChatCompletion, ServedBy), ApiError> {
     let head = asked.head(app);
     let form = asked.calls.unwrap_or(CallForm::Tools);
     let events = app.hallway.generate(principal, asked.job).await?;
+    let served_by = stream::served_by(&events);
     let (choices, usage) = stream::collect(app, events, asked.choices as usize).await?;
-    Ok(head.completion(choices, usage, asked.logprobs, form))
+    let completion = head.completion(choices, usage, asked.logprobs, form);
+    Ok((completion, served_by))
 }
 
 /// The answer to a request that came in a batch.
@@ -75,9 +93,10 @@ pub(crate) async fn answer(
     body: Value,
     priority: Priority,
 ) -> Result<Value, ApiError> {
-    let asked = Asked::parse(body::from_value(body)?, priority)?;
+    let asked = Asked::parse(body::from_value(body)?, Demands::default(), priority)?;
     params::not_in_a_batch("stream", asked.stream.is_some())?;
-    Ok(body::to_value(&whole(app, principal, asked).await?))
+    let (completion, _) = whole(app, principal, asked).await?;
+    Ok(body::to_value(&completion))
 }
 
 /// A request that was found to be sound.
@@ -91,9 +110,14 @@ struct Asked {
 }
 
 impl Asked {
-    fn parse(mut request: ChatRequest, priority: Priority) -> Result<Self, ApiError> {
+    fn parse(
+        mut request: ChatRequest,
+        demands: Demands,
+        priority: Priority,
+    ) -> Result<Self, ApiError> {
         unsupported::check_chat(&request.other)?;
         let model = params::model(request.model.take())?;
+        let constraints = demands.with(request.kwaai.take())?;
         let messages = messages(request.messages.take())?;
         let Offer {
             tools,
@@ -138,7 +162,8 @@ impl Asked {
                     prompts: vec![Prompt::Chat(chat)],
                     params,
                 },
-            ),
+            )
+            .within(constraints),
         })
     }
 

@@ -13,9 +13,11 @@ use kwaainet_openapi::{Completion, CompletionEvent, CompletionPrompt, Completion
 use serde_json::Value;
 
 use super::body::{self, ApiJson};
+use super::constraints::Demands;
 use super::format::format_fields;
 use super::params::{self, IncludeUsage, sampling_fields};
-use super::{ApiError, App, stream, unsupported};
+use super::stream::{self, ServedBy};
+use super::{ApiError, App, unsupported};
 use answer::CompletionChunks;
 
 /// OpenAI's default for this endpoint.
@@ -38,27 +40,42 @@ const LOGPROBS_MAX: i64 = 5;
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
+    demands: Demands,
     ApiJson(request): ApiJson<CompletionRequest>,
 ) -> Result<Response, ApiError> {
-    let asked = Asked::parse(request, Priority::Interactive)?;
+    let asked = Asked::parse(request, demands, Priority::Interactive)?;
     match asked.stream {
         Some(include_usage) => {
             let chunks = asked.chunks(&app, include_usage);
             let events = app.hallway.generate(principal, asked.job).await?;
             Ok(stream::respond(&app, events, chunks))
         }
-        None => Ok(Json(whole(&app, principal, asked).await?).into_response()),
+        None => {
+            let (completion, served_by) = whole(&app, principal, asked).await?;
+            Ok((served_by, Json(completion)).into_response())
+        }
     }
 }
 
+/// Where a request would go.
+pub(crate) fn job(body: Value, demands: Demands) -> Result<Job, ApiError> {
+    let asked = Asked::parse(body::from_value(body)?, demands, Priority::Interactive)?;
+    Ok(asked.job)
+}
+
 /// The answer in one piece.
-async fn whole(app: &App, principal: Principal, asked: Asked) -> Result<Completion, ApiError> {
+async fn whole(
+    app: &App,
+    principal: Principal,
+    asked: Asked,
+) -> Result<(Completion, ServedBy), ApiError> {
     let answer = asked.chunks(app, IncludeUsage(true));
     let events = app.hallway.generate(principal, asked.job).await?;
+    let served_by = stream::served_by(&events);
     let made = asked.prompts * asked.candidates;
     let (choices, usage) = stream::collect(app, events, made).await?;
     let choices = best::best(choices, asked.candidates, asked.kept);
-    Ok(answer.whole(choices, usage))
+    Ok((answer.whole(choices, usage), served_by))
 }
 
 /// The answer to a request that came in a batch.
@@ -68,9 +85,10 @@ pub(crate) async fn answer(
     body: Value,
     priority: Priority,
 ) -> Result<Value, ApiError> {
-    let asked = Asked::parse(body::from_value(body)?, priority)?;
+    let asked = Asked::parse(body::from_value(body)?, Demands::default(), priority)?;
     params::not_in_a_batch("stream", asked.stream.is_some())?;
-    Ok(body::to_value(&whole(app, principal, asked).await?))
+    let (completion, _) = whole(app, principal, asked).await?;
+    Ok(body::to_value(&completion))
 }
 
 /// A request that was found to be sound.
@@ -86,9 +104,14 @@ struct Asked {
 }
 
 impl Asked {
-    fn parse(mut request: CompletionRequest, priority: Priority) -> Result<Self, ApiError> {
+    fn parse(
+        mut request: CompletionRequest,
+        demands: Demands,
+        priority: Priority,
+    ) -> Result<Self, ApiError> {
         unsupported::check_completion(&request.other)?;
         let model = params::model(request.model.take())?;
+        let constraints = demands.with(request.kwaai.take())?;
         let echo = request.echo.unwrap_or(false);
         let prompts = prompts(request.prompt.take())?;
         let prompts = with_suffix(prompts, request.suffix.take(), echo)?;
@@ -116,7 +139,8 @@ impl Asked {
             kept: usize::from(n),
             logprobs: logprobs.is_some(),
             stream,
-            job: Job::new(JobId::random(), model, Work::Generate { prompts, params }),
+            job: Job::new(JobId::random(), model, Work::Generate { prompts, params })
+                .within(constraints),
         })
     }
 

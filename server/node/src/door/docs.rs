@@ -6,20 +6,21 @@ use std::sync::Arc;
 use axum::Router;
 use kwaainet_openapi::{AnthropicErrorBody, ErrorBody, OllamaError};
 use utoipa::openapi::header::{Header, HeaderBuilder};
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::Object;
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, ObjectBuilder, OpenApi,
-    OpenApiBuilder, PathItem, Ref, RefOr, Response, ResponseBuilder, Type,
+    OpenApiBuilder, PathItem, Ref, RefOr, Required, Response, ResponseBuilder, Type,
 };
 use utoipa::{PartialSchema, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::auth::{PUBLIC, X_API_KEY};
 use super::dialect::Dialect;
-use super::{App, routes};
+use super::{App, constraints, routes};
 
 /// Where the document is served.
 const DOCUMENT_PATH: &str = "/openapi.json";
@@ -65,6 +66,9 @@ pub fn document() -> OpenApi {
             let found = NOT_FOUND.iter().find(|(root, _)| path.starts_with(root));
             let not_found = found.map_or(NO_MODEL, |(_, description)| description);
             operations(item).for_each(|operation| add_common(operation, dialect, not_found));
+        }
+        if constraints::HEEDED_BY.contains(&path.as_str()) {
+            operations(item).for_each(add_demands);
         }
     }
     document
@@ -158,6 +162,21 @@ fn add_common(operation: &mut Operation, dialect: Dialect, not_found: &str) {
             .entry(status.to_owned())
             .or_insert_with(|| RefOr::T(error(status, description, dialect)));
     }
+}
+
+/// The headers that say where a request may be served.
+fn add_demands(operation: &mut Operation) {
+    let headers = constraints::HEADERS.map(|(name, description)| {
+        ParameterBuilder::new()
+            .name(format!("{}{name}", constraints::PREFIX))
+            .parameter_in(ParameterIn::Header)
+            .required(Required::False)
+            .description(Some(description))
+            .schema(Some(Object::with_type(Type::String)))
+            .build()
+    });
+    let parameters = operation.parameters.get_or_insert_default();
+    parameters.extend(headers.map(RefOr::T));
 }
 
 fn error(status: &str, description: &str, dialect: Dialect) -> Response {

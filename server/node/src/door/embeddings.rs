@@ -13,6 +13,7 @@ use kwaainet_openapi::{
 use serde_json::Value;
 
 use super::body::{self, ApiJson};
+use super::constraints::Demands;
 use super::{ApiError, App, params, unsupported};
 
 /// OpenAI's limit.
@@ -30,11 +31,18 @@ const INPUTS_MAX: usize = 2_048;
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
+    demands: Demands,
     ApiJson(request): ApiJson<EmbeddingRequest>,
 ) -> Result<Json<EmbeddingList>, ApiError> {
+    let asked = Asked::parse(request, demands)?;
     Ok(Json(
-        whole(&app, principal, request, Priority::Interactive).await?,
+        whole(&app, principal, asked, Priority::Interactive).await?,
     ))
+}
+
+/// Where a request would go.
+pub(crate) fn job(body: Value, demands: Demands) -> Result<Job, ApiError> {
+    Ok(Asked::parse(body::from_value(body)?, demands)?.job)
 }
 
 /// The answer to a request that came in a batch.
@@ -44,32 +52,46 @@ pub(crate) async fn answer(
     body: Value,
     priority: Priority,
 ) -> Result<Value, ApiError> {
-    let request = body::from_value(body)?;
-    let list = whole(app, principal, request, priority).await?;
+    let asked = Asked::parse(body::from_value(body)?, Demands::default())?;
+    let list = whole(app, principal, asked, priority).await?;
     Ok(body::to_value(&list))
+}
+
+/// A request that was found to be sound.
+struct Asked {
+    job: Job,
+    format: EncodingFormat,
+}
+
+impl Asked {
+    fn parse(request: EmbeddingRequest, demands: Demands) -> Result<Self, ApiError> {
+        unsupported::check_embedding(&request.other)?;
+        let model = params::model(request.model)?;
+        let constraints = demands.with(request.kwaai)?;
+        let inputs = inputs(request.input)?;
+        let range = (1, i64::from(u32::MAX));
+        let dimensions = params::integer(request.dimensions, "dimensions", range)?;
+        params::user(request.user)?;
+        let work = Work::Embed {
+            inputs,
+            dimensions: dimensions.map(|keep| keep as u32),
+        };
+        Ok(Self {
+            job: Job::new(JobId::random(), model, work).within(constraints),
+            format: request.encoding_format.unwrap_or_default(),
+        })
+    }
 }
 
 async fn whole(
     app: &App,
     principal: Principal,
-    request: EmbeddingRequest,
+    asked: Asked,
     priority: Priority,
 ) -> Result<EmbeddingList, ApiError> {
-    unsupported::check_embedding(&request.other)?;
-    let model = params::model(request.model)?;
-    let inputs = inputs(request.input)?;
-    let dimensions = params::integer(request.dimensions, "dimensions", (1, i64::from(u32::MAX)))?;
-    params::user(request.user)?;
-    let job = Job::new(
-        JobId::random(),
-        model.clone(),
-        Work::Embed {
-            inputs,
-            dimensions: dimensions.map(|keep| keep as u32),
-        },
-    );
+    let Asked { job, format } = asked;
+    let model = job.model.clone();
     let embeddings = app.hallway.embed_as(principal, job, priority).await?;
-    let format = request.encoding_format.unwrap_or_default();
     let data = (0_u32..)
         .zip(embeddings.vectors)
         .map(|(index, vector)| Embedding {

@@ -270,8 +270,15 @@ impl From<RouteError> for ApiError {
             RouteError::ModelNotFound(_) => model_not_found(message),
             RouteError::WrongKind { .. } => Self::invalid("model", "unsupported_value", message),
             RouteError::Unavailable { dropped, .. } => {
-                let log = format!("{message}: {dropped:?}");
+                let reasons = dropped.iter().map(|one| (&one.backend, &one.reason));
+                let log = format!("{message}: {:?}", reasons.collect::<Vec<_>>());
                 Self::busy(message, Duration::from_secs(5)).logged_as(log)
+            }
+            RouteError::Unfulfilled { .. } => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, SERVER, Some("no_route"), message)
+                    .at("kwaai")
+                    .after(Duration::from_secs(5))
             }
         }
     }

@@ -1,11 +1,12 @@
 //! `GET /v1/models` and `GET /v1/models/{model}`.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use kwaainet_core::{Candidate, ModelId, ModelKind, RouteError};
-use kwaainet_openapi::{Model, ModelList};
+use kwaainet_openapi::{Model, ModelList, ModelPlaces};
 
 use super::path::ApiPath;
 use super::{ApiError, App};
@@ -20,18 +21,22 @@ use super::{ApiError, App};
 )]
 pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<ModelList> {
     let snapshot = app.hallway.snapshot();
-    let mut data: Vec<Model> = Vec::new();
-    for candidate in &snapshot.candidates {
-        // A model that several backends serve is listed once, as its first one has it.
-        if data
-            .iter()
-            .all(|model| model.id != candidate.model.id.as_str())
-        {
-            data.push(wire(candidate));
+    // A model that several backends serve is listed once, as its first one has it.
+    let mut known: HashMap<&ModelId, usize> = HashMap::new();
+    let mut listed: Vec<Vec<&Candidate>> = Vec::new();
+    for candidate in snapshot.candidates.iter().filter(|c| is_there(c)) {
+        match known.get(&candidate.model.id) {
+            Some(at) => listed[*at].push(candidate),
+            None => {
+                known.insert(&candidate.model.id, listed.len());
+                listed.push(vec![candidate]);
+            }
         }
     }
-    let object = "list";
-    Json(ModelList { object, data })
+    Json(ModelList {
+        object: "list",
+        data: listed.iter().filter_map(|serving| wire(serving)).collect(),
+    })
 }
 
 /// Shows one model.
@@ -71,16 +76,22 @@ pub(crate) async fn show_owned(
 
 fn find(app: &App, model: &str) -> Result<Json<Model>, ApiError> {
     let snapshot = app.hallway.snapshot();
-    let found = snapshot
-        .candidates
-        .iter()
-        .find(|candidate| candidate.model.id.as_str() == model);
+    let all = snapshot.candidates.iter();
+    let serving = all.filter(|c| c.model.id.as_str() == model && is_there(c));
     let missing = || RouteError::ModelNotFound(ModelId::new(model));
-    Ok(found.map(wire).map(Json).ok_or_else(missing)?)
+    let found = wire(&serving.collect::<Vec<_>>());
+    Ok(found.map(Json).ok_or_else(missing)?)
 }
 
-fn wire(candidate: &Candidate) -> Model {
-    Model {
+/// A node that is gone serves nothing; what is here or at an upstream only takes no work for a while.
+pub(crate) fn is_there(candidate: &Candidate) -> bool {
+    candidate.place.peer().is_none() || candidate.unavailable.is_none()
+}
+
+/// A model as the first of those has it who serve it.
+fn wire(serving: &[&Candidate]) -> Option<Model> {
+    let candidate = serving.first()?;
+    Some(Model {
         id: candidate.model.id.to_string(),
         object: "model",
         created: candidate.model.created,
@@ -93,5 +104,21 @@ fn wire(candidate: &Candidate) -> Model {
         },
         context_length: candidate.model.context,
         loaded: candidate.model.loaded,
+        kwaai: places(serving),
+    })
+}
+
+fn places(serving: &[&Candidate]) -> ModelPlaces {
+    let mut places: Vec<&str> = serving.iter().map(|c| c.place.as_str()).collect();
+    let is_here = usize::from(places.contains(&"local"));
+    let peers: HashSet<_> = serving
+        .iter()
+        .filter_map(|c| Some(c.place.peer()?.node))
+        .collect();
+    places.sort_unstable();
+    places.dedup();
+    ModelPlaces {
+        places,
+        nodes: u32::try_from(is_here + peers.len()).unwrap_or(u32::MAX),
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use axum::http::Method;
 use axum::response::{IntoResponse, Response};
-use kwaainet_core::{Hallway, ModelId, Principal, RouteError, Tokenized, civil_date};
+use kwaainet_core::{Constraints, Hallway, ModelId, Principal, RouteError, Tokenized, civil_date};
 use kwaainet_openapi::OllamaError;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -92,8 +92,13 @@ fn named(hallway: &Hallway, name: Option<String>) -> Result<Named, ApiError> {
 }
 
 /// Loads a model, as clients ask for with an empty question.
-async fn load(app: &App, principal: &Principal, model: &ModelId) -> Result<(), ApiError> {
-    let (backend, _permit) = app.hallway.question(principal, model)?;
+async fn load(
+    app: &App,
+    principal: &Principal,
+    model: &ModelId,
+    constraints: &Constraints,
+) -> Result<(), ApiError> {
+    let (backend, _permit) = app.hallway.question(principal, model, constraints)?;
     let nothing = Tokenized::Text {
         text: String::new(),
         add_special: false,

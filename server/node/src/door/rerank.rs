@@ -13,6 +13,7 @@ use kwaainet_openapi::{
 use serde_json::Value;
 
 use super::body::ApiJson;
+use super::constraints::Demands;
 use super::{ApiError, App, params, unsupported};
 
 const DOCUMENTS_MAX: usize = 1_000;
@@ -29,9 +30,10 @@ const DOCUMENTS_MAX: usize = 1_000;
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
+    demands: Demands,
     ApiJson(request): ApiJson<RerankRequest>,
 ) -> Result<Json<Reranked>, ApiError> {
-    rank(&app, principal, request).await.map(Json)
+    rank(&app, principal, demands, request).await.map(Json)
 }
 
 /// The same where Cohere's own clients look for it.
@@ -46,9 +48,10 @@ pub(crate) async fn create(
 pub(crate) async fn create_v2(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
+    demands: Demands,
     ApiJson(request): ApiJson<RerankRequest>,
 ) -> Result<Json<Reranked>, ApiError> {
-    rank(&app, principal, request).await.map(Json)
+    rank(&app, principal, demands, request).await.map(Json)
 }
 
 /// The same where clients of other servers look for it.
@@ -63,18 +66,21 @@ pub(crate) async fn create_v2(
 pub(crate) async fn create_bare(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
+    demands: Demands,
     ApiJson(request): ApiJson<RerankRequest>,
 ) -> Result<Json<Reranked>, ApiError> {
-    rank(&app, principal, request).await.map(Json)
+    rank(&app, principal, demands, request).await.map(Json)
 }
 
 async fn rank(
     app: &App,
     principal: Principal,
+    demands: Demands,
     request: RerankRequest,
 ) -> Result<Reranked, ApiError> {
     unsupported::check_rerank(&request.other)?;
     let model = params::model(request.model)?;
+    let constraints = demands.with(request.kwaai)?;
     let query = text(params::required(request.query, "query")?, "query")?;
     let documents = documents(request.documents)?;
     let top = params::integer(request.top_n, "top_n", (1, i64::MAX))?;
@@ -88,7 +94,8 @@ async fn rank(
             inputs: inputs.map(EmbedInput::Text).collect(),
             dimensions: None,
         },
-    );
+    )
+    .within(constraints);
     let id = format!("rerank-{}", job.id);
     let embedded = app.hallway.embed(principal, job).await;
     let embedded = embedded.map_err(|error| ApiError::from(error).renamed("input", "documents"))?;

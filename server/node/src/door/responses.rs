@@ -39,7 +39,8 @@ pub(crate) use stored::{
 pub(super) use stored::{list, seeker};
 
 use super::body::{self, ApiJson};
-use super::{ApiError, App, params};
+use super::constraints::Demands;
+use super::{ApiError, App, params, stream};
 use course::Course;
 use kept::Findings;
 use request::Asked;
@@ -61,19 +62,22 @@ use writer::{Ending, Writer};
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
+    demands: Demands,
     ApiJson(request): ApiJson<ResponseRequest>,
 ) -> Result<Response, ApiError> {
-    let (asked, object) = Asked::parse(request, app.clock.unix_ms())?;
-    let (stream, is_background) = (asked.stream, object.background);
+    let (asked, object) = Asked::parse(request, demands, app.clock.unix_ms())?;
+    let (is_stream, is_background) = (asked.stream, object.background);
     let (run, job) = prepare(&app, principal, asked, object).await?;
     if is_background {
-        return background::start(app, run, job, stream).await;
+        return background::start(app, run, job, is_stream).await;
     }
     let events = run.course.begin(&app, job).await?;
-    match stream {
-        true => Ok(run.streamed(app, events)),
-        false => Ok(Json(run.whole(&app, events).await?).into_response()),
-    }
+    let served_by = events.as_ref().and_then(stream::served_by);
+    let answer = match is_stream {
+        true => run.streamed(app, events),
+        false => Json(run.whole(&app, events).await?).into_response(),
+    };
+    Ok((served_by, answer).into_response())
 }
 
 /// The answer to a request that came in a batch.
@@ -83,7 +87,8 @@ pub(super) async fn answer(
     body: Value,
     priority: Priority,
 ) -> Result<Value, ApiError> {
-    let (mut asked, object) = Asked::parse(body::from_value(body)?, app.clock.unix_ms())?;
+    let request = body::from_value(body)?;
+    let (mut asked, object) = Asked::parse(request, Demands::default(), app.clock.unix_ms())?;
     params::not_in_a_batch("stream", asked.stream)?;
     params::not_in_a_batch("background", object.background)?;
     asked.params.priority = priority;
@@ -117,9 +122,10 @@ async fn prepare(
 pub(crate) async fn input_tokens(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
+    demands: Demands,
     ApiJson(request): ApiJson<ResponseRequest>,
 ) -> Result<Json<InputTokens>, ApiError> {
-    let (mut asked, _) = Asked::parse(request, app.clock.unix_ms())?;
+    let (mut asked, _) = Asked::parse(request, demands, app.clock.unix_ms())?;
     let said = context::gather(&app, &principal, &mut asked).await?;
     let chat = context::prompt(&app, &principal, &asked, &said.all()).await?;
     Ok(Json(InputTokens {

@@ -8,7 +8,7 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
 use kwaainet_core::{
-    AdmissionError, CallDelta, Delta, Event, FinishReason, MeteredStream, ToolCall, Usage,
+    AdmissionError, CallDelta, Delta, Event, FinishReason, MeteredStream, Place, ToolCall, Usage,
 };
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,9 @@ use super::{ApiError, App};
 
 /// Silence after which a comment is sent, so that proxies do not give up.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// Carries whose machine answers: `local`, `upstream`, or a peer's id.
+pub(crate) const SERVED_BY: HeaderName = HeaderName::from_static("x-kwaai-served-by");
 
 /// What an endpoint makes of a generation's events. One for each protocol.
 pub(crate) trait Shape: Send + 'static {
@@ -92,6 +95,7 @@ impl Piece {
 
 /// Sends the events as they come; an error is the last of them.
 pub(crate) fn respond<S: Shape>(app: &App, events: MeteredStream, mut shape: S) -> Response {
+    let served_by = served_by(&events);
     let cut = app.cut.clone();
     let start = frames(&shape.start(), S::FRAMING);
     let live = stream::unfold(Some((events, shape)), move |state| {
@@ -118,7 +122,23 @@ pub(crate) fn respond<S: Shape>(app: &App, events: MeteredStream, mut shape: S) 
             Some((frames(&pieces, S::FRAMING), rest))
         }
     });
-    streamed(S::FRAMING, stream::iter([start]).chain(live))
+    (
+        served_by,
+        streamed(S::FRAMING, stream::iter([start]).chain(live)),
+    )
+        .into_response()
+}
+
+/// The header that says whose machine answers.
+pub(crate) type ServedBy = Option<[(HeaderName, HeaderValue); 1]>;
+
+/// Says whose machine works on these events; to be asked before they are over.
+pub(crate) fn served_by(events: &MeteredStream) -> ServedBy {
+    let value = match events.place()? {
+        Place::Peer(peer) => HeaderValue::from_str(&peer.node.to_string()),
+        place => Ok(HeaderValue::from_static(place.as_str())),
+    };
+    Some([(SERVED_BY, value.ok()?)])
 }
 
 /// A streamed answer of these bytes.

@@ -8,6 +8,7 @@ use kwaainet_core::{Conversation, Principal, Tokenized};
 use kwaainet_openapi::{DetokenizeRequest, Detokenized, TokenizeRequest, Tokens};
 
 use super::body::ApiJson;
+use super::constraints::Demands;
 use super::{ApiError, App, chat, params, unsupported};
 
 /// Gives the token ids of a text or a conversation.
@@ -22,10 +23,12 @@ use super::{ApiError, App, chat, params, unsupported};
 pub(crate) async fn tokenize(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
+    demands: Demands,
     ApiJson(request): ApiJson<TokenizeRequest>,
 ) -> Result<Json<Tokens>, ApiError> {
     unsupported::check_tokenize(&request.other)?;
     let model = params::model(request.model)?;
+    let constraints = demands.with(request.kwaai)?;
     let tools = chat::tools(request.tools.unwrap_or_default())?;
     if request.messages.is_none() && !tools.is_empty() {
         let message = "'tools' go with 'messages' only.";
@@ -47,7 +50,7 @@ pub(crate) async fn tokenize(
             return Err(ApiError::invalid("prompt", "invalid_value", message));
         }
     };
-    let (backend, _permit) = app.hallway.question(&principal, &model)?;
+    let (backend, _permit) = app.hallway.question(&principal, &model, &constraints)?;
     let tokens = backend.tokenize(model, text).await?;
     Ok(Json(Tokens {
         count: tokens.ids.len() as u32,
@@ -68,11 +71,13 @@ pub(crate) async fn tokenize(
 pub(crate) async fn detokenize(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
+    demands: Demands,
     ApiJson(request): ApiJson<DetokenizeRequest>,
 ) -> Result<Json<Detokenized>, ApiError> {
     let model = params::model(request.model)?;
+    let constraints = demands.with(request.kwaai)?;
     let ids = params::required(request.tokens, "tokens")?;
-    let (backend, _permit) = app.hallway.question(&principal, &model)?;
+    let (backend, _permit) = app.hallway.question(&principal, &model, &constraints)?;
     let prompt = backend.detokenize(model, ids).await?;
     Ok(Json(Detokenized { prompt }))
 }

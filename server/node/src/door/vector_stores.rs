@@ -181,11 +181,12 @@ struct Embedder {
     context: Option<u32>,
 }
 
-/// The first that is there.
+/// The first that is there. Not a peer's: what is indexed has to be found again when that has left.
 fn embedder(app: &App) -> Result<Embedder, ApiError> {
     let snapshot = app.hallway.snapshot();
     let first = snapshot.candidates.iter().find(|candidate| {
-        candidate.model.kind == ModelKind::Embed && candidate.unavailable.is_none()
+        let is_own = candidate.place.peer().is_none();
+        is_own && candidate.model.kind == ModelKind::Embed && candidate.unavailable.is_none()
     });
     let first = first.ok_or_else(|| {
         let message = "This node has no model that makes embeddings, which vector stores need.";

@@ -12,7 +12,7 @@ use axum::response::Response;
 use http_body_util::BodyExt;
 use kwaainet::config::Config;
 use kwaainet::node::{Assembled, Node, Parts};
-use kwaainet_core::{Admission, AdmissionLoad, ManualClock, SystemClock};
+use kwaainet_core::{Admission, AdmissionLoad, Backend, ManualClock, SystemClock};
 use kwaainet_store::Store;
 use kwaainet_testkit::{Script, ScriptHandle, ScriptedBackend};
 use serde_json::Value;
@@ -91,6 +91,18 @@ impl TestNode {
     async fn on(config: Config, dir: tempfile::TempDir) -> Self {
         let parts = parts_on(config.clone(), &dir).await;
         Self::of(parts, config, dir).await
+    }
+
+    /// A node that has these backends too, after its own.
+    pub(crate) async fn beside(others: Vec<ScriptedBackend>) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let config = Config::default();
+        let (mut parts, script) = parts_on(config.clone(), &dir).await;
+        let others = others
+            .into_iter()
+            .map(|other| Arc::new(other) as Arc<dyn Backend>);
+        parts.backends.extend(others);
+        Self::of((parts, script), config, dir).await
     }
 
     /// A node whose time the test moves.

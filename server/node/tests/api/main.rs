@@ -18,6 +18,7 @@ mod ollama;
 mod points;
 mod rerank;
 mod responses;
+mod routing;
 mod sockets;
 mod tools;
 mod vector_stores;

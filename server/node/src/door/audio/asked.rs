@@ -19,13 +19,14 @@ const FIELD_BYTES_MAX: usize = 512;
 const PROMPT_BYTES_MAX: usize = 16 << 10;
 
 /// What other servers take, or OpenAI for other models, and this node cannot honour.
-const REFUSED: [&str; 10] = [
+const REFUSED: [&str; 11] = [
     "chunking_strategy[type]",
     "hotwords",
     "include",
     "include[]",
     "known_speaker_names[]",
     "known_speaker_references[]",
+    "kwaai",
     "seed",
     "to_language",
     "vad_filter",

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use kwaainet_core::{
     CallDelta, Clock, Event, FinishReason, Job, MeteredStream, Principal, TokenLogprob, ToolCall,
     TopLogprob, Usage,
@@ -72,6 +72,7 @@ async fn whole(app: &App, events: MeteredStream, lines: Lines) -> Result<Respons
     let Lines {
         head, mut times, ..
     } = lines;
+    let served_by = stream::served_by(&events);
     let (mut choices, usage) = stream::collect(app, events, 1).await?;
     let choice = choices.pop().unwrap_or_default();
     times.first = choice.first;
@@ -84,7 +85,8 @@ async fn whole(app: &App, events: MeteredStream, lines: Lines) -> Result<Respons
             .collect(),
         logprobs: choice.logprobs,
     };
-    Ok(head.answer(said, times.end(head.clock.as_ref(), reason, usage)))
+    let answer = head.answer(said, times.end(head.clock.as_ref(), reason, usage));
+    Ok((served_by, answer).into_response())
 }
 
 /// A model that was loaded and asked nothing.

@@ -17,6 +17,7 @@ use serde_json::Value;
 use super::answer::{self, Answering, Form};
 use super::{load, named, options};
 use crate::door::body::ApiJson;
+use crate::door::constraints::Demands;
 use crate::door::tooling::{self, Function};
 use crate::door::unsupported::{self, Neutral, Refusal};
 use crate::door::{ApiError, App};
@@ -41,9 +42,11 @@ const REFUSED_MESSAGE: &[Refusal] = &[("images", &[Neutral::Empty])];
 pub(crate) async fn chat(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
+    demands: Demands,
     ApiJson(request): ApiJson<OllamaChatRequest>,
 ) -> Result<Response, ApiError> {
     options::check(&request.other)?;
+    let constraints = demands.with(request.kwaai)?;
     let named = named(&app.hallway, request.model)?;
     let logprobs = options::logprobs(request.logprobs, request.top_logprobs)?;
     let params = options::read(request.options, request.format, logprobs)?;
@@ -51,7 +54,7 @@ pub(crate) async fn chat(
     let messages = request.messages.unwrap_or_default();
     if messages.is_empty() {
         options::refuse_unload(&request.other)?;
-        load(&app, &principal, &named.id).await?;
+        load(&app, &principal, &named.id, &constraints).await?;
         return Ok(answer::loaded(&app, Form::Chat, named.asked));
     }
     let conversation = Conversation {
@@ -67,7 +70,8 @@ pub(crate) async fn chat(
             prompts: vec![Prompt::Chat(conversation)],
             params,
         },
-    );
+    )
+    .within(constraints);
     let answering = Answering {
         form: Form::Chat,
         asked: named.asked,

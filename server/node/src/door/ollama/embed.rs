@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::{Extension, Json};
-use kwaainet_core::{EmbedInput, Embeddings, Job, JobId, ModelId, Principal, Work};
+use kwaainet_core::{Constraints, EmbedInput, Embeddings, Job, JobId, ModelId, Principal, Work};
 use kwaainet_openapi::{
     OllamaEmbedRequest, OllamaEmbedding, OllamaEmbeddingRequest, OllamaEmbeddings,
 };
@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::{named, not_found};
 use crate::door::body::ApiJson;
+use crate::door::constraints::Demands;
 use crate::door::{ApiError, App, params};
 
 /// As at OpenAI's door.
@@ -29,15 +30,22 @@ const INPUTS_MAX: usize = 2_048;
 pub(crate) async fn embed(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
+    demands: Demands,
     ApiJson(request): ApiJson<OllamaEmbedRequest>,
 ) -> Result<Json<OllamaEmbeddings>, ApiError> {
     let came = app.clock.monotonic();
+    let constraints = demands.with(request.kwaai)?;
     let named = named(&app.hallway, request.model)?;
     let texts = texts(request.input)?;
     let dimensions = (1, i64::from(u32::MAX));
     let dimensions = params::integer(request.dimensions, "dimensions", dimensions)?;
-    let dimensions = dimensions.map(|keep| keep as u32);
-    let embeddings = vectors(&app, principal, named.id, texts, dimensions).await?;
+    let asked = Asked {
+        model: named.id,
+        texts,
+        dimensions: dimensions.map(|keep| keep as u32),
+        constraints,
+    };
+    let embeddings = vectors(&app, principal, asked).await?;
     let took = app.clock.monotonic().saturating_sub(came).as_nanos();
     Ok(Json(OllamaEmbeddings {
         model: named.asked,
@@ -60,12 +68,19 @@ pub(crate) async fn embed(
 pub(crate) async fn embedding(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
+    demands: Demands,
     ApiJson(request): ApiJson<OllamaEmbeddingRequest>,
 ) -> Result<Json<OllamaEmbedding>, ApiError> {
+    let constraints = demands.with(request.kwaai)?;
     let named = named(&app.hallway, request.model)?;
     let text = request.prompt.filter(|text| !text.is_empty());
-    let texts: Vec<_> = text.into_iter().collect();
-    let mut embeddings = vectors(&app, principal, named.id, texts, None).await?;
+    let asked = Asked {
+        model: named.id,
+        texts: text.into_iter().collect(),
+        dimensions: None,
+        constraints,
+    };
+    let mut embeddings = vectors(&app, principal, asked).await?;
     Ok(Json(OllamaEmbedding {
         embedding: embeddings.vectors.pop().unwrap_or_default(),
     }))
@@ -96,14 +111,16 @@ fn texts(input: Option<Value>) -> Result<Vec<String>, ApiError> {
     Ok(texts)
 }
 
-/// No texts make no vectors, if only the model is here.
-async fn vectors(
-    app: &App,
-    principal: Principal,
+struct Asked {
     model: ModelId,
     texts: Vec<String>,
     dimensions: Option<u32>,
-) -> Result<Embeddings, ApiError> {
+    constraints: Constraints,
+}
+
+/// No texts make no vectors, if only the model is here.
+async fn vectors(app: &App, principal: Principal, asked: Asked) -> Result<Embeddings, ApiError> {
+    let Asked { model, texts, .. } = asked;
     if texts.is_empty() {
         let snapshot = app.hallway.snapshot();
         let mut candidates = snapshot.candidates.iter();
@@ -120,8 +137,9 @@ async fn vectors(
         model,
         Work::Embed {
             inputs: texts.into_iter().map(EmbedInput::Text).collect(),
-            dimensions,
+            dimensions: asked.dimensions,
         },
-    );
+    )
+    .within(asked.constraints);
     Ok(app.hallway.embed(principal, job).await?)
 }

@@ -11,6 +11,7 @@ use kwaainet_openapi::{OllamaGenerateAnswer, OllamaGenerateLine, OllamaGenerateR
 use super::answer::{self, Answering, Form};
 use super::{load, named, options};
 use crate::door::body::ApiJson;
+use crate::door::constraints::Demands;
 use crate::door::{ApiError, App};
 
 /// Answers one text, continues it, or fills a gap in it.
@@ -29,9 +30,11 @@ use crate::door::{ApiError, App};
 pub(crate) async fn generate(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
+    demands: Demands,
     ApiJson(request): ApiJson<OllamaGenerateRequest>,
 ) -> Result<Response, ApiError> {
     options::check(&request.other)?;
+    let constraints = demands.with(request.kwaai)?;
     let named = named(&app.hallway, request.model)?;
     let logprobs = options::logprobs(request.logprobs, request.top_logprobs)?;
     let params = options::read(request.options, request.format, logprobs)?;
@@ -39,7 +42,7 @@ pub(crate) async fn generate(
     let (text, suffix) = (said(request.prompt), said(request.suffix));
     if text.is_none() && suffix.is_none() {
         options::refuse_unload(&request.other)?;
-        load(&app, &principal, &named.id).await?;
+        load(&app, &principal, &named.id, &constraints).await?;
         return Ok(answer::loaded(&app, Form::Generate, named.asked));
     }
     let raw = request.raw.unwrap_or(false);
@@ -51,7 +54,8 @@ pub(crate) async fn generate(
             prompts: vec![prompt],
             params,
         },
-    );
+    )
+    .within(constraints);
     let answering = Answering {
         form: Form::Generate,
         asked: named.asked,

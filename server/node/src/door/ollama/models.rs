@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::{named, not_found, rfc3339};
 use crate::door::body::ApiJson;
+use crate::door::models::is_there;
 use crate::door::{ApiError, App};
 use crate::shelf::About;
 
@@ -126,7 +127,8 @@ pub(crate) async fn show(
 fn facts(app: &App) -> Vec<ModelFacts> {
     let snapshot = app.hallway.snapshot();
     let mut all: Vec<ModelFacts> = Vec::new();
-    for Candidate { model, .. } in &snapshot.candidates {
+    let there = snapshot.candidates.iter().filter(|c| is_there(c));
+    for Candidate { model, .. } in there {
         // Nothing of Ollama's API takes speech.
         let is_for_speech = model.kind == ModelKind::Transcribe;
         if !is_for_speech && all.iter().all(|known| known.id != model.id) {

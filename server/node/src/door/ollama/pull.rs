@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, StreamExt};
-use kwaainet_core::{AdmissionError, ModelId};
+use kwaainet_core::{AdmissionError, ModelId, Place};
 use kwaainet_models::{ModelFile, Progress, PullError, Source};
 use kwaainet_openapi::{OllamaModelRequest, OllamaProgress, OllamaPullLine};
 
@@ -106,7 +106,7 @@ fn work(app: Arc<App>, turn: PullTurn) -> Work {
 fn is_listed(app: &App, model: &ModelId) -> bool {
     let snapshot = app.hallway.snapshot();
     let mut candidates = snapshot.candidates.iter();
-    candidates.any(|candidate| candidate.model.id == *model)
+    candidates.any(|candidate| candidate.model.id == *model && candidate.place == Place::Here)
 }
 
 /// The caller may bring models here, so he may know why one does not come.

@@ -9,7 +9,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use kwaainet_core::{AdmissionError, Job, MeteredStream, PrincipalId, plan};
+use kwaainet_core::{AdmissionError, Job, MeteredStream, PrincipalId};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -164,7 +164,8 @@ pub(super) async fn start(
         return Err(AdmissionError::Draining.into());
     }
     // What can be told now is not told later.
-    plan(&job, &app.hallway.snapshot()).map_err(|error| refused(error.into()))?;
+    let planned = app.hallway.plan(&run.course.principal, &job);
+    planned.map_err(|error| refused(error.into()))?;
     let id = run.writer.object().id.clone();
     let principal = run.course.principal.id();
     let (running, entry) = app.background.enter(&app, principal, &id)?;

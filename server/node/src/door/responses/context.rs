@@ -236,7 +236,9 @@ pub(super) async fn count(
     asked: &Asked,
     chat: Conversation,
 ) -> Result<Result<TextTokens, BackendError>, ApiError> {
-    let (backend, _permit) = app.hallway.question(principal, &asked.model)?;
+    let (backend, _permit) = app
+        .hallway
+        .question(principal, &asked.model, &asked.constraints)?;
     let text = Tokenized::Chat(chat);
     Ok(backend.tokenize(asked.model.clone(), text).await)
 }

@@ -4,7 +4,7 @@
 
 use kwaainet_core::{
     AdmissionError, BackendError, Conversation, Job, JobError, JobId, MeteredStream, Principal,
-    Prompt, ToolMode, Work, plan,
+    Prompt, ToolMode, Work,
 };
 use kwaainet_openapi::{
     FileSearchResult, MessagePart, MessageRole, ResponseItem, ResponseObject, SearchStatus,
@@ -103,7 +103,8 @@ impl Course {
                 prompts: vec![Prompt::Chat(chat)],
                 params: self.asked.params.clone(),
             },
-        ))
+        )
+        .within(self.asked.constraints.clone()))
     }
 
     /// Begins with this job, or with nothing if the node searches first.
@@ -112,7 +113,7 @@ impl Course {
             return self.start(app, job).await.map(Some);
         }
         // What can be told now is not told later.
-        let planned = plan(&job, &app.hallway.snapshot());
+        let planned = app.hallway.plan(&self.principal, &job);
         planned.map_err(|error| Broken::Failed(refused(error.into())))?;
         Ok(None)
     }
@@ -261,6 +262,7 @@ impl Course {
         };
         let wanted = Wanted {
             queries: vec![query],
+            constraints: self.asked.constraints.clone(),
             ..wanted.clone()
         };
         let found = match search(app, &self.principal, stores, &wanted).await {

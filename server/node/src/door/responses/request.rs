@@ -1,6 +1,8 @@
 //! `POST /v1/responses` in the domain's words: every field checked, before anything is looked up.
 
-use kwaainet_core::{Conversation, GenerateParams, ModelId, Priority, Tool, ToolChoice};
+use kwaainet_core::{
+    Constraints, Conversation, GenerateParams, ModelId, Priority, Tool, ToolChoice,
+};
 use kwaainet_openapi::{
     ConversationRef, ReasoningConfig, ResponseObject, ResponseRequest, ResponseStatus, Truncation,
 };
@@ -10,6 +12,7 @@ use super::fields;
 use super::items::{self, Given};
 use super::tools::{self, FileSearch};
 use crate::door::ApiError;
+use crate::door::constraints::Demands;
 use crate::door::params::{self, sampling_fields};
 
 /// OpenAI's limits.
@@ -38,6 +41,8 @@ pub(super) struct Asked {
     pub(super) searches_max: usize,
     pub(super) parallel_calls: bool,
     pub(super) params: GenerateParams,
+    /// Where its jobs may be done.
+    pub(super) constraints: Constraints,
     pub(super) truncation: Truncation,
     pub(super) stream: bool,
 }
@@ -46,10 +51,12 @@ impl Asked {
     /// Checks every field. Gives the answer too, as far as it is known by now; `now_ms` is its time.
     pub(super) fn parse(
         mut request: ResponseRequest,
+        demands: Demands,
         now_ms: i64,
     ) -> Result<(Self, ResponseObject), ApiError> {
         fields::check_other(&request.other)?;
         let model = params::model(request.model.take())?;
+        let constraints = demands.with(request.kwaai.take())?;
         let input = items::input(request.input.take())?;
         let tools = tools::read(request.tools.take())?;
         let choice = tools::choice(request.tool_choice.take(), &tools)?;
@@ -134,6 +141,7 @@ impl Asked {
             }),
             parallel_calls,
             params,
+            constraints,
             truncation,
             stream: fields::streaming(request.stream, request.stream_options.take())?,
         };

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::{Extension, Json};
-use kwaainet_core::{AdmissionError, EmbedInput, Job, JobId, ModelId, Principal, Work};
+use kwaainet_core::{
+    AdmissionError, Constraints, EmbedInput, Job, JobId, ModelId, Principal, Work,
+};
 use kwaainet_openapi::{
     RankingOptions, VectorSearchContent, VectorSearchQuery, VectorSearchRequest,
     VectorSearchResult, VectorSearchResults,
@@ -18,6 +20,7 @@ use serde_json::{Map, Value};
 use super::filters::Filter;
 use super::{attributes, find_live};
 use crate::door::body::ApiJson;
+use crate::door::constraints::Demands;
 use crate::door::path::ApiPath;
 use crate::door::{ApiError, App, params, rerank, unsupported};
 
@@ -40,6 +43,8 @@ pub(crate) struct Wanted {
     pub(crate) filter: Option<Filter>,
     /// Only pieces with at least this score, from 0 to 1.
     pub(crate) score_min: f32,
+    /// Where the queries may be embedded.
+    pub(crate) constraints: Constraints,
 }
 
 impl Wanted {
@@ -57,6 +62,7 @@ impl Wanted {
             limit: limit.unwrap_or(RESULTS_DEFAULT) as usize,
             filter: filter.transpose()?,
             score_min: ranking.map_or(Ok(0.0), score_min)?,
+            constraints: Constraints::default(),
         })
     }
 }
@@ -85,7 +91,7 @@ pub(crate) async fn search(
     for id in stores {
         let store = find_live(app, principal, id).await?;
         if !vectors.contains_key(&store.model) {
-            let made = embed(app, principal, &store.model, &wanted.queries).await?;
+            let made = embed(app, principal, &store.model, wanted).await?;
             vectors.insert(store.model.clone(), made);
         }
         all.extend(search_one(app, &store, &vectors[&store.model], wanted).await?);
@@ -151,16 +157,22 @@ async fn embed(
     app: &App,
     principal: &Principal,
     model: &str,
-    texts: &[String],
+    wanted: &Wanted,
 ) -> Result<Vec<Vec<f32>>, ApiError> {
     let job = Job::new(
         JobId::random(),
         ModelId::new(model),
         Work::Embed {
-            inputs: texts.iter().cloned().map(EmbedInput::Text).collect(),
+            inputs: wanted
+                .queries
+                .iter()
+                .cloned()
+                .map(EmbedInput::Text)
+                .collect(),
             dimensions: None,
         },
-    );
+    )
+    .within(wanted.constraints.clone());
     let made = app.hallway.embed(principal.clone(), job).await;
     let made = made.map_err(|error| ApiError::from(error).renamed("input", "query"))?;
     Ok(made.vectors)
@@ -180,6 +192,7 @@ pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
     ApiPath(id): ApiPath<String>,
+    demands: Demands,
     ApiJson(request): ApiJson<VectorSearchRequest>,
 ) -> Result<Json<VectorSearchResults>, ApiError> {
     unsupported::check_search(&request.other)?;
@@ -190,6 +203,7 @@ pub(crate) async fn create(
     }
     let wanted = Wanted {
         queries: queries(request.query)?,
+        constraints: demands.with(request.kwaai)?,
         ..Wanted::parse(
             request.max_num_results,
             request.filters.as_ref(),

@@ -1,0 +1,482 @@
+//! Where requests go, what they may demand of it, and what is told of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Request;
+use kwaainet_core::{GridEvidence, GridIntensity, Load, NodeId, PeerFacts, Place, Tier};
+use kwaainet_testkit::{Fault, Script, ScriptHandle, ScriptedBackend};
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, CONTEXT, EMBEDDER, MODEL, TestNode, post};
+
+const CHAT: &str = "/v1/chat/completions";
+const ROUTE: &str = "/v1/kwaai/route";
+/// A model that only peers have.
+const AFAR: &str = "afar";
+
+fn load() -> Load {
+    Load {
+        prefill_rate: 1_000.0,
+        decode_rate: 50.0,
+        ..Load::default()
+    }
+}
+
+fn facts(number: u8, tier: Tier) -> PeerFacts {
+    PeerFacts {
+        node: NodeId([number; 32]),
+        tier,
+        region: Some("eu-west".into()),
+        price: Some(10),
+        grid: Some(GridIntensity {
+            g_per_kwh: 100.0,
+            evidence: GridEvidence::Stated,
+        }),
+        watts: Some(36.0),
+        rtt: Duration::from_millis(3),
+        relayed: false,
+        load: load(),
+        ours: 0,
+    }
+}
+
+/// A peer that has the node's own models and one more.
+fn peer(number: u8, tier: Tier) -> (ScriptedBackend, ScriptHandle) {
+    let script = Script {
+        load: Some(load()),
+        ..Script::words(4)
+    };
+    let backend = ScriptedBackend::builder(&format!("peer:{number}"))
+        .generator(MODEL, CONTEXT)
+        .generator(AFAR, CONTEXT * 4)
+        .embedder(EMBEDDER, CONTEXT, 8)
+        .script(script)
+        .place(Place::Peer(Arc::new(facts(number, tier))))
+        .build();
+    let handle = backend.handle();
+    (backend, handle)
+}
+
+fn upstream() -> ScriptedBackend {
+    ScriptedBackend::builder("up")
+        .generator(MODEL, CONTEXT)
+        .generator(AFAR, CONTEXT)
+        .place(Place::Upstream)
+        .build()
+}
+
+/// A node with a peer of tier 1, one of tier 2 and an upstream.
+async fn federated() -> (TestNode, [ScriptHandle; 2]) {
+    let (friend, friends) = peer(1, Tier::T1);
+    let (stranger, strangers) = peer(2, Tier::T2);
+    let node = TestNode::beside(vec![friend, stranger, upstream()]).await;
+    (node, [friends, strangers])
+}
+
+fn chat(model: &str, more: Value) -> Value {
+    let mut body = json!({"model": model, "messages": [{"role": "user", "content": "hi"}]});
+    let fields = body.as_object_mut().expect("a map");
+    fields.extend(more.as_object().expect("a map").clone());
+    body
+}
+
+fn served_by(answer: &Answer) -> &str {
+    let header = answer.headers.get("x-kwaai-served-by");
+    header.map_or("", |value| value.to_str().expect("it is text"))
+}
+
+fn with_headers(path: &str, body: &Value, headers: &[(&'static str, &str)]) -> Request<Body> {
+    let mut request = post(path, body.to_string());
+    for (name, value) in headers {
+        let value = value.parse().expect("it is a value");
+        request.headers_mut().append(*name, value);
+    }
+    request
+}
+
+fn id(number: u8) -> String {
+    NodeId([number; 32]).to_string()
+}
+
+#[tokio::test]
+async fn a_request_stays_here_unless_it_wants_more() {
+    let (node, [friends, _]) = federated().await;
+    let answer = node.post(CHAT, chat(MODEL, json!({}))).await;
+    assert_eq!((answer.status.as_u16(), served_by(&answer)), (200, "local"));
+    let stream = node.post(CHAT, chat(MODEL, json!({"stream": true}))).await;
+    assert_eq!(served_by(&stream), "local");
+
+    let there = json!({"kwaai": {"peers": [id(1)]}});
+    for stream in [false, true] {
+        let mut more = there.clone();
+        more["stream"] = json!(stream);
+        let answer = node.post(CHAT, chat(MODEL, more)).await;
+        assert_eq!(
+            (answer.status.as_u16(), served_by(&answer)),
+            (200, id(1).as_str())
+        );
+    }
+    assert_eq!(friends.counts().started, 2);
+    let afar = node.post(CHAT, chat(AFAR, json!({}))).await;
+    assert_eq!(afar.status, 200);
+    assert_eq!(
+        served_by(&afar).len(),
+        64,
+        "a peer comes before an upstream"
+    );
+    node.settled().await;
+}
+
+#[tokio::test]
+async fn every_door_heeds_what_is_demanded() {
+    let (node, [friends, strangers]) = federated().await;
+    let there = json!({"peers": [id(2)]});
+    let turns = json!([{"role": "user", "content": "hi"}]);
+    for (path, body) in [
+        (CHAT, json!({"messages": turns})),
+        ("/v1/completions", json!({"prompt": "hi"})),
+        ("/v1/responses", json!({"input": "hi"})),
+        (
+            "/v1/responses",
+            json!({"input": "hi", "store": false, "stream": true}),
+        ),
+        ("/v1/messages", json!({"messages": turns, "max_tokens": 9})),
+        ("/api/chat", json!({"messages": turns})),
+        ("/api/chat", json!({"messages": turns, "stream": false})),
+        ("/api/generate", json!({"prompt": "hi"})),
+    ] {
+        let before = strangers.counts().started;
+        let mut body = body;
+        body["model"] = json!(MODEL);
+        let plain = body.clone();
+        body["kwaai"] = there.clone();
+        let answer = node.post(path, body).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+        assert_eq!(served_by(&answer), id(2), "{path}");
+        let request = with_headers(path, &plain, &[("x-kwaai-peers", &id(2))]);
+        assert_eq!(served_by(&node.ask(request).await), id(2), "{path}");
+        assert_eq!(strangers.counts().started, before + 2, "{path}");
+    }
+    for (path, input) in [
+        ("/v1/embeddings", "input"),
+        ("/api/embed", "input"),
+        ("/api/embeddings", "prompt"),
+    ] {
+        let before = strangers.counts().started;
+        let body = json!({"model": EMBEDDER, input: "hi", "kwaai": there});
+        let answer = node.post(path, body).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+        assert_eq!(strangers.counts().started, before + 1, "{path}");
+    }
+    let ranked = json!({"model": EMBEDDER, "query": "a", "documents": ["b"], "kwaai": there});
+    assert_eq!(node.post("/v1/rerank", ranked).await.status, 200);
+    assert_eq!(
+        (friends.counts().started, node.script.counts().started),
+        (0, 0)
+    );
+    node.settled().await;
+}
+
+#[tokio::test]
+async fn demands_that_nobody_fulfils_are_told_one_by_one() {
+    let (node, handles) = federated().await;
+    let demand = json!({"kwaai": {"tier_min": "t0", "region": "eu"}});
+    let answer = node.post(CHAT, chat(MODEL, demand)).await;
+    let (status, kind, code, param) = answer.error();
+    assert_eq!((status, kind.as_str()), (503, "server_error"));
+    assert_eq!(
+        (code.as_deref(), param.as_deref()),
+        (Some("no_route"), Some("kwaai"))
+    );
+    assert!(answer.headers.contains_key("retry-after"));
+    let message = answer.json()["error"]["message"].to_string();
+    for reason in [
+        "scripted: its region is not known",
+        "peer:1: its tier t1 is not good enough",
+        "peer:2: its tier t2 is not good enough",
+        "up: a server that is no node has no tier",
+    ] {
+        assert!(message.contains(reason), "{message}");
+    }
+    let cheap = json!({"kwaai": {"max_price": 9}});
+    let answer = node.post(CHAT, chat(AFAR, cheap)).await;
+    assert_eq!(answer.error().2.as_deref(), Some("no_route"));
+    let started = handles.iter().map(|handle| handle.counts().started);
+    assert_eq!(started.sum::<u64>() + node.script.counts().started, 0);
+    node.settled().await;
+}
+
+#[tokio::test]
+async fn what_is_confidential_is_not_even_counted_elsewhere() {
+    let (node, [friends, strangers]) = federated().await;
+    strangers.set(Script {
+        load: Some(Load {
+            decode_rate: 5_000.0,
+            ..load()
+        }),
+        ..Script::words(4)
+    });
+    let secret = json!({"kwaai": {"data_class": "confidential", "prefer": "fast"}});
+    for _ in 0..4 {
+        let answer = node.post(CHAT, chat(AFAR, secret.clone())).await;
+        assert_eq!(served_by(&answer), id(1), "{}", answer.text);
+    }
+    assert_eq!(friends.counts().started, 4);
+    friends.set(Script {
+        unavailable: Some("it rests".into()),
+        ..Script::words(4)
+    });
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let tokens = json!({"model": AFAR, "prompt": "hi", "kwaai": {"data_class": "confidential"}});
+    let answer = node.post("/v1/tokenize", tokens).await;
+    assert_eq!(
+        answer.error().2.as_deref(),
+        Some("no_route"),
+        "{}",
+        answer.text
+    );
+    assert_eq!(strangers.counts().started, 0);
+    node.settled().await;
+}
+
+#[tokio::test]
+async fn every_bad_demand_is_named() {
+    let (node, _) = federated().await;
+    for (kwaai, code, param) in [
+        (json!("fast"), "invalid_type", "kwaai"),
+        (json!({"prefer": "best"}), "invalid_value", "kwaai.prefer"),
+        (json!({"prefer": 1}), "invalid_type", "kwaai.prefer"),
+        (json!({"tier_min": "t4"}), "invalid_value", "kwaai.tier_min"),
+        (json!({"region": []}), "invalid_value", "kwaai.region"),
+        (json!({"region": 7}), "invalid_type", "kwaai.region"),
+        (json!({"region": "a b"}), "invalid_value", "kwaai.region"),
+        (
+            json!({"max_gco2_per_1k": -1}),
+            "invalid_value",
+            "kwaai.max_gco2_per_1k",
+        ),
+        (json!({"max_price": -1}), "invalid_value", "kwaai.max_price"),
+        (json!({"max_price": 1.5}), "invalid_type", "kwaai.max_price"),
+        (
+            json!({"data_class": "secret"}),
+            "invalid_value",
+            "kwaai.data_class",
+        ),
+        (
+            json!({"max_ttft_ms": -5}),
+            "invalid_value",
+            "kwaai.max_ttft_ms",
+        ),
+        (json!({"peers": []}), "invalid_value", "kwaai.peers"),
+        (json!({"peers": ["abc"]}), "invalid_value", "kwaai.peers"),
+        (json!({"inexact": "yes"}), "invalid_type", "kwaai.inexact"),
+        (
+            json!({"preferr": "fast"}),
+            "unknown_parameter",
+            "kwaai.preferr",
+        ),
+    ] {
+        let answer = node.post(CHAT, chat(MODEL, json!({"kwaai": kwaai}))).await;
+        let (status, _, got, at) = answer.error();
+        let expected = (400, Some(code), Some(param));
+        assert_eq!((status, got.as_deref(), at.as_deref()), expected, "{kwaai}");
+    }
+    for (name, value, code) in [
+        ("x-kwaai-prefer", "best", "invalid_value"),
+        ("x-kwaai-max-price", "much", "invalid_value"),
+        ("x-kwaai-max-gco2-per-1k", "NaN", "invalid_value"),
+        ("x-kwaai-inexact", "1", "invalid_value"),
+        ("x-kwaai-preferr", "fast", "unknown_parameter"),
+    ] {
+        let request = with_headers(CHAT, &chat(MODEL, json!({})), &[(name, value)]);
+        let (status, _, got, at) = node.ask(request).await.error();
+        assert_eq!(
+            (status, got.as_deref(), at.as_deref()),
+            (400, Some(code), Some(name))
+        );
+    }
+    let nothing = json!({"kwaai": null});
+    assert_eq!(node.post(CHAT, chat(MODEL, nothing)).await.status, 200);
+    node.settled().await;
+}
+
+#[tokio::test]
+async fn headers_and_body_may_say_the_same_but_not_two_things() {
+    let (node, _) = federated().await;
+    let body = chat(
+        MODEL,
+        json!({"kwaai": {"region": ["EU", "us"], "prefer": "fast"}}),
+    );
+    let same = [("x-kwaai-region", "us, eu"), ("x-kwaai-tier-min", "t1")];
+    let answer = node.ask(with_headers(CHAT, &body, &same)).await;
+    assert_eq!(served_by(&answer), id(1), "{}", answer.text);
+    let other = [("x-kwaai-prefer", "green")];
+    let (status, _, code, param) = node.ask(with_headers(CHAT, &body, &other)).await.error();
+    assert_eq!((status, code.as_deref()), (400, Some("invalid_value")));
+    assert_eq!(param.as_deref(), Some("kwaai.prefer"));
+    let twice = [("x-kwaai-prefer", "green"), ("x-kwaai-prefer", "fast")];
+    let request = with_headers(CHAT, &chat(MODEL, json!({})), &twice);
+    assert_eq!(node.ask(request).await.error().0, 400);
+    node.settled().await;
+}
+
+#[tokio::test]
+async fn a_demand_is_never_overlooked() {
+    let (node, _) = federated().await;
+    let header = [("x-kwaai-data-class", "confidential")];
+    for path in ["/v1/batches", "/v1/conversations", "/v1/vector_stores"] {
+        let (status, _, code, param) = node
+            .ask(with_headers(path, &json!({}), &header))
+            .await
+            .error();
+        assert_eq!(
+            (status, code.as_deref()),
+            (400, Some("unsupported_parameter")),
+            "{path}"
+        );
+        assert_eq!(param.as_deref(), Some("x-kwaai-data-class"));
+    }
+    let nowhere = node
+        .ask(with_headers("/v1/nothing", &json!({}), &header))
+        .await;
+    assert_eq!(nowhere.status, 404);
+}
+
+#[tokio::test]
+async fn a_route_is_explained_and_nothing_is_run() {
+    let (node, handles) = federated().await;
+    let demand = json!({"kwaai": {"prefer": "fast", "max_gco2_per_1k": 1}, "max_tokens": 100});
+    let plan = node.post(ROUTE, chat(MODEL, demand)).await.json();
+    assert_eq!(
+        (&plan["object"], &plan["prefer"]),
+        (&json!("kwaai.route"), &json!("fast"))
+    );
+    let candidates = plan["candidates"].as_array().expect("a list");
+    assert_eq!(candidates.len(), 2);
+    for candidate in candidates {
+        assert_eq!(candidate["place"], "peer");
+        assert_eq!(candidate["region"], "eu-west");
+        assert_eq!(candidate["price"], 10);
+        let grams = candidate["gco2_per_1k"].as_f64().expect("a number");
+        assert!((grams - 0.02).abs() < 1e-9, "36 W for 20 s: {grams}");
+        let estimate = &candidate["estimate"];
+        assert_eq!(estimate["rtt_ms"], 3.0);
+        assert_eq!(estimate["decode_ms"], 2_000.0);
+        assert_eq!(estimate["is_guess"], false);
+    }
+    let dropped = plan["dropped"].as_array().expect("a list");
+    let reasons: Vec<_> = dropped
+        .iter()
+        .map(|one| (&one["backend"], &one["reason"]))
+        .collect();
+    let unknown = json!("what it costs the climate is not known");
+    assert_eq!(
+        reasons,
+        [(&json!("scripted"), &unknown), (&json!("up"), &unknown)]
+    );
+
+    let nobody = json!({"kwaai": {"max_price": 0, "tier_min": "t1", "peers": [id(9)]}});
+    let plan = node.post(ROUTE, chat(AFAR, nobody)).await.json();
+    assert_eq!(plan["candidates"], json!([]));
+    assert_eq!(plan["dropped"].as_array().map(Vec::len), Some(3));
+
+    let vectors = json!({"model": EMBEDDER, "input": ["a", "b"]});
+    let plan = node.post(ROUTE, vectors).await.json();
+    assert_eq!(plan["candidates"][0]["backend"], "scripted");
+    let text = json!({"model": MODEL, "prompt": "hi"});
+    assert_eq!(node.post(ROUTE, text).await.status, 200);
+    assert_eq!(
+        node.post(ROUTE, json!({"model": MODEL})).await.error().0,
+        400
+    );
+    assert_eq!(
+        node.post(ROUTE, chat("nobody-has-it", json!({})))
+            .await
+            .error()
+            .0,
+        404
+    );
+    let started = handles.iter().map(|handle| handle.counts().started);
+    assert_eq!(started.sum::<u64>() + node.script.counts().started, 0);
+}
+
+#[tokio::test]
+async fn models_say_where_they_are() {
+    let (node, [friends, _]) = federated().await;
+    let list = node.get("/v1/models").await.json();
+    let places = |list: &Value, id: &str| {
+        let mut models = list["data"].as_array().expect("a list").iter();
+        models
+            .find(|model| model["id"] == id)
+            .map(|model| model["kwaai"].clone())
+    };
+    let everywhere = json!({"places": ["local", "peer", "upstream"], "nodes": 3});
+    assert_eq!(places(&list, MODEL), Some(everywhere));
+    let afar = json!({"places": ["peer", "upstream"], "nodes": 2});
+    assert_eq!(places(&list, AFAR), Some(afar));
+    friends.set(Script {
+        unavailable: Some("it left".into()),
+        ..Script::default()
+    });
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let one = node.get(&format!("/v1/models/{AFAR}")).await.json();
+    assert_eq!(one["kwaai"]["nodes"], 1, "who left serves nothing");
+    assert_eq!(node.get("/v1/models/nobody-has-it").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_prompt_that_is_too_long_goes_where_there_is_more_room() {
+    let small = ScriptedBackend::builder("small").generator(AFAR, 4).build();
+    let (large, _) = peer(1, Tier::T1);
+    let node = TestNode::beside(vec![small, large]).await;
+    let said = |words: usize| {
+        let text = "word ".repeat(words);
+        json!({"model": AFAR, "messages": [{"role": "user", "content": text}]})
+    };
+    let answer = node.post(CHAT, said(20)).await;
+    assert_eq!(served_by(&answer), id(1), "{}", answer.text);
+    let (status, _, code, _) = node.post(CHAT, said(1_000)).await.error();
+    assert_eq!(
+        (status, code.as_deref()),
+        (400, Some("context_length_exceeded"))
+    );
+    node.settled().await;
+}
+
+#[tokio::test]
+async fn work_in_hand_keeps_all_from_going_to_one() {
+    let slow = |number| {
+        let (backend, handle) = peer(number, Tier::T1);
+        handle.set(Script {
+            fault: Some(Fault::HangAfter { tokens: 1 }),
+            load: Some(load()),
+            ..Script::words(4)
+        });
+        (backend, handle)
+    };
+    let (peers, handles): (Vec<_>, Vec<_>) = (1..=3).map(slow).unzip();
+    let node = TestNode::beside(peers).await;
+    let mut under_way = Vec::new();
+    for _ in 0..12 {
+        let request = post(CHAT, chat(AFAR, json!({"stream": true})).to_string());
+        under_way.push(node.send(request).await);
+    }
+    let shares: Vec<_> = handles.iter().map(|handle| handle.counts().alive).collect();
+    assert!(
+        shares.iter().all(|share| (3..=5).contains(share)),
+        "{shares:?}"
+    );
+    drop(under_way);
+    node.settled().await;
+    node.comes_to_rest().await;
+    let alive = async {
+        while handles.iter().any(|handle| handle.counts().alive > 0) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), alive)
+        .await
+        .expect("all end");
+}
