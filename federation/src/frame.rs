@@ -17,7 +17,7 @@ const HEAD: usize = 4;
 const PIECE: usize = 16 << 10;
 /// From a frame's first byte to its last.
 const WHOLE_WITHIN: Duration = Duration::from_secs(20);
-/// Until the other side takes more.
+/// Until the other side has taken a message, if nothing else is said.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(20);
 
 /// What is wrong with a stream.
@@ -171,13 +171,22 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 pub struct FrameWriter<W> {
     stream: W,
     bytes: Vec<u8>,
+    patience: Duration,
 }
 
 impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     /// To a stream.
     pub fn new(stream: W) -> Self {
-        let bytes = Vec::new();
-        Self { stream, bytes }
+        Self {
+            stream,
+            bytes: Vec::new(),
+            patience: WRITTEN_WITHIN,
+        }
+    }
+
+    /// Waits so long from now on until the other side has taken a message.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     /// Writes a message and sees it off.
@@ -200,7 +209,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
             self.stream.write_all(&self.bytes).await?;
             self.stream.flush().await
         };
-        match tokio::time::timeout(WRITTEN_WITHIN, written).await {
+        match tokio::time::timeout(self.patience, written).await {
             Ok(written) => Ok(written?),
             Err(_) => Err(FrameError::TooSlow),
         }

@@ -172,9 +172,10 @@ impl Exchange {
     }
 
     /// Asks the peer to stop, and to say what it did.
-    pub(super) async fn cancel(&mut self) -> Result<(), FrameError> {
+    pub(super) async fn cancel(&mut self) -> Result<(), BackendError> {
         let message = Ask::from(ask::Kind::Cancel(Default::default()));
-        self.writer.send(&message).await
+        let told = self.writer.send(&message).await;
+        told.map_err(|error| broken(self.peer(), &error))
     }
 
     /// The peer's error, as it is here.

@@ -15,6 +15,8 @@ use super::super::wire::refusal::{self, Refusal};
 use super::super::wire::says::{Progress, Say, say};
 use super::super::wire::{FRAME_MAX, OPEN_MAX};
 
+/// How long an asker may take nothing: longer than the HTTP door waits for its client, who is whom all wait for.
+const PARKED_MAX: Duration = Duration::from_secs(90);
 /// For the frame at hand after the asker asked to stop.
 const LAST_FRAME_MAX: Duration = Duration::from_secs(1);
 /// Until a refusal is taken.
@@ -46,9 +48,11 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn new(link: Link) -> Self {
+        let mut writer = FrameWriter::new(link.writer);
+        writer.set_patience(PARKED_MAX);
         Self {
             reader: FrameReader::new(link.reader, OPEN_MAX),
-            writer: FrameWriter::new(link.writer),
+            writer,
             quiet: Quiet::new(PROGRESS_EVERY),
             due: None,
             cancelled: false,
