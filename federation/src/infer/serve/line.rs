@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kwaainet_core::Load;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{FrameError, FrameReader, FrameWriter, Link};
 
@@ -109,10 +109,11 @@ impl Line {
         }
     }
 
-    /// Writes a frame; the asker takes it when it likes.
+    /// Writes a frame; the asker takes it when it likes, but not later than all has to be over.
     pub(super) async fn send(&mut self, kind: say::Kind) -> Result<(), Stop> {
         let say = Say::from(kind);
-        let mut sending = std::pin::pin!(self.writer.send(&say));
+        let due = self.due.unwrap_or_else(|| Instant::now() + PARKED_MAX);
+        let mut sending = std::pin::pin!(timeout_at(due + LAST_FRAME_MAX, self.writer.send(&say)));
         let sent = if self.cancelled {
             sending.await
         } else {
@@ -131,7 +132,10 @@ impl Line {
             }
         };
         self.quiet.note();
-        sent.map_err(|_| Stop::Gone)
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Stop::Gone),
+        }
     }
 
     /// Says no, and no more.
