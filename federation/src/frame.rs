@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Bytes of one message at most, on any plane. A prompt of a whole context has to fit.
 pub const FRAME_MAX: usize = 16 << 20;
@@ -17,7 +17,7 @@ const HEAD: usize = 4;
 const PIECE: usize = 16 << 10;
 /// From a frame's first byte to its last.
 const WHOLE_WITHIN: Duration = Duration::from_secs(20);
-/// Until the other side takes more.
+/// Until the other side takes more, if nothing else is said.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(20);
 
 /// What is wrong with a stream.
@@ -119,8 +119,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         &self.bytes[self.last.clone()]
     }
 
-    /// Bytes of the next frame that are here.
-    fn begun(&self) -> usize {
+    /// Bytes of the next message that are here, those of its length included.
+    pub fn begun(&self) -> usize {
         self.bytes.len() - self.start
     }
 
@@ -171,13 +171,22 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 pub struct FrameWriter<W> {
     stream: W,
     bytes: Vec<u8>,
+    patience: Duration,
 }
 
 impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     /// To a stream.
     pub fn new(stream: W) -> Self {
-        let bytes = Vec::new();
-        Self { stream, bytes }
+        Self {
+            stream,
+            bytes: Vec::new(),
+            patience: WRITTEN_WITHIN,
+        }
+    }
+
+    /// Waits so long from now on until the other side takes more.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     /// Writes a message and sees it off.
@@ -196,14 +205,16 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         message
             .encode(&mut self.bytes)
             .expect("a vector takes any number of bytes");
-        let written = async {
-            self.stream.write_all(&self.bytes).await?;
-            self.stream.flush().await
-        };
-        match tokio::time::timeout(WRITTEN_WITHIN, written).await {
-            Ok(written) => Ok(written?),
-            Err(_) => Err(FrameError::TooSlow),
+        let mut rest = self.bytes.as_slice();
+        while !rest.is_empty() {
+            let written = timeout(self.patience, self.stream.write(rest)).await;
+            match written.map_err(|_| FrameError::TooSlow)?? {
+                0 => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                count => rest = &rest[count..],
+            }
         }
+        let flushed = timeout(self.patience, self.stream.flush()).await;
+        Ok(flushed.map_err(|_| FrameError::TooSlow)??)
     }
 
     /// The last message as it was sent, without its length.

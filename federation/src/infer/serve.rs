@@ -184,6 +184,7 @@ impl Session<'_> {
         if let Course::Done(usage) = course {
             self.account.set_usage(usage);
         }
+        // Also where nobody is there any more to take it: what was done was done.
         let receipt = self.account.receipt(self.node, complete);
         let failed = |error| {
             let error = error::write(work::told(error, self.tier));

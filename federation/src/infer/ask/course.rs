@@ -118,8 +118,7 @@ impl Open {
 
     /// Stops the server and signs for what it did.
     async fn settle(mut self) -> Result<(), BackendError> {
-        let told = self.exchange.cancel().await;
-        told.map_err(|_| self.exchange.out_of_turn())?;
+        self.exchange.cancel().await?;
         while !matches!(self.next(true).await?, Event::Done(_)) {}
         Ok(())
     }

@@ -122,14 +122,24 @@ impl Exchange {
     /// The next frame that says anything.
     pub(super) async fn frame(&mut self) -> Result<say::Kind, BackendError> {
         self.quiet.note();
+        let mut begun = self.reader.begun();
         loop {
             // What is here is read before anything is made of the peer's state.
             let said = tokio::select! {
                 biased;
                 said = self.reader.next::<Say>() => said,
                 why = self.watch.gone() => return Err(self.peer().failed(why)),
-                () = self.quiet.passed() => return Err(self.timeout("says nothing")),
+                () = self.quiet.passed() => {
+                    // A long frame on a slow line is no silence.
+                    if self.reader.begun() == begun {
+                        return Err(self.timeout("says nothing"));
+                    }
+                    begun = self.reader.begun();
+                    self.quiet.note();
+                    continue;
+                }
             };
+            begun = 0;
             let said = said.map_err(|error| broken(self.peer(), &error))?;
             let said = said.ok_or_else(|| self.peer().failed("broke off"))?;
             match said.kind {
@@ -172,9 +182,10 @@ impl Exchange {
     }
 
     /// Asks the peer to stop, and to say what it did.
-    pub(super) async fn cancel(&mut self) -> Result<(), FrameError> {
+    pub(super) async fn cancel(&mut self) -> Result<(), BackendError> {
         let message = Ask::from(ask::Kind::Cancel(Default::default()));
-        self.writer.send(&message).await
+        let told = self.writer.send(&message).await;
+        told.map_err(|error| broken(self.peer(), &error))
     }
 
     /// The peer's error, as it is here.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kwaainet_core::Load;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{FrameError, FrameReader, FrameWriter, Link};
 
@@ -15,6 +15,8 @@ use super::super::wire::refusal::{self, Refusal};
 use super::super::wire::says::{Progress, Say, say};
 use super::super::wire::{FRAME_MAX, OPEN_MAX};
 
+/// How long an asker may take nothing: longer than the HTTP door waits for its client, who is whom all wait for.
+const PARKED_MAX: Duration = Duration::from_secs(90);
 /// For the frame at hand after the asker asked to stop.
 const LAST_FRAME_MAX: Duration = Duration::from_secs(1);
 /// Until a refusal is taken.
@@ -46,9 +48,11 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn new(link: Link) -> Self {
+        let mut writer = FrameWriter::new(link.writer);
+        writer.set_patience(PARKED_MAX);
         Self {
             reader: FrameReader::new(link.reader, OPEN_MAX),
-            writer: FrameWriter::new(link.writer),
+            writer,
             quiet: Quiet::new(PROGRESS_EVERY),
             due: None,
             cancelled: false,
@@ -105,10 +109,11 @@ impl Line {
         }
     }
 
-    /// Writes a frame; the asker takes it when it likes.
+    /// Writes a frame; the asker takes it when it likes, but not later than all has to be over.
     pub(super) async fn send(&mut self, kind: say::Kind) -> Result<(), Stop> {
         let say = Say::from(kind);
-        let mut sending = std::pin::pin!(self.writer.send(&say));
+        let due = self.due.unwrap_or_else(|| Instant::now() + PARKED_MAX);
+        let mut sending = std::pin::pin!(timeout_at(due + LAST_FRAME_MAX, self.writer.send(&say)));
         let sent = if self.cancelled {
             sending.await
         } else {
@@ -127,7 +132,10 @@ impl Line {
             }
         };
         self.quiet.note();
-        sent.map_err(|_| Stop::Gone)
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Stop::Gone),
+        }
     }
 
     /// Says no, and no more.

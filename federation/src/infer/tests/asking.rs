@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use kwaainet_core::{Backend, BackendError, Event, EventStream, Load, Place, Prompt};
 use kwaainet_testkit::Script;
+use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -83,6 +84,25 @@ async fn a_long_request_gives_the_server_time_to_read_it_and_no_more() {
         "{:?}",
         began.elapsed()
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_line_is_no_silence_but_a_frame_has_to_end() {
+    for (pause, survives) in [(900, true), (1_100, false)] {
+        let (pipes, mut calls) = Pipes::new(1 << 16);
+        let asker = Asker::new(pipes, Vec::new(), false);
+        let dripping = async {
+            let mut link = calls.recv().await.expect("it is called");
+            for byte in [0, 0, 0, 2, 10, 0] {
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+                let _sent = link.writer.write_all(&[byte]).await;
+            }
+            link
+        };
+        let asking = asker.backend.generate(request(None));
+        let (started, _link) = tokio::join!(asking, dripping);
+        assert_eq!(started.is_ok(), survives, "{pause}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

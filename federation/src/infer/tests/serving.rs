@@ -301,6 +301,28 @@ async fn the_time_that_is_left_is_kept_to() {
     assert_eq!(server.script.counts().alive, 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_asker_who_takes_one_byte_at_a_time_is_not_waited_for_for_ever() {
+    let server = Server::new(1 << 20);
+    server.script.set(Script::words(100_000));
+    let (mut near, far) = link(64);
+    server.take(far, Tier::T2);
+    let mut opening = super::super::wire::request::write(samples::generation());
+    if let Some(super::super::wire::asks::open::Work::Generate(generate)) = &mut opening.work {
+        generate.params.as_mut().expect("there").max_tokens = None;
+    }
+    let ask = Ask::from(ask::Kind::Open(opening.into()));
+    let mut writer = crate::FrameWriter::new(&mut near.writer);
+    writer.send(&ask).await.expect("sent");
+    let began = Instant::now();
+    while near.reader.read_u8().await.is_ok() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        // What is in the pipe is still read after the server gave up.
+        assert!(began.elapsed() <= Duration::from_secs(60 + 1 + 64 + 2));
+    }
+    assert_eq!(server.script.counts().alive, 0);
+}
+
 #[tokio::test]
 async fn our_own_faults_are_told_to_friends_only() {
     let server = Server::new(CONTEXT);

@@ -192,6 +192,27 @@ async fn a_slow_reader_holds_the_server_back_and_loses_nothing() {
     server.rests().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_reader_who_stops_for_a_minute_goes_on() {
+    let (asker, mut server) = pair_of(Server::new(1 << 20), 1 << 15, true);
+    server.script.set(Script::words(20_000));
+    let mut events = asker.start(request(None)).await;
+    events.next().await.expect("an event").expect("a good one");
+    sleep(Duration::from_secs(60)).await;
+    assert!(server.script.counts().tokens < 10_000, "it was parked");
+    // In the middle of waiting, too.
+    assert!(futures_util::poll!(events.next()).is_ready());
+    while futures_util::poll!(events.next()).is_ready() {}
+    sleep(Duration::from_secs(60)).await;
+    let rest = collect(events).await;
+    assert!(
+        matches!(rest.last(), Some(Ok(Event::Done(_)))),
+        "{:?}",
+        rest.last()
+    );
+    server.rests().await;
+}
+
 #[tokio::test]
 async fn every_error_survives_the_trip() {
     let reason = || "it is so".to_owned();

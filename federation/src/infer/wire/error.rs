@@ -108,7 +108,7 @@ pub(crate) fn read(error: Error, own: &[&'static str]) -> Result<BackendError, B
         INVALID => BackendError::Invalid { param, reason },
         BUSY => BackendError::Busy {
             reason,
-            retry_after: Duration::from_millis(error.retry_after_ms.min(RETRY_AFTER_MAX_MS)),
+            retry_after: wait(error.retry_after_ms),
         },
         UPSTREAM => BackendError::Upstream { reason },
         TIMEOUT => BackendError::Timeout { reason },
@@ -124,6 +124,11 @@ pub(crate) fn read(error: Error, own: &[&'static str]) -> Result<BackendError, B
 
 /// A day; nobody waits longer.
 const RETRY_AFTER_MAX_MS: u64 = 86_400_000;
+
+/// A time that somebody is told to wait.
+pub(crate) fn wait(millis: u64) -> Duration {
+    Duration::from_millis(millis.min(RETRY_AFTER_MAX_MS))
+}
 
 /// Rounded up, so that a short wait is not none.
 pub(crate) fn millis(time: Duration) -> u64 {

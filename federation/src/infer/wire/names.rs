@@ -24,6 +24,7 @@ pub(crate) const ALL: &[&str] = &[
     "n",
     "options.num_predict",
     "output_config.format",
+    "output_format",
     "prompt",
     "request",
     "response_format",

@@ -83,7 +83,7 @@ pub(crate) fn read(reject: Reject, own: &[&'static str]) -> Result<(Refusal, Opt
         1 => Refusal::Backend(error::read(needed(reject.error, "error")?, own)?),
         2 => Refusal::Busy {
             reason: error::sentence(reject.reason),
-            retry_after: Duration::from_millis(reject.retry_after_ms.min(86_400_000)),
+            retry_after: error::wait(reject.retry_after_ms),
         },
         3 => Refusal::Draining,
         4 => Refusal::Forbidden,
