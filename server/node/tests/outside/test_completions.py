@@ -85,7 +85,7 @@ def test_n26_an_echoed_prompt_is_scored(client):
     # Token ids, so that the text is not cut into other tokens than it was made of.
     said = [id for token in made.logprobs.tokens for id in tokens(client, token)]
     assert len(said) == 16
-    prompt = tokens(client, COUNT) + said
+    prompt = tokens(client, COUNT, add_special_tokens=True) + said
     answer = complete(client, prompt=prompt, echo=True, logprobs=2, max_tokens=0)
     (scored,) = answer.choices
     assert scored.text == COUNT + made.text == "".join(scored.logprobs.tokens)
