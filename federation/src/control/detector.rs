@@ -230,7 +230,7 @@ mod tests {
         // The relayed path's unrest does not excuse the direct one.
         assert_eq!(detector.paths[1].0.len(), REMEMBERED);
         assert_eq!(detector.paths[0].0.len(), 8);
-        assert_eq!(detector.judge(last + ms(2250 + 1000)), Hearing::Late);
+        assert_eq!(detector.judge(last + ms(2250 + 900)), Hearing::Late);
     }
 
     #[test]

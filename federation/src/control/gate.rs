@@ -71,9 +71,11 @@ impl Gate {
         } else {
             counts.strangers.enter(OF_STRANGERS)
         };
-        let gate = self.clone();
-        let member = is_member.then_some(node);
-        let_in.then_some(Visit { gate, member })
+        // Made only if it is given out: when dropped it counts itself out.
+        let_in.then(|| Visit {
+            gate: self.clone(),
+            member: is_member.then_some(node),
+        })
     }
 }
 

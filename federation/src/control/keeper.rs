@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::described::{About, Described};
 use super::door::Complaints;
 use super::hello::{CallError, Lines, call};
-use super::peer::{Live, Peer, REFUSED_WAIT, Second};
+use super::peer::{Live, Peer, REFUSED_WAIT, Second, Told};
 use super::session::{Ended, Heard, Session, Signals};
 use super::tasks::Tasks;
 use super::tiers::Tiers;
@@ -458,7 +458,11 @@ impl Keeper {
                 self.changed |= peer.heard(relayed, at);
             }
             Heard::Pong(after) => self.changed |= peer.answered(after, at),
-            Heard::Report(report) => self.changed |= peer.reported(report, at),
+            Heard::Report(report) => {
+                let told = peer.reported(report, at);
+                self.changed |= told != Told::Nothing;
+                self.urgent |= told == Told::Models;
+            }
             Heard::Leaving(leaving) if leaving.gone => self.left(node),
             Heard::Leaving(_) => peer.draining(),
             Heard::Lost(lost) => self.doubted(&lost, at),

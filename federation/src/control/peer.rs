@@ -82,6 +82,14 @@ impl Calls {
     }
 }
 
+/// What a report has that the last one had not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Nothing,
+    Numbers,
+    Models,
+}
+
 /// There and back.
 #[derive(Clone, Copy, Debug, Default)]
 struct Rtt {
@@ -191,7 +199,7 @@ impl Peer {
         self.live.replace(live)
     }
 
-    /// A ping came. Like the next two it says whether anything is worth publishing.
+    /// A ping came. Like the next one it says whether anything is worth publishing.
     pub(crate) fn heard(&mut self, relayed: bool, now: Duration) -> bool {
         if let Some(live) = &mut self.live {
             live.pinged = now;
@@ -210,16 +218,20 @@ impl Peer {
     }
 
     /// It says what it serves.
-    pub(crate) fn reported(&mut self, report: Report, now: Duration) -> bool {
+    pub(crate) fn reported(&mut self, report: Report, now: Duration) -> Told {
         let (load, mut models) = report.read();
         if !self.described.serves {
             models.clear();
         }
         self.progress.reported(&load, now);
         self.membership.stuck(self.progress.is_stuck(now));
-        let changed = self.load != load || self.models != models;
+        let told = match () {
+            () if self.models != models => Told::Models,
+            () if self.load != load => Told::Numbers,
+            () => Told::Nothing,
+        };
         (self.load, self.models) = (load, models);
-        changed
+        told
     }
 
     /// It takes no more work.

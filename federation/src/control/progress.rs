@@ -62,10 +62,11 @@ impl Progress {
 
 /// A slow engine that computes a prompt reports only after each step of it.
 fn patience(load: &Load) -> Duration {
-    if load.queued_prefill_tokens == 0 || load.prefill_rate <= 0.0 {
+    let rate = load.prefill_rate;
+    if load.queued_prefill_tokens == 0 || !rate.is_finite() || rate <= 0.0 {
         return STILL_MAX;
     }
-    let seconds = 1.25 * STEP_TOKENS / load.prefill_rate;
+    let seconds = 1.25 * STEP_TOKENS / rate;
     let step = Duration::try_from_secs_f32(seconds).unwrap_or(STEP_MAX);
     step.clamp(STILL_MAX, STEP_MAX)
 }
