@@ -1,11 +1,13 @@
 //! Who belongs to the federation, as it is kept over restarts.
 
+use std::fmt;
+
 use kwaainet_core::{BoxFuture, NodeId, Tier};
 
 use crate::PeerAddress;
 
 /// A node that this one talks to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Member {
     /// Which.
     pub node: NodeId,
@@ -15,6 +17,18 @@ pub struct Member {
     pub address: PeerAddress,
     /// The signed invitation that this node shows it until it was let in.
     pub invitation: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Member {
+    /// Without the invitation, which is a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member")
+            .field("node", &self.node)
+            .field("tier", &self.tier)
+            .field("address", &self.address)
+            .field("shows_invitation", &self.invitation.is_some())
+            .finish()
+    }
 }
 
 /// Why an invitation does not let anybody in. One sentence for whoever shows it.

@@ -1,32 +1,18 @@
 //! The file that holds a node's key: readable by its owner only, written whole or not at all, never over another.
-//!
-//! Four lines of text:
-//!
-//! ```text
-//! kwaainet-node-key 1
-//! node <the public key: 64 hexadecimal digits>
-//! seal none
-//! key <the secret key: 64 hexadecimal digits>
-//! ```
-//!
-//! or, sealed with a passphrase, with its parameters in the third line and the encrypted key in the fourth. The
-//! seal covers the first three lines too.
+
+mod text;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use data_encoding::HEXLOWER;
 use kwaainet_core::{NodeId, random_id};
 use zeroize::Zeroizing;
 
 use crate::NodeKey;
-use crate::seal::{Cost, Passphrase, Seal};
+use crate::seal::{Cost, Passphrase};
 
-const KIND: &str = "kwaainet-node-key";
-const VERSION: &str = "1";
-/// Bytes of a whole file at most.
-const FILE_MAX: u64 = 4_096;
+use text::{BadText, FILE_MAX};
 
 /// Why a key file cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +71,9 @@ pub enum KeyFileError {
         /// Which.
         path: PathBuf,
     },
+    /// The passphrase is too short to seal anything with.
+    #[error("a passphrase needs at least {} characters", Passphrase::CHARS_MIN)]
+    Weak,
     /// There is one already.
     #[error("there is a key file {} already, which is not overwritten", path.display())]
     Exists {
@@ -125,7 +114,13 @@ impl KeyFile {
     /// When it cannot be read or is no key file. Who else may read it is not looked at.
     pub fn facts(&self) -> Result<Option<KeyFileFacts>, KeyFileError> {
         match self.read() {
-            Ok((_, text)) => self.parse(&text).map(|parsed| Some(parsed.facts())),
+            Ok((_, bytes)) => {
+                let parsed = text::parse(&bytes).map_err(|bad| self.bad(bad))?;
+                Ok(Some(KeyFileFacts {
+                    node: parsed.node,
+                    sealed: parsed.seal.is_some(),
+                }))
+            }
             Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(self.unreadable(source)),
         }
@@ -151,7 +146,8 @@ impl KeyFile {
         self.open(&text, passphrase)
     }
 
-    /// The key, made if there is no file yet; sealed then, if there is a passphrase.
+    /// The key, made if there is no file yet; sealed then, if there is a passphrase. Processes that do so at once
+    /// agree on one.
     ///
     /// # Errors
     /// As of [`load`](Self::load) and [`create`](Self::create).
@@ -161,7 +157,7 @@ impl KeyFile {
             loaded => return loaded,
         }
         let key = NodeKey::generate();
-        match self.create(&key, passphrase) {
+        match self.adopt(&key, passphrase) {
             Ok(()) => Ok(key),
             // Another process was faster.
             Err(KeyFileError::Exists { .. }) => self.load(passphrase),
@@ -169,39 +165,53 @@ impl KeyFile {
         }
     }
 
+    /// As [`create`](Self::create), for a node's own file: other processes may be about to make it.
+    ///
+    /// # Errors
+    /// As of [`create`](Self::create).
+    pub fn adopt(
+        &self,
+        key: &NodeKey,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<(), KeyFileError> {
+        // Without it two could find no file, and the one that renames last would overwrite the other's.
+        let lock = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(with_suffix(&self.path, ".lock"))
+            .map_err(|source| self.unwritable(source))?;
+        lock.lock().map_err(|source| self.unwritable(source))?;
+        self.create(key, passphrase)
+    }
+
     /// Writes a key, sealed if there is a passphrase, where no file is yet.
     ///
     /// # Errors
-    /// When there is one, or it cannot be written; then nothing is left behind.
+    /// When there is one, it cannot be written, or the passphrase is too short; then nothing is left behind.
     pub fn create(
         &self,
         key: &NodeKey,
         passphrase: Option<&Passphrase>,
     ) -> Result<(), KeyFileError> {
-        self.write_new(&render(key, passphrase, Cost::RECOMMENDED))
+        if passphrase.is_some_and(|passphrase| !passphrase.is_long_enough()) {
+            return Err(KeyFileError::Weak);
+        }
+        self.refuse_to_overwrite()?;
+        self.write(&text::render(key, passphrase, Cost::RECOMMENDED))
     }
 
-    fn write_new(&self, text: &str) -> Result<(), KeyFileError> {
-        let failed = |source| KeyFileError::Write {
-            path: self.path.clone(),
-            source,
-        };
-        // Renaming overwrites. The lock keeps two processes from both finding no file.
-        let lock = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(with_suffix(&self.path, ".lock"))
-            .map_err(failed)?;
-        lock.lock().map_err(failed)?;
+    fn refuse_to_overwrite(&self) -> Result<(), KeyFileError> {
         match fs::symlink_metadata(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(failed(source)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(self.unwritable(source)),
             Ok(_) => {
-                return Err(KeyFileError::Exists {
-                    path: self.path.clone(),
-                });
+                let path = self.path.clone();
+                Err(KeyFileError::Exists { path })
             }
         }
+    }
+
+    fn write(&self, text: &str) -> Result<(), KeyFileError> {
         let draft = with_suffix(&self.path, &format!(".{}", random_id()));
         let written = write_synced(&draft, text).and_then(|()| {
             fs::rename(&draft, &self.path)?;
@@ -211,82 +221,34 @@ impl KeyFile {
         written.map_err(|source| {
             // Best effort: the first error is the one to tell.
             drop(fs::remove_file(&draft));
-            failed(source)
+            self.unwritable(source)
         })
     }
 
     fn read(&self) -> io::Result<(File, Zeroizing<Vec<u8>>)> {
         let file = File::open(&self.path)?;
-        let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_MAX as usize + 1));
-        (&file).take(FILE_MAX + 1).read_to_end(&mut bytes)?;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_MAX + 1));
+        (&file).take(FILE_MAX as u64 + 1).read_to_end(&mut bytes)?;
         Ok((file, bytes))
     }
 
     fn open(&self, bytes: &[u8], passphrase: Option<&Passphrase>) -> Result<NodeKey, KeyFileError> {
-        let Parsed {
-            node,
-            seal,
-            key,
-            open,
-        } = self.parse(bytes)?;
+        let parsed = text::parse(bytes).map_err(|bad| self.bad(bad))?;
         let path = || self.path.clone();
-        let seed = match (seal, passphrase) {
-            (None, _) => Zeroizing::new(key.as_slice().try_into().expect("its length was checked")),
+        let seed = match (parsed.seal, passphrase) {
+            (None, _) => parsed.key.as_slice().try_into().map(Zeroizing::new).ok(),
             (Some(_), None) => return Err(KeyFileError::Sealed { path: path() }),
-            (Some(seal), Some(passphrase)) => seal
-                .open(passphrase, &key, open.as_bytes())
-                .ok_or_else(|| KeyFileError::WrongPassphrase { path: path() })?,
+            (Some(seal), Some(passphrase)) => {
+                let seed = seal.open(passphrase, &parsed.key, parsed.open.as_bytes());
+                Some(seed.ok_or_else(|| KeyFileError::WrongPassphrase { path: path() })?)
+            }
         };
-        let key = NodeKey::from_seed(&seed);
-        if key.id() == node {
+        let key = NodeKey::from_seed(&seed.expect("its length was checked"));
+        if key.id() == parsed.node {
             Ok(key)
         } else {
-            Err(self.malformed("its key is not the one of its node"))
+            Err(self.bad(BadText::Malformed("its key is not the one of its node")))
         }
-    }
-
-    fn parse<'a>(&self, bytes: &'a [u8]) -> Result<Parsed<'a>, KeyFileError> {
-        let malformed = |reason| self.malformed(reason);
-        if bytes.len() as u64 > FILE_MAX {
-            return Err(malformed("it is too long for one"));
-        }
-        let text = std::str::from_utf8(bytes).map_err(|_| malformed("it is no text"))?;
-        let first = text.split('\n').next().unwrap_or(text);
-        match first.split_once(' ') {
-            Some((KIND, VERSION)) => {}
-            Some((KIND, version)) if version.parse::<u32>().is_ok() => {
-                return Err(KeyFileError::Newer {
-                    path: self.path.clone(),
-                });
-            }
-            _ => return Err(malformed("it does not begin like a key file")),
-        }
-        let Some(body) = text.strip_suffix('\n') else {
-            return Err(malformed("it ends too early"));
-        };
-        let lines: Vec<_> = body.split('\n').collect();
-        let [_, node, seal, key] = lines[..] else {
-            return Err(malformed("a key file has four lines"));
-        };
-        let open = &text[..text.len() - key.len() - 1];
-        let node = node.strip_prefix("node ").and_then(hex);
-        let node = node.and_then(|bytes| Some(NodeId(bytes.as_slice().try_into().ok()?)));
-        let node = node.ok_or_else(|| malformed("its second line is not 'node' and an id"))?;
-        let seal = match seal.strip_prefix("seal ") {
-            Some("none") => None,
-            Some(text) => Some(Seal::parse(text).ok_or_else(|| malformed("its seal is unknown"))?),
-            None => return Err(malformed("its third line is not 'seal'")),
-        };
-        let length = if seal.is_some() { 48 } else { 32 };
-        let key = key.strip_prefix("key ").and_then(hex);
-        let key = key.filter(|key| key.len() == length);
-        let key = key.ok_or_else(|| malformed("its fourth line is not 'key' and a key"))?;
-        Ok(Parsed {
-            node,
-            seal,
-            key,
-            open,
-        })
     }
 
     #[cfg(unix)]
@@ -306,56 +268,23 @@ impl KeyFile {
         Ok(())
     }
 
-    fn malformed(&self, reason: &'static str) -> KeyFileError {
+    fn bad(&self, bad: BadText) -> KeyFileError {
         let path = self.path.clone();
-        KeyFileError::Malformed { path, reason }
+        match bad {
+            BadText::Newer => KeyFileError::Newer { path },
+            BadText::Malformed(reason) => KeyFileError::Malformed { path, reason },
+        }
+    }
+
+    fn unwritable(&self, source: io::Error) -> KeyFileError {
+        let path = self.path.clone();
+        KeyFileError::Write { path, source }
     }
 
     fn unreadable(&self, source: io::Error) -> KeyFileError {
         let path = self.path.clone();
         KeyFileError::Read { path, source }
     }
-}
-
-/// A file's parts, each of the right form.
-struct Parsed<'a> {
-    node: NodeId,
-    seal: Option<Seal>,
-    /// As it stands in the file.
-    key: Zeroizing<Vec<u8>>,
-    /// The lines before the key.
-    open: &'a str,
-}
-
-impl Parsed<'_> {
-    fn facts(&self) -> KeyFileFacts {
-        KeyFileFacts {
-            node: self.node,
-            sealed: self.seal.is_some(),
-        }
-    }
-}
-
-/// The text of a key file.
-fn render(key: &NodeKey, passphrase: Option<&Passphrase>, cost: Cost) -> Zeroizing<String> {
-    let head = format!("{KIND} {VERSION}\nnode {}\n", key.id());
-    let (open, key) = match passphrase {
-        None => {
-            let key = HEXLOWER.encode(&*key.seed());
-            (format!("{head}seal none\n"), Zeroizing::new(key))
-        }
-        Some(passphrase) => {
-            let seal = Seal::fresh(cost);
-            let open = format!("{head}seal {}\n", seal.text());
-            let sealed = seal.seal(passphrase, &key.seed(), open.as_bytes());
-            (open, Zeroizing::new(HEXLOWER.encode(&sealed)))
-        }
-    };
-    Zeroizing::new(format!("{open}key {}\n", *key))
-}
-
-fn hex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
-    HEXLOWER.decode(text.as_bytes()).ok().map(Zeroizing::new)
 }
 
 fn write_synced(path: &Path, text: &str) -> io::Result<()> {

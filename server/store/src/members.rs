@@ -1,5 +1,7 @@
 //! Members of the federation, and where this node itself may be reached. What an address is, others know.
 
+use std::fmt;
+
 use kwaainet_core::{NodeId, Tier};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -7,7 +9,7 @@ use sqlx::sqlite::SqliteRow;
 use crate::{Store, StoreError};
 
 /// A node that this one talks to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct MemberRecord {
     /// Which.
     pub node: NodeId,
@@ -21,6 +23,19 @@ pub struct MemberRecord {
     pub joined_at_ms: i64,
     /// When it was first spoken to, or last from another address.
     pub met_at_ms: Option<i64>,
+}
+
+impl fmt::Debug for MemberRecord {
+    /// Without the ticket, which is a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemberRecord")
+            .field("node", &self.node)
+            .field("tier", &self.tier)
+            .field("shows_ticket", &self.ticket.is_some())
+            .field("joined_at_ms", &self.joined_at_ms)
+            .field("met_at_ms", &self.met_at_ms)
+            .finish_non_exhaustive()
+    }
 }
 
 const COLUMNS: &str = "node, tier, address, ticket, joined_at_ms, met_at_ms";

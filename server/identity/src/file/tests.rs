@@ -1,3 +1,6 @@
+use data_encoding::HEXLOWER;
+
+use super::text::render;
 use super::*;
 use crate::seal::tests::CHEAP;
 
@@ -39,12 +42,24 @@ fn a_key_is_made_once_and_found_again() {
         sealed: false,
     };
     assert_eq!(file.facts().expect("it is there"), Some(facts));
-    let mut names: Vec<_> = fs::read_dir(dir.path())
-        .expect("it can be listed")
-        .map(|entry| entry.expect("it can be read").file_name())
-        .collect();
+    assert_eq!(names(&dir), ["node.key", "node.key.lock"]);
+}
+
+fn names(dir: &tempfile::TempDir) -> Vec<std::ffi::OsString> {
+    let entries = fs::read_dir(dir.path()).expect("it can be listed");
+    let name = |entry: io::Result<fs::DirEntry>| entry.expect("it can be read").file_name();
+    let mut names: Vec<_> = entries.map(name).collect();
     names.sort();
-    assert_eq!(names, ["node.key", "node.key.lock"]);
+    names
+}
+
+#[test]
+fn an_exported_key_leaves_nothing_beside_it() {
+    let (dir, file) = in_folder();
+    let made = file.create(&NodeKey::generate(), None);
+    made.expect("it is written");
+    assert!(file.create(&NodeKey::generate(), None).is_err());
+    assert_eq!(names(&dir), ["node.key"]);
 }
 
 #[cfg(unix)]
@@ -109,6 +124,15 @@ fn a_sealed_key_needs_its_passphrase() {
 }
 
 #[test]
+fn nothing_is_sealed_with_a_short_passphrase() {
+    let (_dir, file) = in_folder();
+    let error = file.load_or_create(Some(&Passphrase::new("1234567")));
+    let error = error.expect_err("it is short");
+    assert!(matches!(error, KeyFileError::Weak), "{error}");
+    assert_eq!(file.facts().expect("there is nothing to read"), None);
+}
+
+#[test]
 fn a_cut_or_changed_file_is_refused() {
     let key = NodeKey::generate();
     let passphrase = passphrase();
@@ -154,7 +178,7 @@ fn a_foreign_file_may_be_readable_by_all() {
     let passphrase = passphrase();
     let key = NodeKey::generate();
     let text = render(&key, Some(&passphrase), CHEAP);
-    file.write_new(&text).expect("written");
+    file.write(&text).expect("written");
     set_mode(file.path(), 0o644);
     let loaded = file.load_foreign(Some(&passphrase)).expect("it opens");
     assert_eq!(loaded.id(), key.id());

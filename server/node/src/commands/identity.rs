@@ -98,7 +98,7 @@ pub(super) fn run(
             let passphrase = key.demand(environment, "an exported key")?;
             let key = KeyFile::new(file).load_foreign(Some(&passphrase))?;
             let seal = Some(&passphrase).filter(|_| !unsealed);
-            own.create(&key, seal)?;
+            own.adopt(&key, seal)?;
             names(key.id(), &own, seal.is_some());
             Ok(())
         }

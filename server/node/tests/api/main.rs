@@ -10,6 +10,7 @@ mod conversations;
 mod document;
 mod embeddings;
 mod errors;
+mod federation_commands;
 mod file_search;
 mod files;
 mod formats;
