@@ -18,6 +18,7 @@ mod health;
 mod kwaai;
 mod model;
 mod ollama;
+mod peer;
 mod rerank;
 mod response;
 mod response_event;
@@ -78,6 +79,7 @@ pub use ollama::{
     OllamaModels, OllamaOptions, OllamaProgress, OllamaPullLine, OllamaRole, OllamaSaid,
     OllamaShown, OllamaTokenLogprob, OllamaTool, OllamaToolCall, OllamaVersion,
 };
+pub use peer::{PeerList, PeerLoad, PeerModel, PeerObject};
 pub use rerank::{
     RerankApiVersion, RerankDocument, RerankMeta, RerankRequest, RerankResult, RerankText,
     RerankTokens, RerankUsage, Reranked,

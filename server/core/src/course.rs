@@ -35,6 +35,11 @@ impl Course {
         self.state().stages.clone()
     }
 
+    /// How often another backend had to go on.
+    pub fn continued(&self) -> u32 {
+        self.state().stages.continued
+    }
+
     pub(crate) fn at(&self, given: Given) {
         let mut state = self.state();
         state.stages.backend = Some(given.backend().clone());

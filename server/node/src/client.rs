@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use reqwest::{Client, Response, redirect};
+use reqwest::{Client, RequestBuilder, Response, redirect};
 use serde_json::Value;
 
 use crate::config::Environment;
@@ -43,10 +43,21 @@ impl NodeClient {
         })
     }
 
+    /// What is to be had there; the node's own sentence if it refuses.
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.ask(self.client.get(self.url(path))).await
+    }
+
     /// The answer to a question; the node's own sentence if it refuses.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let url = format!("http://{}{path}", self.address);
-        let mut request = self.client.post(url).json(body);
+        self.ask(self.client.post(self.url(path)).json(body)).await
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    async fn ask(&self, mut request: RequestBuilder) -> anyhow::Result<Value> {
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
         }

@@ -127,7 +127,7 @@ impl Cli {
             Command::Identity(command) => identity::run(command, &config, &environment)?,
             Command::Invite(args) => invite::run(args, &config, &environment).await?,
             Command::Join(args) => join::join(args, &config).await?,
-            Command::Peers(command) => peers::run(command, &config).await?,
+            Command::Peers(command) => peers::run(command, &config, &environment).await?,
             Command::Receipt(command) => receipt::run(command, &config).await?,
             Command::Route(command) => route::run(command, &config, &environment).await?,
             Command::Config => terminal::piece(&effective.describe()),

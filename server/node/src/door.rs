@@ -27,6 +27,7 @@ mod ollama;
 mod paging;
 mod params;
 mod path;
+mod peers;
 mod request_id;
 mod rerank;
 mod responses;
@@ -45,7 +46,8 @@ use axum::Router;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{from_fn, from_fn_with_state};
-use kwaainet_core::{Clock, Hallway, is_loopback_origin};
+use kwaainet_core::{Clock, Hallway, NodeId, is_loopback_origin};
+use kwaainet_federation::PeerView;
 use kwaainet_store::Store;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -71,7 +73,7 @@ use crate::vault::Vault;
 /// What the handlers need.
 pub struct App {
     /// Where jobs go.
-    pub hallway: Hallway,
+    pub hallway: Arc<Hallway>,
     /// Where keys lie.
     pub store: Store,
     /// The time.
@@ -104,6 +106,10 @@ pub struct App {
     pub keep: Duration,
     /// How many bytes of them for each principal; the oldest go first.
     pub keep_bytes_max: i64,
+    /// This node's name, if it takes part in a federation.
+    pub node: Option<NodeId>,
+    /// The other members.
+    pub peers: Option<watch::Receiver<Arc<Vec<PeerView>>>>,
 }
 
 impl App {
@@ -194,6 +200,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
+        .routes(routes!(peers::list))
         .routes(routes!(anthropic::create))
         .routes(routes!(anthropic::count_tokens))
         .merge(ollama::routes())
@@ -211,6 +218,8 @@ fn cors() -> CorsLayer {
             dialect::REQUEST_ID,
             header::RETRY_AFTER,
             stream::SERVED_BY,
+            stream::CONTINUED,
+            stream::INEXACT,
         ])
 }
 

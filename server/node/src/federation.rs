@@ -2,6 +2,9 @@
 
 mod accounts;
 mod book;
+mod live;
 
 pub use accounts::{BACKLOG, open_ledger, write_entries};
 pub use book::{StoreBook, own_address, publish_address};
+pub use live::Setup;
+pub(crate) use live::{Live, Serving, Surroundings, nobody};

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::bell::Bells;
 use crate::config::Config;
 use crate::door::{self, App, Background};
+use crate::federation::{self, Live, Serving, Setup, Surroundings};
 use crate::metrics::Metrics;
 use crate::shelf::Shelf;
 use crate::snapshot::Observer;
@@ -87,6 +88,8 @@ pub struct Parts {
     pub engine: Option<Arc<CandleBackend>>,
     /// The models of this machine, if it has an engine.
     pub shelf: Option<Arc<Shelf>>,
+    /// Its key and what it tells others, if it takes part in a federation.
+    pub federation: Option<Setup>,
     /// Why it is not ready yet; none once it is.
     pub not_ready: watch::Receiver<Option<String>>,
 }
@@ -103,6 +106,7 @@ pub struct Assembled {
     observer: Arc<Observer>,
     engine: Option<Arc<CandleBackend>>,
     store: Store,
+    federation: Option<Serving>,
 }
 
 impl Assembled {
@@ -125,7 +129,23 @@ impl Assembled {
             Arc::clone(&parts.clock),
         );
 
-        let observer = Arc::new(Observer::new(parts.backends.clone()));
+        let (peers, theirs) = federation::nobody();
+        let here = parts.federation.as_ref().map(Setup::here);
+        let here = here.unwrap_or_default();
+        let node = here.node;
+        let observer = Arc::new(Observer::new(parts.backends.clone(), theirs, here));
+        let live = match parts.federation {
+            None => None,
+            Some(setup) => {
+                let around = Surroundings {
+                    store: parts.store.clone(),
+                    clock: Arc::clone(&parts.clock),
+                    own: observer.subscribe(),
+                    backends: peers,
+                };
+                Live::start(setup, around).await
+            }
+        };
         let over = CancellationToken::new();
         let watch = Arc::clone(&observer).watch();
         tasks.spawn(over.clone().run_until_cancelled_owned(watch));
@@ -134,7 +154,7 @@ impl Assembled {
 
         let responses = &parts.config.responses;
         let app = Arc::new(App {
-            hallway: Hallway::new(admission, observer.subscribe()),
+            hallway: Arc::new(Hallway::new(admission, observer.subscribe())),
             store: parts.store.clone(),
             clock: parts.clock,
             shelf: parts.shelf,
@@ -151,7 +171,10 @@ impl Assembled {
             background: Background::new(limits.slots / 2),
             keep: responses.keep(),
             keep_bytes_max: responses.bytes_max(),
+            node: live.as_ref().and(node),
+            peers: live.as_ref().map(Live::peers),
         });
+        let federation = live.map(|live| live.serve(Arc::clone(&app.hallway)));
         Self {
             router: door::router(Arc::clone(&app)),
             app,
@@ -160,6 +183,7 @@ impl Assembled {
             observer,
             engine: parts.engine,
             store: parts.store,
+            federation,
         }
     }
 
@@ -180,6 +204,9 @@ impl Assembled {
     /// Ends the background tasks once every job is over and every receipt is written. Clones of
     /// `app` and `router` must be gone, or this waits for them.
     pub async fn close(self) {
+        if let Some(federation) = self.federation {
+            federation.stop().await;
+        }
         drop((self.app, self.router));
         self.over.cancel();
         self.tasks.close();
@@ -272,7 +299,12 @@ impl Node {
         self.stop.cancel();
         let app = &self.assembled.app;
         let background = app.background.drain(self.drain, &app.cut);
-        let (served, ()) = tokio::join!(self.server, background);
+        let federation = async {
+            if let Some(federation) = &self.assembled.federation {
+                federation.drain(self.drain).await;
+            }
+        };
+        let (served, (), ()) = tokio::join!(self.server, background, federation);
         if let Err(error) = served {
             tracing::error!(%error, "the server failed");
         }

@@ -1,8 +1,8 @@
 //! Whole answers for a peer, in pieces that are short enough to come through a slow line in time.
 
 use kwaainet_core::{
-    Embeddings, Hallway, Job, JobError, ModelId, Place, Principal, Priority, RouteError,
-    TextTokens, Tokenized, Usage,
+    Constraints, Embeddings, Hallway, Job, JobError, ModelId, Place, Principal, Priority,
+    RouteError, TextTokens, Tokenized, Usage,
 };
 
 use super::super::wire::says::{Detokenized, End, Tokens, Vectors, say};
@@ -84,7 +84,7 @@ async fn answer(
     model: ModelId,
     question: Question,
 ) -> Result<Vec<say::Kind>, JobError> {
-    let (backend, _permit) = hall.question(principal, &model)?;
+    let (backend, _permit) = hall.question(principal, &model, &Constraints::default())?;
     let snapshot = hall.snapshot();
     let mut here = snapshot.candidates.iter();
     // Never asked of a third node.

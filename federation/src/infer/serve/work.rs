@@ -51,6 +51,8 @@ pub(super) fn refusal(error: JobError, tier: Tier) -> Refusal {
                 reason: error.to_string(),
             })
         }
+        // What this node told him is not so any more, or he may not have it.
+        JobError::Route(RouteError::Unfulfilled { .. }) => Refusal::UnknownModel,
         JobError::Route(ref error @ RouteError::Unavailable { .. }) => Refusal::Busy {
             reason: error.to_string(),
             retry_after: Duration::from_secs(1),

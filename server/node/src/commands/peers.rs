@@ -1,12 +1,14 @@
-//! `kwaainet peers remove`.
+//! `kwaainet peers`.
 
 use anyhow::bail;
 use clap::Subcommand;
 use kwaainet_core::{Clock, NodeId, SystemClock};
 use kwaainet_identity::node_of_name;
 use kwaainet_store::Store;
+use serde_json::Value;
 
-use crate::config::Config;
+use crate::client::NodeClient;
+use crate::config::{Config, Environment};
 use crate::node::make_data_dir;
 use crate::terminal;
 
@@ -15,6 +17,12 @@ const BEGINNING: usize = 6;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PeersCommand {
+    /// Ask the running node how its members are.
+    List {
+        /// As the node says it.
+        #[arg(long)]
+        json: bool,
+    },
     /// End a node's membership. What runs between the two is cut within a second or so, and no invitation from before
     /// lets it in again.
     Remove {
@@ -23,14 +31,61 @@ pub(super) enum PeersCommand {
     },
 }
 
-pub(super) async fn run(command: PeersCommand, config: &Config) -> anyhow::Result<()> {
+pub(super) async fn run(
+    command: PeersCommand,
+    config: &Config,
+    environment: &Environment,
+) -> anyhow::Result<()> {
+    let node = match command {
+        PeersCommand::List { json } => return list(json, config, environment).await,
+        PeersCommand::Remove { node } => node,
+    };
     make_data_dir(&config.data_dir)?;
     let store = Store::open(&config.database()).await?;
-    let done = match command {
-        PeersCommand::Remove { node } => remove(&node, &store).await,
-    };
+    let done = remove(&node, &store).await;
     store.close().await;
     done
+}
+
+async fn list(json: bool, config: &Config, environment: &Environment) -> anyhow::Result<()> {
+    let node = NodeClient::new(config.listen, environment)?;
+    let peers = node.get("/v1/kwaai/peers").await?;
+    if json {
+        terminal::line(serde_json::to_string_pretty(&peers)?);
+        return Ok(());
+    }
+    let Some(own) = peers["node"].as_str() else {
+        terminal::line("This node works alone: set federation.enabled.");
+        return Ok(());
+    };
+    terminal::line(format!("This node is {own}."));
+    for peer in peers["data"].as_array().into_iter().flatten() {
+        terminal::line(row(peer));
+    }
+    Ok(())
+}
+
+/// One line for people.
+fn row(peer: &Value) -> String {
+    let text = |field: &str| peer[field].as_str().unwrap_or("-");
+    let models = peer["models"].as_array().into_iter().flatten();
+    let models: Vec<_> = models.filter_map(|model| model["id"].as_str()).collect();
+    let load = &peer["load"];
+    format!(
+        "{:.10}  {:<10} {}  {:>6.1} ms {:<7}  {} running, {} waiting  {}{}",
+        text("id"),
+        text("state"),
+        text("tier"),
+        peer["rtt_ms"].as_f64().unwrap_or_default(),
+        text("path"),
+        load["running"],
+        load["queued"],
+        models.join(", "),
+        peer["reason"]
+            .as_str()
+            .map(|reason| format!("  ({reason})"))
+            .unwrap_or_default(),
+    )
 }
 
 async fn remove(name: &str, store: &Store) -> anyhow::Result<()> {

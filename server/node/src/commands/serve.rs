@@ -15,6 +15,8 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, Environment};
+use crate::federation::Setup;
+use crate::identity;
 use crate::node::{DataDirLock, Node, Parts, make_data_dir};
 use crate::terminal::{self, PullProgress};
 use crate::wiring::{self, LocalEngine};
@@ -35,6 +37,7 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
     let upstreams = wiring::upstreams(&config, environment)?;
     let store = Store::open(&config.database()).await?;
 
+    let federation = federation(&config, environment)?;
     let (readiness, not_ready) = watch::channel(Some("models are loading".to_owned()));
     let node = Node::start(Parts {
         config,
@@ -43,6 +46,7 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
         backends: wiring::in_order(&local.backend, &upstreams),
         engine: Some(Arc::clone(&local.backend)),
         shelf: Some(local.shelf()),
+        federation,
         not_ready,
     })
     .await?;
@@ -84,6 +88,22 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
         }
         () = signals.next() => Ok(ExitCode::from(INTERRUPTED)),
     }
+}
+
+/// This node's key, made now if there is none, where it is to meet others.
+fn federation(config: &Config, environment: &Environment) -> anyhow::Result<Option<Setup>> {
+    let chosen = &config.federation;
+    if !chosen.enabled {
+        return Ok(None);
+    }
+    let file = &chosen.passphrase_file;
+    let file = (!file.as_os_str().is_empty()).then_some(file.as_path());
+    let passphrase = identity::passphrase(environment, file)?;
+    let key = identity::key_file(config).load_or_create(passphrase.as_ref())?;
+    Ok(Some(Setup {
+        key,
+        config: chosen.clone(),
+    }))
 }
 
 /// Pulls and loads what the owner wants from the start, and asks the upstreams what they have;

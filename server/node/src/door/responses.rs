@@ -72,7 +72,7 @@ pub(crate) async fn create(
         return background::start(app, run, job, is_stream).await;
     }
     let events = run.course.begin(&app, job).await?;
-    let served_by = events.as_ref().and_then(stream::served_by);
+    let served_by = events.as_ref().map(stream::served_by);
     let answer = match is_stream {
         true => run.streamed(app, events),
         false => Json(run.whole(&app, events).await?).into_response(),

@@ -1,14 +1,16 @@
 //! Events out: collected into one answer, or sent on as server-sent events.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, IntoResponseParts, Response, ResponseParts};
 use futures_util::stream::{self, Stream, StreamExt};
 use kwaainet_core::{
-    AdmissionError, CallDelta, Delta, Event, FinishReason, MeteredStream, Place, ToolCall, Usage,
+    AdmissionError, CallDelta, Course, Delta, Event, FinishReason, MeteredStream, Place, ToolCall,
+    Usage,
 };
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +22,12 @@ pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// Carries whose machine answers: `local`, `upstream`, or a peer's id.
 pub(crate) const SERVED_BY: HeaderName = HeaderName::from_static("x-kwaai-served-by");
+
+/// Carries how often another machine had to go on.
+pub(crate) const CONTINUED: HeaderName = HeaderName::from_static("x-kwaai-continued");
+
+/// Is there when one machine alone would have said something else.
+pub(crate) const INEXACT: HeaderName = HeaderName::from_static("x-kwaai-inexact");
 
 /// What an endpoint makes of a generation's events. One for each protocol.
 pub(crate) trait Shape: Send + 'static {
@@ -98,16 +106,20 @@ pub(crate) fn respond<S: Shape>(app: &App, events: MeteredStream, mut shape: S) 
     let served_by = served_by(&events);
     let cut = app.cut.clone();
     let start = frames(&shape.start(), S::FRAMING);
-    let live = stream::unfold(Some((events, shape)), move |state| {
+    let told = Told {
+        course: events.course(),
+        continued: 0,
+    };
+    let live = stream::unfold(Some((events, shape, told)), move |state| {
         let cut = cut.clone();
         async move {
-            let (mut events, mut shape) = state?;
+            let (mut events, mut shape, mut told) = state?;
             let event = match tokio::time::timeout(KEEP_ALIVE, next(&mut events, &cut)).await {
                 Ok(event) => event?,
                 Err(_) => {
                     let own = shape.keep_alive().map(|piece| piece.framed(S::FRAMING));
                     let bytes = own.unwrap_or_else(|| keep_alive(S::FRAMING));
-                    return Some((bytes, Some((events, shape))));
+                    return Some((bytes, Some((events, shape, told))));
                 }
             };
             let over = matches!(event, Ok(Event::Done(_)) | Err(_));
@@ -118,8 +130,14 @@ pub(crate) fn respond<S: Shape>(app: &App, events: MeteredStream, mut shape: S) 
                     shape.error(&error)
                 }
             };
-            let rest = (!over).then_some((events, shape));
-            Some((frames(&pieces, S::FRAMING), rest))
+            let news = told.news(S::FRAMING);
+            let rest = (!over).then_some((events, shape, told));
+            let bytes = frames(&pieces, S::FRAMING);
+            let bytes = match news {
+                None => bytes,
+                Some(news) => [news, bytes].concat().into(),
+            };
+            Some((bytes, rest))
         }
     });
     (
@@ -129,16 +147,55 @@ pub(crate) fn respond<S: Shape>(app: &App, events: MeteredStream, mut shape: S) 
         .into_response()
 }
 
-/// The header that says whose machine answers.
-pub(crate) type ServedBy = Option<[(HeaderName, HeaderValue); 1]>;
+/// The headers that say whose machine answers, and how often another one had to go on, as of when the answer's
+/// head is made.
+pub(crate) struct ServedBy(Arc<Course>);
 
-/// Says whose machine works on these events; to be asked before they are over.
+/// Says whose machine works on these events.
 pub(crate) fn served_by(events: &MeteredStream) -> ServedBy {
-    let value = match events.place()? {
-        Place::Peer(peer) => HeaderValue::from_str(&peer.node.to_string()),
-        place => Ok(HeaderValue::from_static(place.as_str())),
-    };
-    Some([(SERVED_BY, value.ok()?)])
+    ServedBy(events.course())
+}
+
+impl IntoResponseParts for ServedBy {
+    type Error = Infallible;
+
+    fn into_response_parts(self, mut parts: ResponseParts) -> Result<ResponseParts, Infallible> {
+        let stages = self.0.stages();
+        let place = stages.place.map(|place| match place {
+            Place::Peer(peer) => HeaderValue::from_str(&peer.node.to_string()),
+            place => Ok(HeaderValue::from_static(place.as_str())),
+        });
+        let headers = parts.headers_mut();
+        if let Some(Ok(place)) = place {
+            headers.insert(SERVED_BY, place);
+        }
+        if stages.continued > 0 {
+            headers.insert(CONTINUED, stages.continued.into());
+        }
+        if stages.inexact {
+            headers.insert(INEXACT, HeaderValue::from_static("true"));
+        }
+        Ok(parts)
+    }
+}
+
+/// What the client of a stream was told of its course.
+struct Told {
+    course: Arc<Course>,
+    continued: u32,
+}
+
+impl Told {
+    /// A comment for whoever looks at the stream itself, when another machine went on since the last event. Lines
+    /// have no comments.
+    fn news(&mut self, framing: Framing) -> Option<Bytes> {
+        let continued = self.course.continued();
+        if continued == self.continued || framing == Framing::Lines {
+            return None;
+        }
+        self.continued = continued;
+        Some(format!(": {CONTINUED} {continued}\n\n").into())
+    }
 }
 
 /// A streamed answer of these bytes.
