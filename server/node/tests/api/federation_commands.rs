@@ -291,7 +291,7 @@ fn service(request: u8) -> Service {
         energy_mj: 0,
         energy_method: "none",
         transcript_hash: [4; 32],
-        complete: request % 2 == 0,
+        complete: request.is_multiple_of(2),
     }
 }
 
