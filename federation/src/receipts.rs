@@ -5,6 +5,7 @@
 //! was killed, it does not know. The first of a chain names the last that the server knows of an earlier one, or
 //! zeros.
 
+mod chain;
 mod file;
 mod ledger;
 

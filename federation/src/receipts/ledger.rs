@@ -1,7 +1,7 @@
 //! The books of one node: signs what it served, checks and countersigns what it was served, and hands both to
 //! whoever writes them. Never waits for a disk.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,6 +9,7 @@ use kwaainet_core::NodeId;
 use kwaainet_identity::NodeKey;
 use tokio::sync::mpsc;
 
+use super::chain::Chains;
 use super::{ChainPlace, CounterSignature, SignedReceipt};
 use crate::{Accounts, BadReceipt, Service};
 
@@ -20,7 +21,7 @@ const REMEMBERED: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// A receipt, served or received. Once for each.
-    Receipt(KeptReceipt),
+    Receipt(Box<KeptReceipt>),
     /// The counter-signature under a receipt that was written before.
     Counter {
         /// The receipt's.
@@ -46,8 +47,8 @@ pub struct Ledger {
     chain: u64,
     /// For each asker, which are members: the last receipt.
     served: Mutex<HashMap<NodeId, Head>>,
-    /// For each server, which are members: the last receipts by chain and number.
-    received: Mutex<HashMap<NodeId, BTreeMap<(u64, u64), Seen>>>,
+    /// For each server, which are members: its last receipts.
+    received: Mutex<HashMap<NodeId, Chains>>,
     entries: mpsc::Sender<Entry>,
     lost: AtomicU64,
 }
@@ -56,12 +57,6 @@ pub struct Ledger {
 struct Head {
     number: u64,
     hash: [u8; 32],
-}
-
-#[derive(Clone, Copy)]
-struct Seen {
-    hash: [u8; 32],
-    previous: [u8; 32],
 }
 
 impl Ledger {
@@ -75,16 +70,17 @@ impl Ledger {
     ) -> Self {
         let mut chain = now_ms;
         let mut served: HashMap<NodeId, Head> = HashMap::new();
-        let mut received: HashMap<NodeId, BTreeMap<_, _>> = HashMap::new();
+        let mut received: HashMap<NodeId, Chains> = HashMap::new();
         for receipt in last {
-            let (hash, place) = (receipt.hash(), receipt.place);
             if receipt.server == key.id() {
-                chain = chain.max(place.chain + 1);
+                chain = chain.max(receipt.place.chain + 1);
+                let hash = receipt.hash();
                 served.insert(receipt.asker, Head { number: 0, hash });
             } else {
-                let previous = place.previous;
-                let seen = received.entry(receipt.server).or_default();
-                seen.insert((place.chain, place.number), Seen { hash, previous });
+                let chains = received.entry(receipt.server).or_default();
+                if let Err(what) = chains.add(&receipt) {
+                    tracing::error!(server = %receipt.server, "a kept receipt is not right: {what}");
+                }
             }
         }
         Self {
@@ -114,40 +110,6 @@ impl Ledger {
             );
         }
     }
-
-    /// Remembers a receipt of another server. `false` if it is known already.
-    fn remember(&self, receipt: &SignedReceipt) -> Result<bool, BadReceipt> {
-        let ChainPlace {
-            chain,
-            number,
-            previous,
-        } = receipt.place;
-        let hash = receipt.hash();
-        let mut received = self.received.lock().expect("no holder panics");
-        let seen = received.entry(receipt.server).or_default();
-        if let Some(known) = seen.get(&(chain, number)) {
-            return if known.hash == hash {
-                Ok(false)
-            } else {
-                wrong("the server signed another one with the same number")
-            };
-        }
-        let before = seen.get(&(chain, number - 1));
-        if before.is_some_and(|before| before.hash != previous) {
-            return wrong("it does not follow the one before it");
-        }
-        let after = number
-            .checked_add(1)
-            .and_then(|next| seen.get(&(chain, next)));
-        if after.is_some_and(|after| after.previous != hash) {
-            return wrong("the one after it does not follow it");
-        }
-        seen.insert((chain, number), Seen { hash, previous });
-        if seen.len() > REMEMBERED {
-            seen.pop_first();
-        }
-        Ok(true)
-    }
 }
 
 impl Accounts for Ledger {
@@ -170,7 +132,7 @@ impl Accounts for Ledger {
         };
         let bytes = receipt.as_bytes().to_vec();
         let counter = None;
-        self.keep(Entry::Receipt(KeptReceipt { receipt, counter }));
+        self.keep(Entry::Receipt(Box::new(KeptReceipt { receipt, counter })));
         bytes
     }
 
@@ -190,12 +152,18 @@ impl Accounts for Ledger {
         if let Some(what) = difference(&receipt.service, seen) {
             return wrong(&format!("the asker saw {what}"));
         }
-        let is_new = self.remember(&receipt)?;
+        let is_new = {
+            let mut received = self.received.lock().expect("no holder panics");
+            let chains = received.entry(server).or_default();
+            let is_new = chains.add(&receipt).or_else(wrong)?;
+            chains.trim(REMEMBERED);
+            is_new
+        };
         let counter = CounterSignature::sign(&self.key, receipt.hash(), seen.usage);
         let counter = counter.as_bytes().to_vec();
         if is_new {
             let counter = Some(counter.clone());
-            self.keep(Entry::Receipt(KeptReceipt { receipt, counter }));
+            self.keep(Entry::Receipt(Box::new(KeptReceipt { receipt, counter })));
         }
         Ok(counter)
     }

@@ -95,9 +95,15 @@ pub(super) fn run(
                 let path = own.path().display();
                 bail!("this node has a key already, {path}: export it and move it away first");
             }
-            let passphrase = key.demand(environment, "an exported key")?;
-            let key = KeyFile::new(file).load_foreign(Some(&passphrase))?;
-            let seal = Some(&passphrase).filter(|_| !unsealed);
+            let exported = KeyFile::new(file);
+            let is_open = exported.facts()?.is_some_and(|facts| !facts.sealed);
+            let passphrase = if is_open && unsealed {
+                None
+            } else {
+                Some(key.demand(environment, "an exported key")?)
+            };
+            let key = exported.load_foreign(passphrase.as_ref())?;
+            let seal = passphrase.as_ref().filter(|_| !unsealed);
             own.adopt(&key, seal)?;
             names(key.id(), &own, seal.is_some());
             Ok(())

@@ -51,19 +51,21 @@ pub async fn write_entries(store: Store, clock: Arc<dyn Clock>, mut inbox: mpsc:
 }
 
 fn entry(entry: Entry) -> ServiceEntry {
-    match entry {
-        Entry::Counter { hash, counter } => ServiceEntry::Counter { hash, counter },
-        Entry::Receipt(KeptReceipt { receipt, counter }) => ServiceEntry::Receipt(ServiceRecord {
-            hash: receipt.hash(),
-            server: receipt.server,
-            asker: receipt.asker,
-            // No receipt with a larger number can be opened.
-            chain: receipt.place.chain as i64,
-            number: receipt.place.number as i64,
-            receipt: receipt.as_bytes().to_vec(),
-            counter,
-        }),
-    }
+    let kept = match entry {
+        Entry::Counter { hash, counter } => return ServiceEntry::Counter { hash, counter },
+        Entry::Receipt(kept) => *kept,
+    };
+    let KeptReceipt { receipt, counter } = kept;
+    ServiceEntry::Receipt(ServiceRecord {
+        hash: receipt.hash(),
+        server: receipt.server,
+        asker: receipt.asker,
+        // No receipt with a larger number can be opened.
+        chain: receipt.place.chain as i64,
+        number: receipt.place.number as i64,
+        receipt: receipt.as_bytes().to_vec(),
+        counter,
+    })
 }
 
 #[cfg(test)]

@@ -162,10 +162,17 @@ fn a_key_moves_to_another_machine_sealed() {
     // Its names are shown without the passphrase.
     assert_eq!(there.says("identity show"), imported);
 
-    let third = Machine::new();
-    let open = format!("{import} --unsealed");
-    let imported = good(&third.run_with(&open, &[PASSPHRASE], ""));
-    assert!(imported.contains("not sealed"), "{imported}");
+    // Sealed or not before, unsealed from now on.
+    let own = here.path("node.key");
+    for (file, variables) in [(&backup, &[PASSPHRASE][..]), (&own, &[])] {
+        let third = Machine::new();
+        let open = format!("identity import --unsealed {}", file.display());
+        let imported = good(&third.run_with(&open, variables, ""));
+        assert_eq!(value(&imported, "node"), value(&shown, "node"));
+        assert!(imported.contains("not sealed"), "{imported}");
+    }
+    let missing = here.path("missing");
+    bad(&Machine::new().run(&format!("identity import {}", missing.display())));
 }
 
 #[tokio::test]
@@ -291,7 +298,7 @@ fn service(request: u8) -> Service {
         energy_mj: 0,
         energy_method: "none",
         transcript_hash: [4; 32],
-        complete: request % 2 == 0,
+        complete: request.is_multiple_of(2),
     }
 }
 
