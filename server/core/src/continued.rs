@@ -31,8 +31,8 @@ const SEARCH_PERIOD: Duration = Duration::from_millis(100);
 const FAILED_FOR: Duration = Duration::from_secs(1);
 /// Backends that are asked to go on for one loss.
 const TRIES_MAX: usize = 8;
-/// Losses that one generation survives.
-const LOSSES_MAX: u32 = 64;
+/// Losses one after the other, without a word between them, that a generation survives.
+const LOSSES_MAX: u32 = 8;
 
 /// Fixes the draws where another backend may have to go on with them.
 pub(crate) fn fix_seed(params: &mut GenerateParams, bits: Option<&Bits>) {
@@ -77,6 +77,7 @@ struct Continued {
     /// None once it is over.
     events: Option<EventStream>,
     said: Said,
+    /// Since the last word.
     losses: u32,
     /// Who failed a moment ago, and when.
     failed: Vec<(BackendId, Instant)>,
@@ -89,6 +90,7 @@ impl Continued {
                 Some(Ok(event)) => match self.said.take(event) {
                     Ok(None) => continue,
                     Ok(Some(event)) => {
+                        self.losses = 0;
                         if matches!(event, Event::Done(_)) {
                             self.events = None;
                         }

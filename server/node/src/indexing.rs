@@ -11,8 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kwaainet_core::{
-    AuthError, Constraints, EmbedInput, Job, JobId, ModelId, Principal, PrincipalId, Priority,
-    Scope, Work,
+    Constraints, EmbedInput, Job, JobId, ModelId, Principal, PrincipalId, Priority, Work,
 };
 use kwaainet_store::{Chunk, StoreError, VectorWork};
 

@@ -110,7 +110,8 @@ impl Job {
         if self.cached_tokens.get().is_some() {
             return;
         }
-        let cached_tokens = cached_tokens as u32;
+        // Of what was said elsewhere, some may be known too.
+        let cached_tokens = cached_tokens.min(self.prompt_len) as u32;
         self.cached_tokens.set(Some(cached_tokens));
         self.send(vec![Event::Started {
             prompt_tokens: self.prompt_len as u32,

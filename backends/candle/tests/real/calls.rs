@@ -92,6 +92,7 @@ async fn ask(backend: &impl Backend, seed: u64, tools: Vec<Tool>, choice: ToolCh
             ..GenerateParams::default()
         },
         owner: PrincipalId::operator(),
+        resume: None,
     };
     let mut answer = Answer::default();
     let mut events = backend.generate(request).await.expect("it can be enforced");

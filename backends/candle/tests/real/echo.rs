@@ -23,6 +23,7 @@ async fn complete(backend: &impl Backend, prompt: &str, echo: bool, tokens: u32)
             ..GenerateParams::default()
         },
         owner: PrincipalId::operator(),
+        resume: None,
     };
     let mut events = backend.generate(request).await.expect("it is sound");
     let mut said = Said::default();

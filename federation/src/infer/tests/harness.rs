@@ -237,6 +237,7 @@ impl Server {
         let snapshot = Snapshot {
             candidates,
             backends: [backend].into_iter().collect(),
+            ..Snapshot::default()
         };
         let (snapshot, seen) = watch::channel(Arc::new(snapshot));
         let (outbox, receipts) = mpsc::channel(4_096);

@@ -25,7 +25,11 @@ async fn told(engine: &Engine, request: Request) -> (Vec<Told>, u32) {
             }
             Event::Finished { choice, reason } => choices[choice as usize].reason = Some(reason),
             Event::Done(usage) => completion_tokens = usage.completion_tokens,
-            Event::Started { .. } | Event::Call(_) => {}
+            Event::Started {
+                prompt_tokens,
+                cached_tokens,
+            } => assert!(cached_tokens <= prompt_tokens),
+            Event::Call(_) => {}
         }
     }
     (choices, completion_tokens)
@@ -38,7 +42,7 @@ fn ids(told: &Told) -> Vec<u32> {
         .collect()
 }
 
-/// From every token on, in an engine that never saw the beginning.
+/// From every token on.
 async fn goes_on(request: Request) {
     let first = engine(EngineLimits::default());
     let (whole, completion_tokens) = told(&first, request.clone()).await;
@@ -63,11 +67,14 @@ async fn goes_on(request: Request) {
             begun: begun.clone(),
             ..request.clone()
         };
-        let (rest, tokens) = told(&second, rest).await;
-        assert_eq!(tokens, completion_tokens, "from {from}");
-        for ((rest, whole), begun) in rest.iter().zip(&whole).zip(&begun) {
-            assert_eq!(rest.reason, whole.reason);
-            assert_eq!(rest.deltas, whole.deltas[begun.len()..], "from {from}");
+        // In an engine that never saw the beginning, and in one that has all of it in its cache.
+        for engine in [&second, &first] {
+            let (rest, tokens) = told(engine, rest.clone()).await;
+            assert_eq!(tokens, completion_tokens, "from {from}");
+            for ((rest, whole), begun) in rest.iter().zip(&whole).zip(&begun) {
+                assert_eq!(rest.reason, whole.reason);
+                assert_eq!(rest.deltas, whole.deltas[begun.len()..], "from {from}");
+            }
         }
     }
 }
