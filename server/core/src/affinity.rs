@@ -301,13 +301,13 @@ mod tests {
     fn what_is_remembered_is_bounded_and_the_newest() {
         let affinity = Affinity::default();
         let text = |n: u32| of(vec![Prompt::Text(format!("{n:8}").repeat(8_000))]);
-        for n in 0..200 {
+        for n in 0..400 {
             learn(&affinity, "a", &text(n), "x");
         }
         let memory = affinity.memory.lock().expect("no holder panics");
         assert!(memory.young.len() + memory.old.len() <= 2 * HALF_MAX);
         drop(memory);
-        assert!(share(&affinity, "a", &text(199), "x") > 0.9);
+        assert!(share(&affinity, "a", &text(399), "x") > 0.9);
         assert_eq!(share(&affinity, "a", &text(0), "x"), 0.0);
 
         let job = text(7);
