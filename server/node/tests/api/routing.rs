@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
+use clap::Parser;
+use kwaainet::commands::Cli;
+use kwaainet::config::Config;
 use kwaainet_core::{GridEvidence, GridIntensity, Load, NodeId, PeerFacts, Place, Tier};
 use kwaainet_testkit::{Fault, Script, ScriptHandle, ScriptedBackend};
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, CONTEXT, EMBEDDER, MODEL, TestNode, post};
+use crate::harness::{Answer, CONTEXT, EMBEDDER, MODEL, TestNode, listening, post};
 
 const CHAT: &str = "/v1/chat/completions";
 const ROUTE: &str = "/v1/kwaai/route";
@@ -479,4 +482,53 @@ async fn work_in_hand_keeps_all_from_going_to_one() {
     tokio::time::timeout(Duration::from_secs(5), alive)
         .await
         .expect("all end");
+}
+
+#[tokio::test]
+async fn the_command_line_asks_the_running_node() {
+    let (node, script, dir) = listening(Config::default()).await;
+    let address = node.address().to_string();
+    let data = dir.path().display().to_string();
+    let explain = |address: &str, more: &[&str]| {
+        let start = ["kwaainet", "--listen", address, "--data-dir", &data];
+        let command = ["--model", MODEL, "route", "explain"];
+        let words = start
+            .iter()
+            .chain(&command)
+            .chain(more)
+            .map(ToString::to_string);
+        let cli = Cli::try_parse_from(words).expect("it is a command");
+        Box::pin(cli.run())
+    };
+    let demands = [
+        "--prefer",
+        "green",
+        "--tier-min",
+        "t1",
+        "--data-class",
+        "confidential",
+        "--max-price",
+        "5",
+        "--prompt",
+        "How far?",
+        "--max-tokens",
+        "9",
+    ];
+    assert!(explain(&address, &demands).await.is_ok());
+    assert!(
+        explain(&address, &["--json", "--region", "eu"])
+            .await
+            .is_ok()
+    );
+    let said = |error: anyhow::Error| format!("{error:#}");
+    let wrong = explain(&address, &["--prefer", "best"]).await.map_err(said);
+    let wrong = wrong.expect_err("it is refused");
+    assert!(wrong.contains("Invalid 'kwaai.prefer'"), "{wrong}");
+    // A model that makes text is asked for vectors.
+    assert!(explain(&address, &["--embed"]).await.is_err());
+    assert_eq!(script.counts().started, 0);
+    node.shutdown().await;
+    let nobody = explain(&address, &[]).await.map_err(said);
+    let nobody = nobody.expect_err("nobody is there");
+    assert!(nobody.contains("kwaainet serve"), "{nobody}");
 }
