@@ -199,5 +199,5 @@ pub enum RouteRequest {
     /// As for `/v1/completions`.
     Completion(Box<crate::CompletionRequest>),
     /// As for `/v1/embeddings`.
-    Embedding(crate::EmbeddingRequest),
+    Embedding(Box<crate::EmbeddingRequest>),
 }

@@ -13,7 +13,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use crate::{BackendId, Constraints, Job, ModelId, ModelKind, Origin, Work};
+use crate::{BackendId, Constraints, Job, ModelDigest, ModelId, ModelKind, Origin, Work};
 
 pub use estimate::Estimate;
 pub use given::Own;
@@ -105,62 +105,88 @@ pub fn plan(job: &Job, snapshot: &Snapshot, own: &Own) -> Result<Route, RouteErr
     let serving = serving(job, snapshot)?;
     let size = Size::of(job);
     let ours = serving.iter().find(|c| c.place == Place::Here);
-    let ours = ours.and_then(|here| here.model.digest);
-    let fits = |candidate: &Candidate| {
-        let context = candidate.model.context;
-        context.is_none_or(|context| size.room_least <= context)
+    let judge = Judge {
+        job,
+        size,
+        own,
+        here: &snapshot.here,
+        file: ours.and_then(|here| here.model.digest),
     };
-    let mut chosen = Vec::new();
-    let mut too_short = Vec::new();
-    let mut dropped = Vec::new();
+    let (mut chosen, mut dropped) = (Vec::new(), Vec::new());
     for candidate in serving {
-        let estimate = estimate::estimate(candidate, &size, own);
-        let gco2_per_1k = estimate::grams(candidate, &snapshot.here);
-        let constraints = &job.constraints;
-        let reason = filter::refusal(candidate, constraints, &snapshot.here)
-            .or_else(|| {
-                let is_other = filter::is_other_file(candidate, ours);
-                is_other.then_some(Reason::OtherFile)
-            })
-            .or_else(|| {
-                let is_sent_away = matches!(job.work, Work::Transcribe(_));
-                let is_peer = candidate.place.peer().is_some();
-                (is_sent_away && is_peer).then_some(Reason::Recording)
-            })
-            .or_else(|| filter::excess(constraints, estimate.as_ref(), gco2_per_1k));
-        if let Some(reason) = reason {
-            dropped.push(drop_for(candidate, reason));
-            continue;
+        match judge.judge(candidate) {
+            Ok(one) => chosen.push(one),
+            Err(reason) => dropped.push(drop_for(candidate, reason)),
         }
-        let one = Chosen {
-            backend: candidate.backend.clone(),
-            place: candidate.place.clone(),
-            estimate,
-            gco2_per_1k,
-            price: filter::price(&candidate.place),
-            context: candidate.model.context,
-        };
-        match fits(candidate) {
-            true => chosen.push(one),
-            false => too_short.push((one, candidate)),
-        }
-    }
-    // What fits nowhere is still sent somewhere, since only the tokenizer can say how much is too much.
-    if chosen.is_empty() {
-        chosen.extend(too_short.into_iter().map(|(one, _)| one));
-    } else {
-        let short = too_short.into_iter().map(|(_, candidate)| candidate);
-        let context = |c: &Candidate| Reason::Context(c.model.context.unwrap_or(0));
-        dropped.extend(short.map(|c| drop_for(c, context(c))));
     }
     if chosen.is_empty() {
         return Err(nobody(job.model.clone(), dropped));
     }
-    let prefer = job.constraints.prefer;
+    let chosen = with_room(size, chosen, &mut dropped);
     Ok(Route {
-        candidates: order::order(&job.id, prefer, chosen),
+        candidates: order::order(&job.id, job.constraints.prefer, chosen),
         dropped,
     })
+}
+
+/// What candidates of one job are judged by.
+struct Judge<'a> {
+    job: &'a Job,
+    size: Size,
+    own: &'a Own,
+    here: &'a Here,
+    /// Which file this node has under the model's name, where it is known.
+    file: Option<ModelDigest>,
+}
+
+impl Judge<'_> {
+    fn judge(&self, candidate: &Candidate) -> Result<Chosen, Reason> {
+        if let Some(reason) = self.refusal(candidate) {
+            return Err(reason);
+        }
+        let chosen = Chosen {
+            backend: candidate.backend.clone(),
+            place: candidate.place.clone(),
+            estimate: estimate::estimate(candidate, &self.size, self.own),
+            gco2_per_1k: estimate::grams(candidate, self.here),
+            price: filter::price(&candidate.place),
+            context: candidate.model.context,
+        };
+        let estimate = chosen.estimate.as_ref();
+        match filter::excess(&self.job.constraints, estimate, chosen.gco2_per_1k) {
+            Some(reason) => Err(reason),
+            None => Ok(chosen),
+        }
+    }
+
+    fn refusal(&self, candidate: &Candidate) -> Option<Reason> {
+        let refused = filter::refusal(candidate, &self.job.constraints, self.here);
+        let is_recording = matches!(self.job.work, Work::Transcribe(_));
+        refused.or_else(|| match candidate.place {
+            Place::Peer(_) if is_recording => Some(Reason::Recording),
+            Place::Peer(_) if filter::is_other_file(candidate, self.file) => {
+                Some(Reason::OtherFile)
+            }
+            _ => None,
+        })
+    }
+}
+
+/// Those whose context is not surely too short. What fits nowhere is still sent somewhere, since only the
+/// tokenizer can say how much is too much.
+fn with_room(size: Size, chosen: Vec<Chosen>, dropped: &mut Vec<Dropped>) -> Vec<Chosen> {
+    let is_long_enough =
+        |one: &Chosen| one.context.is_none_or(|context| size.room_least <= context);
+    if !chosen.iter().any(is_long_enough) {
+        return chosen;
+    }
+    let (enough, short): (Vec<_>, Vec<_>) = chosen.into_iter().partition(is_long_enough);
+    dropped.extend(short.into_iter().map(|one| Dropped {
+        backend: one.backend,
+        place: one.place,
+        reason: Reason::Context(one.context.unwrap_or(0)),
+    }));
+    enough
 }
 
 /// Who may be asked what a text's tokens are, this machine first: whoever has the model and may see a job with

@@ -81,11 +81,10 @@ pub(super) fn excess(
     None
 }
 
-/// Whether another node has another file than this node under one name, where both say which they have.
+/// Whether it has another file than this node under one name, where both say which they have.
 pub(super) fn is_other_file(candidate: &Candidate, ours: Option<ModelDigest>) -> bool {
-    let is_peer = candidate.place.peer().is_some();
     let both = ours.zip(candidate.model.digest);
-    is_peer && both.is_some_and(|(ours, theirs)| ours != theirs)
+    both.is_some_and(|(ours, theirs)| ours != theirs)
 }
 
 /// What a place asks in micro-VDA for 1,000 tokens. Its own machine costs the owner nothing.

@@ -21,7 +21,7 @@ const GIVEN_UP_AT_ONCE: usize = 500;
 const LOOK: Duration = Duration::from_secs(5);
 /// Rests between tries of a line that the node has no place for.
 const REST: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
-/// Tries of a line whose upstream fails.
+/// Tries of a line whose upstream fails, or that nobody may serve who is there.
 const UPSTREAM_TRIES: u32 = 3;
 
 /// Runs lines until all are done or the batch is to end otherwise; says how it ends.
@@ -173,6 +173,13 @@ async fn one(app: &App, principal: Principal, endpoint: &str, request: Request) 
         let answer = Box::pin(door::batch_answer(app, principal.clone(), endpoint, body)).await;
         let Err(error) = &answer else { break answer };
         match error.status() {
+            // Whoever could serve it may be back soon; it may also be that nobody ever can.
+            _ if error.is_no_route() => {
+                if tries >= UPSTREAM_TRIES {
+                    break answer;
+                }
+                tries += 1;
+            }
             // The node is full, or a model is not there for now.
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {}
             StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT if tries < UPSTREAM_TRIES => {

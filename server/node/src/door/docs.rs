@@ -7,7 +7,7 @@ use axum::Router;
 use kwaainet_openapi::{AnthropicErrorBody, ErrorBody, OllamaError};
 use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
-use utoipa::openapi::schema::Object;
+use utoipa::openapi::schema::Schema;
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
@@ -172,11 +172,28 @@ fn add_demands(operation: &mut Operation) {
             .parameter_in(ParameterIn::Header)
             .required(Required::False)
             .description(Some(description))
-            .schema(Some(Object::with_type(Type::String)))
+            .schema(Some(demand(name)))
             .build()
     });
     let parameters = operation.parameters.get_or_insert_default();
     parameters.extend(headers.map(RefOr::T));
+}
+
+/// What a header says, as precisely as a schema can.
+fn demand(header: &str) -> RefOr<Schema> {
+    let named = |name| RefOr::Ref(Ref::from_schema_name(name));
+    let plain = |kind| ObjectBuilder::new().schema_type(kind);
+    let schema = match header {
+        "prefer" => return named("KwaaiPrefer"),
+        "tier-min" => return named("KwaaiTier"),
+        "data-class" => return named("KwaaiDataClass"),
+        "inexact" => plain(Type::Boolean),
+        "max-gco2-per-1k" => plain(Type::Number).minimum(Some(0)),
+        "max-price" | "max-ttft-ms" => plain(Type::Integer).minimum(Some(0)),
+        "peers" => plain(Type::String).pattern(Some("^[0-9a-f]{64}(,[0-9a-f]{64})*$")),
+        _ => plain(Type::String).pattern(Some("^[a-z0-9-]+(,[a-z0-9-]+)*$")),
+    };
+    RefOr::T(Schema::Object(schema.build()))
 }
 
 fn error(status: &str, description: &str, dialect: Dialect) -> Response {

@@ -30,6 +30,7 @@ struct Fields {
 
 const INVALID: &str = "invalid_request_error";
 const SERVER: &str = "server_error";
+const NO_ROUTE: &str = "no_route";
 
 impl ApiError {
     /// A 400 that names the field at fault.
@@ -92,6 +93,11 @@ impl ApiError {
     /// When it may be better, if it says so.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
+    }
+
+    /// Whether somebody could serve the request, but nobody who fulfils what it demands.
+    pub(crate) fn is_no_route(&self) -> bool {
+        self.0.code == Some(NO_ROUTE)
     }
 
     /// The object that the caller sees.
@@ -276,7 +282,7 @@ impl From<RouteError> for ApiError {
             }
             RouteError::Unfulfilled { .. } => {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
-                Self::new(status, SERVER, Some("no_route"), message)
+                Self::new(status, SERVER, Some(NO_ROUTE), message)
                     .at("kwaai")
                     .after(Duration::from_secs(5))
             }

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
+use clap::Parser;
+use kwaainet::commands::Cli;
+use kwaainet::config::Config;
 use kwaainet_core::{GridEvidence, GridIntensity, Load, NodeId, PeerFacts, Place, Tier};
 use kwaainet_testkit::{Fault, Script, ScriptHandle, ScriptedBackend};
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, CONTEXT, EMBEDDER, MODEL, TestNode, post};
+use crate::harness::{Answer, CONTEXT, EMBEDDER, MODEL, SOON, TestNode, listening, post};
 
 const CHAT: &str = "/v1/chat/completions";
 const ROUTE: &str = "/v1/kwaai/route";
@@ -94,6 +97,19 @@ fn with_headers(path: &str, body: &Value, headers: &[(&'static str, &str)]) -> R
         request.headers_mut().append(*name, value);
     }
     request
+}
+
+/// Waits until so many nodes are known to serve the model that only peers have.
+async fn until_nodes(node: &TestNode, nodes: u32) {
+    let path = format!("/v1/models/{AFAR}");
+    let known = async {
+        while node.get(&path).await.json()["kwaai"]["nodes"] != nodes {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(SOON, known)
+        .await
+        .expect("the snapshot is renewed");
 }
 
 fn id(number: u8) -> String {
@@ -228,7 +244,7 @@ async fn what_is_confidential_is_not_even_counted_elsewhere() {
         unavailable: Some("it rests".into()),
         ..Script::words(4)
     });
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    until_nodes(&node, 1).await;
     let tokens = json!({"model": AFAR, "prompt": "hi", "kwaai": {"data_class": "confidential"}});
     let answer = node.post("/v1/tokenize", tokens).await;
     assert_eq!(
@@ -420,9 +436,7 @@ async fn models_say_where_they_are() {
         unavailable: Some("it left".into()),
         ..Script::default()
     });
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    let one = node.get(&format!("/v1/models/{AFAR}")).await.json();
-    assert_eq!(one["kwaai"]["nodes"], 1, "who left serves nothing");
+    until_nodes(&node, 1).await;
     assert_eq!(node.get("/v1/models/nobody-has-it").await.status, 404);
 }
 
@@ -476,7 +490,75 @@ async fn work_in_hand_keeps_all_from_going_to_one() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), alive)
-        .await
-        .expect("all end");
+    tokio::time::timeout(SOON, alive).await.expect("all end");
+}
+
+#[tokio::test]
+async fn the_command_line_asks_the_running_node() {
+    let (node, script, dir) = listening(Config::default()).await;
+    let address = node.address().to_string();
+    let data = dir.path().display().to_string();
+    let explain = |address: &str, more: &[&str]| {
+        let start = ["kwaainet", "--listen", address, "--data-dir", &data];
+        let command = ["--model", MODEL, "route", "explain"];
+        let words = start
+            .iter()
+            .chain(&command)
+            .chain(more)
+            .map(ToString::to_string);
+        let cli = Cli::try_parse_from(words).expect("it is a command");
+        Box::pin(cli.run())
+    };
+    let demands = [
+        "--prefer",
+        "green",
+        "--tier-min",
+        "t1",
+        "--data-class",
+        "confidential",
+        "--max-price",
+        "5",
+        "--prompt",
+        "How far?",
+        "--max-tokens",
+        "9",
+    ];
+    assert!(explain(&address, &demands).await.is_ok());
+    assert!(
+        explain(&address, &["--json", "--region", "eu"])
+            .await
+            .is_ok()
+    );
+    let said = |error: anyhow::Error| format!("{error:#}");
+    let wrong = explain(&address, &["--prefer", "best"]).await.map_err(said);
+    let wrong = wrong.expect_err("it is refused");
+    assert!(wrong.contains("Invalid 'kwaai.prefer'"), "{wrong}");
+    // A model that makes text is asked for vectors.
+    assert!(explain(&address, &["--embed"]).await.is_err());
+    assert_eq!(script.counts().started, 0);
+    node.shutdown().await;
+    let nobody = explain(&address, &[]).await.map_err(said);
+    let nobody = nobody.expect_err("nobody is there");
+    assert!(nobody.contains("kwaainet serve"), "{nobody}");
+}
+
+#[tokio::test]
+async fn a_conversation_goes_on_where_it_was_read() {
+    let (peers, _handles): (Vec<_>, Vec<_>) = (1..=4).map(|n| peer(n, Tier::T1)).unzip();
+    let node = TestNode::beside(peers).await;
+    for number in 0..6 {
+        // One word, so that it fits the scripted context.
+        let mut turns = vec![json!({"role": "user", "content": number.to_string().repeat(40_000)})];
+        let mut first = None;
+        for _ in 0..3 {
+            let body = json!({"model": AFAR, "messages": turns, "kwaai": {"prefer": "fast"}});
+            let answer = node.post(CHAT, body).await;
+            assert_eq!(answer.status, 200, "{}", answer.text);
+            let place = served_by(&answer).to_owned();
+            assert_eq!(first.get_or_insert_with(|| place.clone()), &place);
+            turns.push(json!({"role": "assistant", "content": "w0 w1"}));
+            turns.push(json!({"role": "user", "content": "and then?"}));
+        }
+    }
+    node.settled().await;
 }

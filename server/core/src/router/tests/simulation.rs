@@ -14,9 +14,12 @@ const PROMPT_TOKENS: f64 = 50.0;
 const ANSWER_TOKENS: f64 = 100.0;
 const READS_FASTER: f64 = 20.0;
 
-/// A machine of so many tokens a second, which its sequences share.
+/// A machine of so many tokens a second for one sequence. Several share that, and what is won by computing
+/// them together.
 struct Machine {
     speed: f64,
+    /// How much each further sequence adds to the speed, as a part of it; up to eight of them.
+    gain: f64,
     /// Tokens that each sequence still needs, a token of the prompt counting less, and which job it is.
     work: Vec<(f64, usize)>,
     reported: Load,
@@ -25,7 +28,7 @@ struct Machine {
 }
 
 impl Machine {
-    fn new(speed: f64, askers: usize) -> Self {
+    fn new(speed: f64, gain: f64, askers: usize) -> Self {
         let reported = Load {
             prefill_rate: (speed * READS_FASTER) as f32,
             decode_rate: speed as f32,
@@ -33,15 +36,22 @@ impl Machine {
         };
         Self {
             speed,
+            gain,
             work: Vec::new(),
             reported,
             ours: vec![0; askers],
         }
     }
 
+    /// Tokens a second of each sequence if there are so many.
+    fn share(&self, sequences: usize) -> f64 {
+        let n = sequences.max(1) as f64;
+        self.speed * (1.0 + self.gain * (n.min(8.0) - 1.0)) / n
+    }
+
     /// Computes for one step; gives the jobs that are done.
     fn step(&mut self) -> Vec<usize> {
-        let share = self.speed * STEP as f64 / 1e3 / self.work.len().max(1) as f64;
+        let share = self.share(self.work.len()) * STEP as f64 / 1e3;
         self.work.iter_mut().for_each(|(left, _)| *left -= share);
         let done = self.work.iter().filter(|(left, _)| *left <= 0.0);
         let done = done.map(|(_, job)| *job).collect();
@@ -52,7 +62,7 @@ impl Machine {
     fn report(&mut self, asker_of: &[usize]) {
         self.reported.running = self.work.len() as u32;
         if !self.work.is_empty() {
-            self.reported.decode_rate = (self.speed / self.work.len() as f64) as f32;
+            self.reported.decode_rate = self.share(self.work.len()) as f32;
         }
         for (asker, ours) in self.ours.iter_mut().enumerate() {
             let is_his = |(_, job): &&(f64, usize)| asker_of[*job] == asker;
@@ -73,6 +83,12 @@ fn cost() -> f64 {
     PROMPT_TOKENS / READS_FASTER + ANSWER_TOKENS
 }
 
+/// Machines that gain so much by computing together.
+struct World<'a> {
+    speeds: &'a [f64],
+    gain: f64,
+}
+
 /// What became of a run.
 struct Outcome {
     /// Jobs of each machine.
@@ -84,8 +100,10 @@ struct Outcome {
 }
 
 /// Jobs that come at these milliseconds, each from one of several askers who know nothing of each other.
-fn run(speeds: &[f64], askers: usize, comings: &[u64], seed: u64) -> Outcome {
-    let mut machines: Vec<_> = speeds.iter().map(|s| Machine::new(*s, askers)).collect();
+fn run(world: &World, askers: usize, comings: &[u64], seed: u64) -> Outcome {
+    let (speeds, gain) = (world.speeds, world.gain);
+    let new = |speed: &f64| Machine::new(*speed, gain, askers);
+    let mut machines: Vec<_> = speeds.iter().map(new).collect();
     let in_hand: Vec<_> = (0..askers).map(|_| InHand::default()).collect();
     let asker_of: Vec<_> = (0..comings.len()).map(|job| job % askers).collect();
     let mut shares = vec![0; speeds.len()];
@@ -170,7 +188,11 @@ fn shares_of_a_burst_follow_the_speeds() {
     let speeds = [40.0, 20.0, 10.0];
     for askers in [1, 2, 4] {
         for seed in 0..20 {
-            let outcome = run(&speeds, askers, &[0; 32], seed);
+            let world = World {
+                speeds: &speeds,
+                gain: 0.0,
+            };
+            let outcome = run(&world, askers, &[0; 32], seed);
             for (share, speed) in outcome.shares.iter().zip(speeds) {
                 let fair = 32.0 * speed / 70.0;
                 let off = (*share as f64 - fair).abs();
@@ -184,7 +206,7 @@ fn shares_of_a_burst_follow_the_speeds() {
             let best = oracle_makespan(&speeds, 32);
             let ratio = outcome.makespan / best;
             assert!(
-                ratio < 1.6,
+                ratio < 1.15,
                 "seed {seed}, {askers} askers: {ratio:.2} of the oracle's"
             );
         }
@@ -194,32 +216,38 @@ fn shares_of_a_burst_follow_the_speeds() {
 #[test]
 fn a_steady_flow_is_served_nearly_as_soon_as_by_one_who_knows_all() {
     let speeds = [60.0, 40.0, 20.0, 10.0, 10.0];
-    let (mut ours, mut best) = (0.0, 0.0);
-    for seed in 0..10 {
-        let random = &mut Random(seed);
-        let mut now = 0;
-        // Two thirds of what the machines can do: 140 tokens a second.
-        let comings: Vec<u64> = (0..200)
-            .map(|_| {
-                now += random.below(2 * 1_100);
-                now
-            })
-            .collect();
-        let outcome = run(&speeds, 3, &comings, seed);
-        ours += outcome.mean;
-        best += oracle_mean(&speeds, &comings);
-        let total: f64 = speeds.iter().sum();
-        let fastest = outcome.shares[0] as f64 / 200.0;
-        assert!(fastest >= 60.0 / total, "seed {seed}: {:?}", outcome.shares);
+    for (askers, gain) in [(1, 0.0), (3, 0.0), (16, 0.0), (3, 0.3), (1, 0.9), (16, 0.9)] {
+        let world = World {
+            speeds: &speeds,
+            gain,
+        };
+        let (mut ours, mut best) = (0.0, 0.0);
+        for seed in 0..5 {
+            let random = &mut Random(seed);
+            let mut now = 0;
+            // Two thirds of what the machines can do without a gain: 140 tokens a second.
+            let comings: Vec<u64> = (0..200)
+                .map(|_| {
+                    now += random.below(2 * 1_100);
+                    now
+                })
+                .collect();
+            ours += run(&world, askers, &comings, seed).mean;
+            best += oracle_mean(&world, &comings);
+        }
+        let ratio = ours / best;
+        assert!(
+            ratio < 1.5,
+            "{askers} askers, gain {gain}: {ratio:.2} of the oracle's"
+        );
     }
-    let ratio = ours / best;
-    assert!(ratio < 1.5, "the mean time is {ratio:.2} of the oracle's");
 }
 
 /// The mean time with an oracle that sees every machine as it is and puts each job where it would be done first
 /// if nothing else came.
-fn oracle_mean(speeds: &[f64], comings: &[u64]) -> f64 {
-    let mut machines: Vec<_> = speeds.iter().map(|s| Machine::new(*s, 1)).collect();
+fn oracle_mean(world: &World, comings: &[u64]) -> f64 {
+    let new = |speed: &f64| Machine::new(*speed, world.gain, 1);
+    let mut machines: Vec<_> = world.speeds.iter().map(new).collect();
     let (mut next, mut done, mut total, mut now) = (0, 0, 0.0, 0);
     while done < comings.len() {
         while next < comings.len() && comings[next] <= now {
@@ -236,8 +264,19 @@ fn oracle_mean(speeds: &[f64], comings: &[u64]) -> f64 {
     total / comings.len() as f64
 }
 
-/// Until a further job would be done on a machine that shares its time evenly.
+/// Until a further job would be done on this machine if no other came.
 fn finish(machine: &Machine) -> f64 {
-    let shared = machine.work.iter().map(|(left, _)| left.min(cost()));
-    (shared.sum::<f64>() + cost()) / machine.speed
+    let mut left: Vec<f64> = machine
+        .work
+        .iter()
+        .map(|(left, _)| left.min(cost()))
+        .collect();
+    left.push(cost());
+    left.sort_by(f64::total_cmp);
+    let (mut seconds, mut done) = (0.0, 0.0);
+    for (over, until) in left.iter().enumerate() {
+        seconds += (until - done) / machine.share(left.len() - over);
+        done = *until;
+    }
+    seconds
 }
