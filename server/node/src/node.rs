@@ -142,6 +142,7 @@ impl Assembled {
                     clock: Arc::clone(&parts.clock),
                     own: observer.subscribe(),
                     backends: peers,
+                    bookkeeping: tasks.clone(),
                 };
                 Live::start(setup, around).await
             }
@@ -207,7 +208,7 @@ impl Assembled {
         if let Some(federation) = self.federation {
             federation.stop().await;
         }
-        drop((self.app, self.router));
+        drop((self.app, self.router, self.observer));
         self.over.cancel();
         self.tasks.close();
         self.tasks.wait().await;

@@ -30,7 +30,8 @@ pub(super) struct Order {
 #[derive(Clone, Default)]
 struct Choice {
     finished: bool,
-    calls: u32,
+    /// Calls that have begun; unknown where what was said elsewhere may hold some.
+    calls: Option<u32>,
     /// Those that it began with included.
     tokens: u32,
     empty: u64,
@@ -41,10 +42,17 @@ struct Choice {
 impl Order {
     /// Of a request that was so many bytes long.
     pub(super) fn new(params: &GenerateParams, resume: Option<&Resume>, bytes: usize) -> Self {
-        let mut choices = vec![Choice::default(); usize::from(params.n)];
+        let fresh = Choice {
+            calls: Some(0),
+            ..Choice::default()
+        };
+        let mut choices = vec![fresh; usize::from(params.n)];
         let resumed = resume.map_or(&[][..], |resume| &resume.choices);
         for (choice, ids) in choices.iter_mut().zip(resumed) {
             choice.tokens = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+            if !ids.is_empty() {
+                choice.calls = None;
+            }
         }
         Self {
             seq: 0,
@@ -83,15 +91,12 @@ impl Order {
             Event::Delta(delta) => self.delta(delta)?,
             Event::Call(call) => {
                 let choice = self.running(call.choice)?;
-                let next = choice.calls;
-                let is_due = match call.start {
-                    Some(_) => call.index == next && next < CALLS_MAX,
-                    None => call.index.checked_add(1) == Some(next),
-                };
-                if !is_due {
+                let begun = call.index.saturating_add(1);
+                let before = begun - u32::from(call.start.is_some());
+                if begun > CALLS_MAX || choice.calls.is_some_and(|calls| calls != before) {
                     return Err(bad(format!("a piece of call {} out of turn", call.index)));
                 }
-                choice.calls += u32::from(call.start.is_some());
+                choice.calls = Some(begun);
                 let start = call.start.as_ref();
                 let named = start.map_or(0, |start| start.id.len() + start.name.len());
                 self.grow(call.choice, named + call.arguments.len())?;

@@ -84,6 +84,8 @@ pub(crate) struct Surroundings {
     pub(crate) own: watch::Receiver<Arc<Snapshot>>,
     /// Where the peers' backends are told.
     pub(crate) backends: watch::Sender<Vec<Arc<dyn Backend>>>,
+    /// Waited for after every snapshot is gone.
+    pub(crate) bookkeeping: TaskTracker,
 }
 
 /// A running federation.
@@ -120,6 +122,7 @@ impl Live {
             clock,
             own,
             backends,
+            bookkeeping,
         } = around;
         let about = setup.about();
         let (ledger, entries) = match open_ledger(setup.key, &store, clock.as_ref()).await {
@@ -131,7 +134,8 @@ impl Live {
         };
         let accounts: Arc<dyn Accounts> = Arc::new(ledger);
         let (over, tasks) = (CancellationToken::new(), TaskTracker::new());
-        tasks.spawn(write_entries(store.clone(), Arc::clone(&clock), entries));
+        // Ends when nobody can write any more, and the last who can are backends in a snapshot.
+        bookkeeping.spawn(write_entries(store.clone(), Arc::clone(&clock), entries));
         let (inference, streams) = mpsc::channel(STREAMS_MAX);
         let drain = CancellationToken::new();
         let federation = Federation::start(FederationParts {
