@@ -225,7 +225,7 @@ impl World {
         let runs = |node| self.nodes.contains_key(&node);
         self.nodes.iter().all(|(by, node)| {
             let views = Arc::clone(&node.federation.peers().borrow());
-            let known = self.books.get(by).is_some();
+            let known = self.books.contains_key(by);
             known
                 && views.len() + 1 >= self.nodes.len()
                 && views

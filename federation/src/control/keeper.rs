@@ -55,7 +55,7 @@ pub(crate) enum Event {
     /// A call is over.
     Called {
         node: NodeId,
-        outcome: Result<(Welcome, Lines), CallError>,
+        outcome: Box<Result<(Welcome, Lines), CallError>>,
     },
 }
 
@@ -176,7 +176,7 @@ impl Keeper {
         match event {
             Event::Members { members, asked } => self.read(members, asked),
             Event::Knock(knock) => self.knocked(*knock),
-            Event::Called { node, outcome } => self.called(node, outcome),
+            Event::Called { node, outcome } => self.called(node, *outcome),
         }
     }
 
@@ -568,6 +568,7 @@ impl Keeper {
         self.around.tasks.spawn_until_leaving(async move {
             let outcome = call(&*transport, node, hello).await;
             // The keeper is gone only when the node is about to be.
+            let outcome = Box::new(outcome);
             let _ = events.send(Event::Called { node, outcome }).await;
         });
     }

@@ -135,7 +135,10 @@ impl Session<'_> {
             } => {
                 self.account.resume(resume.as_ref());
                 let prompts = vec![prompt];
-                let job = job(Work::Generate { prompts, params });
+                let job = job(Work::Generate {
+                    prompts,
+                    params: *params,
+                });
                 self.generate(Job { resume, ..job }).await;
             }
             Wanted::Embed { inputs, dimensions } => {

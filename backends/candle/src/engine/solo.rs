@@ -8,7 +8,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::Instant;
+use tokio::time::Instant;
 
 use kwaainet_core::{BackendError, FinishReason, Priority};
 use kwaainet_kernels::Kernel;

@@ -38,7 +38,7 @@ impl Course {
         let (params, resume) = (request.params.clone(), request.resume.clone());
         let work = Wanted::Generate {
             prompt: request.prompt,
-            params: request.params,
+            params: Box::new(request.params),
             resume: request.resume,
         };
         let scope = peer.scope(&request.owner);

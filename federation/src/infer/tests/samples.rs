@@ -24,10 +24,10 @@ pub(super) fn generation() -> Request {
         scope: [4; 16],
         work: Wanted::Generate {
             prompt: Prompt::Text("once upon a time".into()),
-            params: GenerateParams {
+            params: Box::new(GenerateParams {
                 max_tokens: Some(4),
                 ..GenerateParams::default()
-            },
+            }),
             resume: None,
         },
     }
@@ -146,7 +146,7 @@ impl Dice {
                 });
                 Wanted::Generate {
                     prompt: self.prompt(),
-                    params,
+                    params: Box::new(params),
                     resume,
                 }
             }

@@ -37,7 +37,7 @@ pub(crate) struct Request {
 pub(crate) enum Wanted {
     Generate {
         prompt: Prompt,
-        params: GenerateParams,
+        params: Box<GenerateParams>,
         resume: Option<Resume>,
     },
     Embed {
@@ -56,7 +56,7 @@ pub(crate) fn write(request: Request) -> Open {
             resume,
         } => open::Work::Generate(Box::new(asks::Generate {
             prompt: Some(prompt::write(prompt)),
-            params: Some(params::write(params)),
+            params: Some(params::write(*params)),
             resume: resume.map(write_resume),
         })),
         Wanted::Embed { inputs, dimensions } => open::Work::Embed(asks::Embed {
@@ -115,7 +115,7 @@ fn read_work(work: open::Work) -> Result<Wanted, Bad> {
             Wanted::Generate {
                 prompt: prompt::read(needed(generate.prompt, "prompt")?)?,
                 resume: resume.transpose()?,
-                params,
+                params: Box::new(params),
             }
         }
         open::Work::Embed(embed) => {

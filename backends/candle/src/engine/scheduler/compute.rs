@@ -1,7 +1,7 @@
 //! Computes a step, draws from what it gives, and says what was drawn.
 
 use std::rc::Rc;
-use std::time::Instant;
+use tokio::time::Instant;
 
 use super::Scheduler;
 use crate::engine::gauges::Step;
