@@ -29,7 +29,7 @@ STEPS := tools fmt clippy build models unit outside-python outside-js schemas-to
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test test-aarch64 test-wasm bench compare load soak golden openapi schemas schemas-servers clean-outside FORCE $(STEPS)
+.PHONY: help run test chaos test-aarch64 test-wasm bench compare load soak golden openapi schemas schemas-servers clean-outside FORCE $(STEPS)
 
 help: ## list these commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -147,6 +147,9 @@ compare: ## the node beside llama.cpp (LLAMA_CPP=DIR with its tools, ARGS="--rou
 	@cache="$${XDG_CACHE_HOME:-$$HOME/.cache}/kwaainet/models"; \
 	$(PYTHON) loadtests/llama_cpp.py --llama-cpp "$(LLAMA_CPP)" --kwaainet $(TARGET)/release/kwaainet $(ARGS) \
 		$(foreach model,$(COMPARED),"$$cache"/$(model)/*.gguf)
+
+chaos: $(VENV)/.ready ## nodes that are killed and frozen while they serve, a hundred times each (CHAOS_KILLS=8 CHAOS_SEED=1)
+	CHAOS_KILLS=$${CHAOS_KILLS:-100} KWAAINET_BINARY=$(NODE) $(VENV)/bin/python -m pytest -s $(OUTSIDE)/test_federation.py
 
 load: ## put load on a running node (ARGS="chat --model NAME ..."; see loadtests/README.md)
 	$(CARGO) run --release -p kwaainet-loadtests $(LOCKED) -- $(ARGS)
