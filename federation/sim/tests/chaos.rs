@@ -136,7 +136,7 @@ impl Chaos {
     fn check(&self) {
         for by in self.world.running() {
             for view in self.world.views(by).iter() {
-                if !view.state.is_routable() {
+                if !view.state.is_routable() || view.models.is_empty() {
                     continue;
                 }
                 let (of, routed) = (view.node, format!("{:?} gives work to {:?}", by, view.node));

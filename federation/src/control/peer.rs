@@ -216,11 +216,12 @@ impl Peer {
 
     /// It says what it serves.
     pub(crate) fn reported(&mut self, report: Report, now: Duration) -> Told {
+        let still = report.still();
         let (load, mut models) = report.read();
         if !self.described.serves {
             models.clear();
         }
-        self.progress.reported(&load, now);
+        self.progress.reported(&load, still, now);
         self.membership.stuck(self.progress.is_stuck(now));
         let told = match () {
             () if self.models != models => Told::Models,

@@ -189,6 +189,9 @@ pub(crate) struct WireLoad {
     pub(crate) tokens_out: u64,
     #[prost(uint64, tag = "8")]
     pub(crate) epoch: u64,
+    /// For how long there was work and `tokens_out` did not move.
+    #[prost(uint64, tag = "9")]
+    pub(crate) still_ms: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
