@@ -155,9 +155,12 @@ impl Net {
             address: address.clone(),
             doorstep: Arc::clone(&doorstep),
         };
-        state.places.insert(node, place);
+        let before = state.places.insert(node, place);
         state.streams.retain(|(_, to), _| *to != node);
         state.change();
+        drop(state);
+        // With ends of streams, which look at the network when they are dropped.
+        drop(before);
         Arc::new(SimTransport::new(
             self.clone(),
             node,

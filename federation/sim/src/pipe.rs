@@ -99,13 +99,13 @@ impl Pipe {
         self.way.from == node
     }
 
-    fn put(&self, state: &mut State, bytes: Option<&[u8]>) {
+    /// Sends bytes, or the end. Returns what is to be done once the pipe is not locked any more: it may drop the
+    /// other end.
+    #[must_use]
+    fn put(&self, state: &mut State, bytes: Option<&[u8]>) -> impl FnOnce() + use<> {
         let (mut at, again) = self.net.arrival(bytes.map_or(0, <[u8]>::len));
         if let Some(last) = state.segments.back() {
             at = at.max(last.at);
-        }
-        if let Some(first) = state.first.take() {
-            first(at);
         }
         state.segments.push_back(Segment {
             at,
@@ -113,6 +113,12 @@ impl Pipe {
             bytes: bytes.map(|bytes| bytes.iter().copied().collect()),
         });
         state.wake();
+        let first = state.first.take();
+        move || {
+            if let Some(first) = first {
+                first(at);
+            }
+        }
     }
 }
 
@@ -137,7 +143,9 @@ impl AsyncWrite for Writer {
         }
         let taken = bytes.len().min(room);
         state.unread += taken;
-        pipe.put(&mut state, Some(&bytes[..taken]));
+        let opens = pipe.put(&mut state, Some(&bytes[..taken]));
+        drop(state);
+        opens();
         Poll::Ready(Ok(taken))
     }
 
@@ -150,22 +158,27 @@ impl AsyncWrite for Writer {
         if state.writer_broken {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
-        self.0.put(&mut state, None);
+        let opens = self.0.put(&mut state, None);
+        drop(state);
+        opens();
         Poll::Ready(Ok(()))
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        let way = self.0.way;
         let mut state = self.0.state();
         // Whoever is dead says nothing more.
-        if !state.writer_broken && self.0.net.runs(self.0.way.from, self.0.way.from_run) {
-            self.0.put(&mut state, None);
-        }
+        let says = !state.writer_broken && self.0.net.runs(way.from, way.from_run);
+        let opens = says.then(|| self.0.put(&mut state, None));
         let never_opened = state.first.take();
+        // Both hold the other end, which looks at the pipe when it is dropped.
         drop(state);
-        // It holds the other end, which is locked when it is dropped.
         drop(never_opened);
+        if let Some(opens) = opens {
+            opens();
+        }
     }
 }
 

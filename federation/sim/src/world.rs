@@ -202,9 +202,14 @@ impl World {
 
     /// How one node sees another, if it runs and knows it.
     pub fn view(&self, of: NodeId, by: NodeId) -> Option<PeerView> {
-        let peers = self.nodes.get(&by)?.federation.peers();
-        let views = Arc::clone(&peers.borrow());
+        let views = self.views(by);
         views.iter().find(|view| view.node == of).cloned()
+    }
+
+    /// How one node sees all others; nobody, if it does not run.
+    pub fn views(&self, by: NodeId) -> Arc<Vec<PeerView>> {
+        let peers = self.nodes.get(&by).map(|node| node.federation.peers());
+        peers.map_or_else(Arc::default, |peers| Arc::clone(&peers.borrow()))
     }
 
     /// The states in which a node is seen by all others that run and know it.

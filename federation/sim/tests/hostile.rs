@@ -305,7 +305,7 @@ fn a_replayed_hello_takes_the_place_of_the_first() {
             // It and maybe the victim's own call.
             assert!(open <= siege.streams + 2, "{open} after {n}");
         }
-        assert!(welcomed > 40, "each was greeted and then ended: {welcomed}");
+        assert!(welcomed > 30, "each was greeted and then ended: {welcomed}");
         // One from before is not listened to.
         let answer = siege.say(&hello((1, 1), 6, None)).await;
         assert_eq!(answer, framed(&field(2, &[8, 4, 16, 7])));
@@ -322,7 +322,7 @@ fn a_member_that_goes_mad_is_cut_off() {
     let mut random = Seeded::new(6);
     let ping = framed(&field(1, &[9, 1, 2, 3, 4, 5, 6, 7, 8]));
     let models = vec![field(2, &field(1, &[b'm'; 300])); 180].concat();
-    let report = framed(&field(3, &models));
+    let report = framed(&field(2, &models));
     assert!(report.len() > 50_000);
     let garbage: Vec<u8> = (0..1000).map(|_| random.draw() as u8).collect();
     let unknown = framed(&field(15, b"of a later version"));

@@ -2,6 +2,7 @@
 //! sense: an odd value counts as one that was not said, so that nothing here can fail.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use kwaainet_core::{
     BackendId, Candidate, GridEvidence, GridIntensity, Load, ModelDigest, ModelFacts, ModelId,
@@ -150,6 +151,11 @@ impl Report {
         }
     }
 
+    /// For how long the engine had work and computed nothing, as the peer says.
+    pub(crate) fn still(&self) -> Duration {
+        Duration::from_millis(self.load.map_or(0, |load| load.still_ms))
+    }
+
     /// What a peer says of itself.
     pub(crate) fn read(self) -> (Load, Vec<ModelFacts>) {
         let models = self.models.into_iter().take(MODELS_MAX);
@@ -187,6 +193,7 @@ impl From<Load> for WireLoad {
             decode_rate: load.decode_rate,
             tokens_out: load.tokens_out,
             epoch: load.epoch,
+            still_ms: 0,
         }
     }
 }

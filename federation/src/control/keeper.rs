@@ -452,12 +452,11 @@ impl Keeper {
         }
         let before = peer.state();
         match heard {
-            Heard::Ping => {
+            Heard::Ping(rtt) => {
                 let path = self.around.transport.path(node);
                 let relayed = path.is_some_and(|path| path.relayed);
-                self.changed |= peer.heard(relayed, at);
+                self.changed |= peer.heard(rtt, relayed, at);
             }
-            Heard::Pong(after) => self.changed |= peer.answered(after, at),
             Heard::Report(report) => {
                 let told = peer.reported(report, at);
                 self.changed |= told != Told::Nothing;

@@ -14,7 +14,7 @@ use super::wire::Report;
 use crate::{Member, PeerState, PeerView};
 
 /// A ping that is not answered for so long was not heard, even if the peer's own arrive.
-const ANSWERED_WITHIN: Duration = Duration::from_millis(1400);
+const ANSWERED_WITHIN: Duration = Duration::from_millis(1250);
 /// Of two streams the one that both sides keep may be doubted once it was silent for so long.
 const FRESH: Duration = Duration::from_millis(500);
 /// How long whoever refused this node is left alone.
@@ -44,7 +44,7 @@ pub(crate) struct Live {
     pub(crate) dialed: bool,
     pub(crate) close: CancellationToken,
     pub(crate) retire: CancellationToken,
-    /// When the last ping, or the last answer to one, was there.
+    /// When the last ping came, and the last that answered one.
     pinged: Duration,
     answered: Duration,
 }
@@ -199,31 +199,29 @@ impl Peer {
         self.live.replace(live)
     }
 
-    /// A ping came. Like the next one it says whether anything is worth publishing.
-    pub(crate) fn heard(&mut self, relayed: bool, now: Duration) -> bool {
+    /// A ping came, and one of this node's took so long there and back, if it was answered. Returns whether
+    /// anything is worth publishing.
+    pub(crate) fn heard(&mut self, rtt: Option<Duration>, relayed: bool, now: Duration) -> bool {
         if let Some(live) = &mut self.live {
             live.pinged = now;
+            if rtt.is_some() {
+                live.answered = now;
+            }
         }
         self.detector.heard(relayed, now);
         self.membership.hearing(Hearing::Fine);
-        std::mem::replace(&mut self.relayed, relayed) != relayed
-    }
-
-    /// A ping was answered after so long.
-    pub(crate) fn answered(&mut self, after: Duration, now: Duration) -> bool {
-        if let Some(live) = &mut self.live {
-            live.answered = now;
-        }
-        self.rtt.measured(after)
+        let moved = rtt.is_some_and(|rtt| self.rtt.measured(rtt));
+        std::mem::replace(&mut self.relayed, relayed) != relayed || moved
     }
 
     /// It says what it serves.
     pub(crate) fn reported(&mut self, report: Report, now: Duration) -> Told {
+        let still = report.still();
         let (load, mut models) = report.read();
         if !self.described.serves {
             models.clear();
         }
-        self.progress.reported(&load, now);
+        self.progress.reported(&load, still, now);
         self.membership.stuck(self.progress.is_stuck(now));
         let told = match () {
             () if self.models != models => Told::Models,

@@ -1,5 +1,6 @@
-//! Whether a peer's engine is stuck: it has work, and computes nothing. A pure function of what the peer
-//! reports and when.
+//! Whether an engine is stuck: it has work, and computes nothing. A pure function of what is reported of it and
+//! when. A node follows its own engine, so that it can tell a peer that is new; a peer believes the worse of that
+//! and of what it saw itself.
 
 use std::time::Duration;
 
@@ -32,8 +33,8 @@ struct Still {
 }
 
 impl Progress {
-    /// The peer says what it has to do.
-    pub(crate) fn reported(&mut self, load: &Load, now: Duration) {
+    /// The node says what it has to do, and for how long it computed nothing.
+    pub(crate) fn reported(&mut self, load: &Load, still: Duration, now: Duration) {
         if load.running == 0 && load.queued == 0 {
             self.0 = None;
             return;
@@ -45,10 +46,18 @@ impl Progress {
         self.0 = Some(Still {
             epoch: load.epoch,
             tokens_out: load.tokens_out,
-            first: same.map_or(now, |still| still.first),
+            first: same
+                .map_or(now, |same| same.first)
+                .min(now.saturating_sub(still)),
             last: now,
             patience: patience(load),
         });
+    }
+
+    /// For how long it computed nothing, though it had work.
+    pub(crate) fn still(&self, now: Duration) -> Duration {
+        let still = self.0.as_ref();
+        still.map_or(Duration::ZERO, |still| now.saturating_sub(still.first))
     }
 
     /// Whether it is stuck.
@@ -95,7 +104,7 @@ mod tests {
         let mut progress = Progress::default();
         (0..15_000).step_by(50).find(|&at| {
             if at % 250 == 0 {
-                progress.reported(&load, ms(at));
+                progress.reported(&load, Duration::ZERO, ms(at));
             }
             progress.is_stuck(ms(at))
         })
@@ -144,7 +153,7 @@ mod tests {
                     }
                     _ => 0,
                 };
-                progress.reported(&load(busy, 0, tokens, epoch), now);
+                progress.reported(&load(busy, 0, tokens, epoch), Duration::ZERO, now);
                 assert!(!progress.is_stuck(now + ms(1499)), "seed {seed}");
             }
         }
@@ -153,8 +162,22 @@ mod tests {
     #[test]
     fn silence_alone_is_not_taken_for_being_stuck() {
         let mut progress = Progress::default();
-        progress.reported(&load(1, 0, 7, 1), ms(0));
-        progress.reported(&load(1, 0, 7, 1), ms(250));
+        progress.reported(&load(1, 0, 7, 1), ms(0), ms(0));
+        progress.reported(&load(1, 0, 7, 1), ms(0), ms(250));
         assert!(!progress.is_stuck(ms(60_000)));
+    }
+    #[test]
+    fn whoever_is_new_is_told_how_long_it_stood_still() {
+        let mut own = Progress::default();
+        own.reported(&load(1, 0, 7, 1), ms(0), ms(1000));
+        own.reported(&load(1, 0, 7, 1), ms(0), ms(3000));
+        assert_eq!(own.still(ms(3100)), ms(2100));
+        let mut peer = Progress::default();
+        peer.reported(&load(1, 0, 7, 1), ms(2100), ms(9000));
+        assert!(peer.is_stuck(ms(9000)));
+        peer.reported(&load(1, 0, 8, 1), ms(0), ms(9100));
+        assert!(!peer.is_stuck(ms(10_000)));
+        own.reported(&load(0, 0, 7, 1), ms(0), ms(3200));
+        assert_eq!(own.still(ms(9000)), ms(0));
     }
 }

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kwaainet_core::{Clock, Snapshot};
+use kwaainet_core::{Clock, Load, Snapshot};
 use tokio::sync::watch;
 
+use super::progress::Progress;
 use super::wire::{Frame, FrameKind, Report, WireLoad};
 
 /// Between two reports at least: other work or other models.
@@ -24,14 +25,16 @@ pub(crate) async fn keep_reporting(
 ) {
     let mut said = Report::of(&own.borrow_and_update().clone());
     let mut said_at = clock.monotonic();
-    reports.send_replace(frame(&said));
+    let mut progress = Progress::default();
+    reports.send_replace(frame(&said, &mut progress, said_at));
     loop {
-        let now = Report::of(&own.borrow_and_update().clone());
-        let since = clock.monotonic().saturating_sub(said_at);
-        let left = pace(&said, &now).saturating_sub(since);
+        let report = Report::of(&own.borrow_and_update().clone());
+        let now = clock.monotonic();
+        let frame = frame(&report, &mut progress, now);
+        let left = pace(&said, &report).saturating_sub(now.saturating_sub(said_at));
         if left.is_zero() {
-            reports.send_replace(frame(&now));
-            (said, said_at) = (now, clock.monotonic());
+            reports.send_replace(frame);
+            (said, said_at) = (report, now);
             continue;
         }
         // At most one look in that time, however often the snapshot changes.
@@ -45,8 +48,14 @@ pub(crate) async fn keep_reporting(
     }
 }
 
-fn frame(report: &Report) -> Arc<Frame> {
-    Arc::new(FrameKind::Report(report.clone()).into())
+/// The report, with how long the engine stands still.
+fn frame(report: &Report, progress: &mut Progress, now: Duration) -> Arc<Frame> {
+    let mut report = report.clone();
+    if let Some(load) = &mut report.load {
+        progress.reported(&Load::from(*load), Duration::ZERO, now);
+        load.still_ms = progress.still(now).as_millis() as u64;
+    }
+    Arc::new(FrameKind::Report(report).into())
 }
 
 /// How long after one report the next is due.

@@ -2,7 +2,7 @@
 //! nothing; what it hears goes to the keeper.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kwaainet_core::{Clock, NodeId};
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::detector::PING_EVERY;
 use super::hello::Lines;
-use super::wire::{Answer, Frame, FrameKind, Leaving, Lost, Ping, Report};
+use super::wire::{Answer, Frame, FrameKind, Leaving, Lost, Ping, Pong, Report};
 use crate::{FrameError, FrameReader, FrameWriter};
 
 /// Bytes of a message at most.
@@ -29,9 +29,8 @@ const RETIREMENT: Duration = Duration::from_secs(1);
 /// What came from a peer.
 #[derive(Debug)]
 pub(crate) enum Heard {
-    Ping,
-    /// The answer to a ping, after so long.
-    Pong(Duration),
+    /// With the time that one took there and back, if it answers one.
+    Ping(Option<Duration>),
     Report(Report),
     Leaving(Leaving),
     Lost(Lost),
@@ -98,11 +97,9 @@ impl Session {
             clock,
         } = self;
         let Signals { close, retire, .. } = signals.clone();
-        let asked = Asked::default();
-        let (pongs, asks) = mpsc::channel(ASKED_MAX);
+        let asked = Mutex::new(Asked::default());
         let mouth = Mouth {
             asked: &asked,
-            pongs: asks,
             reports,
             losses,
             signals,
@@ -110,7 +107,6 @@ impl Session {
         };
         let ear = Ear {
             asked: &asked,
-            pongs,
             name: (node, id),
             heard: &heard,
             clock: &*clock,
@@ -133,34 +129,53 @@ impl Session {
     }
 }
 
-/// Pings on their way: numbers and times, the oldest first.
+/// The pings of both sides.
 #[derive(Default)]
-struct Asked(Mutex<VecDeque<(u64, Duration)>>);
+struct Asked {
+    /// Ours on their way: numbers and times, the oldest first.
+    ours: VecDeque<(u64, Duration)>,
+    /// The other side's last one and when it came, until it is answered.
+    theirs: Option<(u64, Duration)>,
+}
 
 impl Asked {
-    fn ask(&self, now: Duration) -> Ping {
+    /// The next of ours.
+    fn ask(&mut self, now: Duration) -> Ping {
         let mut nonce = [0; 8];
         getrandom::fill(&mut nonce).expect("the operating system gives random bytes");
         let nonce = u64::from_be_bytes(nonce);
-        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if asked.len() == ASKED_MAX {
-            asked.pop_front();
+        if self.ours.len() == ASKED_MAX {
+            self.ours.pop_front();
         }
-        asked.push_back((nonce, now));
-        Ping { nonce }
+        self.ours.push_back((nonce, now));
+        let answer = self.theirs.take().map(|(nonce, came)| Pong {
+            nonce,
+            held_us: now.saturating_sub(came).as_micros() as u64,
+        });
+        Ping { nonce, answer }
     }
 
-    /// When this was asked. It and all before it are over.
-    fn answered(&self, pong: Ping) -> Option<Duration> {
-        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = asked.iter().position(|(nonce, _)| *nonce == pong.nonce)?;
-        asked.drain(..=at).next_back().map(|(_, at)| at)
+    /// One of theirs. How long ours took there and back, if it answers one; that one and all before it are over.
+    fn heard(&mut self, ping: Ping, now: Duration) -> Option<Duration> {
+        self.theirs = Some((ping.nonce, now));
+        let pong = ping.answer?;
+        let at = self
+            .ours
+            .iter()
+            .position(|(nonce, _)| *nonce == pong.nonce)?;
+        let (_, asked) = self.ours.drain(..=at).next_back()?;
+        let held = Duration::from_micros(pong.held_us);
+        Some(now.saturating_sub(asked).saturating_sub(held))
     }
 }
 
+/// What both halves of a session share.
+fn lock(asked: &Mutex<Asked>) -> MutexGuard<'_, Asked> {
+    asked.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 struct Mouth<'a> {
-    asked: &'a Asked,
-    pongs: mpsc::Receiver<Ping>,
+    asked: &'a Mutex<Asked>,
     reports: watch::Receiver<Arc<Frame>>,
     losses: broadcast::Receiver<Lost>,
     signals: Signals,
@@ -189,8 +204,7 @@ impl Mouth<'_> {
                     told_draining = true;
                     FrameKind::Leaving(Leaving { gone: false })
                 }
-                _ = pings.tick() => FrameKind::Ping(self.asked.ask(self.clock.monotonic())),
-                Some(pong) = self.pongs.recv() => FrameKind::Pong(pong),
+                _ = pings.tick() => FrameKind::Ping(lock(self.asked).ask(self.clock.monotonic())),
                 Ok(()) = self.reports.changed() => {
                     let report = Arc::clone(&self.reports.borrow_and_update());
                     writer.send(&*report).await?;
@@ -210,8 +224,7 @@ impl Mouth<'_> {
 }
 
 struct Ear<'a> {
-    asked: &'a Asked,
-    pongs: mpsc::Sender<Ping>,
+    asked: &'a Mutex<Asked>,
     name: (NodeId, u64),
     heard: &'a mpsc::Sender<(NodeId, u64, Duration, Heard)>,
     clock: &'a dyn Clock,
@@ -234,15 +247,7 @@ impl Ear<'_> {
             let heard = match frame.kind {
                 // Of a later version.
                 None => continue,
-                Some(FrameKind::Ping(ping)) => {
-                    // When so many wait to be written, the peer has other troubles than this one.
-                    let _ = self.pongs.try_send(ping);
-                    Heard::Ping
-                }
-                Some(FrameKind::Pong(pong)) => match self.asked.answered(pong) {
-                    Some(at) => Heard::Pong(now.saturating_sub(at)),
-                    None => continue,
-                },
+                Some(FrameKind::Ping(ping)) => Heard::Ping(lock(self.asked).heard(ping, now)),
                 Some(FrameKind::Report(report)) => Heard::Report(report),
                 Some(FrameKind::Leaving(leaving)) => Heard::Leaving(leaving),
                 Some(FrameKind::Lost(lost)) => Heard::Lost(lost),
@@ -282,14 +287,34 @@ mod tests {
 
     #[test]
     fn an_answer_counts_once_and_only_for_what_was_asked() {
-        let asked = Asked::default();
-        let pings: Vec<_> = (0..20).map(|s| asked.ask(Duration::from_secs(s))).collect();
-        assert_eq!(asked.answered(pings[0]), None, "it was forgotten");
-        assert_eq!(asked.answered(pings[9]), Some(Duration::from_secs(9)));
-        assert_eq!(asked.answered(pings[9]), None);
-        assert_eq!(asked.answered(pings[8]), None);
-        let nonce = pings[10].nonce.wrapping_add(1);
-        assert_eq!(asked.answered(Ping { nonce }), None);
+        let mut asked = Asked::default();
+        let at = Duration::from_secs;
+        let pings: Vec<_> = (0..20).map(|s| asked.ask(at(s))).collect();
+        let mut answered = |nonce, held| {
+            let held_us = Duration::from_millis(held).as_micros() as u64;
+            let answer = Some(Pong { nonce, held_us });
+            asked.heard(Ping { nonce: 1, answer }, at(21))
+        };
+        assert_eq!(answered(pings[0].nonce, 0), None, "it was forgotten");
+        let took = Duration::from_millis(11_750);
+        assert_eq!(answered(pings[9].nonce, 250), Some(took));
+        assert_eq!(answered(pings[9].nonce, 250), None);
+        assert_eq!(answered(pings[8].nonce, 250), None);
+        assert_eq!(answered(pings[10].nonce.wrapping_add(1), 0), None);
+        let lied = answered(pings[10].nonce, u64::MAX / 1000);
+        assert_eq!(lied, Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn the_last_ping_is_answered_once() {
+        let mut asked = Asked::default();
+        let (at, answer) = (Duration::from_millis, None);
+        for nonce in [1, 2] {
+            assert_eq!(asked.heard(Ping { nonce, answer }, at(nonce)), None);
+        }
+        let (nonce, held_us) = (2, 7_000);
+        assert_eq!(asked.ask(at(9)).answer, Some(Pong { nonce, held_us }));
+        assert_eq!(asked.ask(at(10)).answer, None);
     }
 
     #[test]

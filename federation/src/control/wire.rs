@@ -118,7 +118,7 @@ pub(crate) enum Reason {
 /// Everything after the welcome, both ways. Of an unknown kind it is `None`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Frame {
-    #[prost(oneof = "FrameKind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "FrameKind", tags = "1, 2, 3, 4")]
     pub(crate) kind: Option<FrameKind>,
 }
 
@@ -126,14 +126,11 @@ pub(crate) struct Frame {
 pub(crate) enum FrameKind {
     #[prost(message, tag = "1")]
     Ping(Ping),
-    /// The answer to the ping of this number.
     #[prost(message, tag = "2")]
-    Pong(Ping),
-    #[prost(message, tag = "3")]
     Report(Report),
-    #[prost(message, tag = "4")]
+    #[prost(message, tag = "3")]
     Leaving(Leaving),
-    #[prost(message, tag = "5")]
+    #[prost(message, tag = "4")]
     Lost(Lost),
 }
 
@@ -144,11 +141,25 @@ impl From<FrameKind> for Frame {
     }
 }
 
+/// Sent regularly by both. It answers the last one that came from the other side, so that each shows its sender
+/// both ways.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(crate) struct Ping {
     /// Not to be guessed, so that an answer proves that the ping arrived.
     #[prost(fixed64, tag = "1")]
     pub(crate) nonce: u64,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) answer: Option<Pong>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct Pong {
+    /// Of the ping that is answered.
+    #[prost(fixed64, tag = "1")]
+    pub(crate) nonce: u64,
+    /// Microseconds from when that came to when this is sent.
+    #[prost(uint64, tag = "2")]
+    pub(crate) held_us: u64,
 }
 
 /// What a node serves itself and how much it has to do.
@@ -178,6 +189,9 @@ pub(crate) struct WireLoad {
     pub(crate) tokens_out: u64,
     #[prost(uint64, tag = "8")]
     pub(crate) epoch: u64,
+    /// For how long there was work and `tokens_out` did not move.
+    #[prost(uint64, tag = "9")]
+    pub(crate) still_ms: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
