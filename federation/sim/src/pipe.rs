@@ -101,7 +101,6 @@ impl Pipe {
 
     /// Sends bytes, or the end. Returns what is to be done once the pipe is not locked any more: it may drop the
     /// other end.
-    #[must_use]
     fn put(&self, state: &mut State, bytes: Option<&[u8]>) -> impl FnOnce() + use<> {
         let (mut at, again) = self.net.arrival(bytes.map_or(0, <[u8]>::len));
         if let Some(last) = state.segments.back() {

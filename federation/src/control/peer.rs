@@ -184,9 +184,9 @@ impl Peer {
         })
     }
 
-    /// The peer greeted, and this stream is used from now on. Returns the one that was used.
+    /// The peer greeted, and this stream is used from now on, as [`Self::second`] said. Returns the one that is
+    /// of no more use.
     pub(crate) fn greeted(&mut self, described: Described, live: Live) -> Option<Live> {
-        // Whoever let an older run in was told before.
         if self.membership.greeted(described.incarnation).is_err() {
             return Some(live);
         }
@@ -321,3 +321,6 @@ impl Live {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
