@@ -23,6 +23,8 @@ pub(crate) const REFUSED_WAIT: Duration = Duration::from_secs(5);
 /// One member.
 pub(crate) struct Peer {
     pub(crate) member: Member,
+    /// As the book had it last; the peer itself may have said something newer since.
+    pub(crate) booked: Member,
     /// When it was put into the book, if it was by this run of the node.
     pub(crate) joined: Option<Duration>,
     pub(crate) live: Option<Live>,
@@ -126,6 +128,7 @@ impl Peer {
     /// A member of whom nothing else is known.
     pub(crate) fn new(member: Member) -> Self {
         Self {
+            booked: member.clone(),
             member,
             joined: None,
             live: None,

@@ -35,11 +35,12 @@ impl Keeper {
             self.urgent = true;
             Peer::new(member.clone())
         });
-        if peer.member != member {
-            if peer.member.address != member.address {
+        if peer.booked != member {
+            if peer.booked.address != member.address {
                 self.around.transport.learn(node, &member.address);
             }
             peer.calls.reset();
+            peer.booked = member.clone();
             peer.member = member;
             self.urgent = true;
         }
