@@ -225,18 +225,14 @@ impl World {
         states.iter().all(|state| state.is_routable() == routable)
     }
 
-    /// Whether every running node gives work to every other that it knows and that runs.
+    /// Whether every running node gives work to every other one that runs; all have to know all.
     pub fn is_whole(&self) -> bool {
         let runs = |node| self.nodes.contains_key(&node);
-        self.nodes.iter().all(|(by, node)| {
-            let views = Arc::clone(&node.federation.peers().borrow());
-            let known = self.books.contains_key(by);
-            known
-                && views.len() + 1 >= self.nodes.len()
-                && views
-                    .iter()
-                    .filter(|view| runs(view.node))
-                    .all(|view| view.state.is_routable() && !view.models.is_empty())
+        self.nodes.keys().all(|by| {
+            let views = self.views(*by);
+            let mut others = views.iter().filter(|view| runs(view.node));
+            views.len() + 1 >= self.nodes.len()
+                && others.all(|view| view.state.is_routable() && !view.models.is_empty())
         })
     }
 

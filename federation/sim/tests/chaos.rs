@@ -199,9 +199,9 @@ fn nothing_that_was_promised_is_broken() {
 fn nor_among_two_hundred() {
     run(200, async |seed| {
         let mut chaos = Chaos::begin(seed, 200).await;
-        chaos.rage(Duration::from_secs(6), 20).await;
+        chaos.rage(Duration::from_secs(4), 20).await;
         chaos.mend_all();
-        tokio::time::sleep(Duration::from_secs(6)).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
         chaos.check();
         for by in chaos.world.running() {
             let views = chaos.world.views(by);

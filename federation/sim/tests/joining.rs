@@ -248,7 +248,7 @@ fn of_too_many_members_the_first_are_kept() {
     run(7, async |seed| {
         let count = 75;
         let world = World::of(count, seed, Weather::LAN);
-        tokio::time::sleep(ms(8000)).await;
+        tokio::time::sleep(ms(5000)).await;
         let routable = |world: &World| {
             let running = world.running();
             let of = |by: NodeId| {
@@ -263,7 +263,7 @@ fn of_too_many_members_the_first_are_kept() {
             "{each:?}"
         );
         assert!(world.net.open_streams() <= count * 64 / 2 + count);
-        tokio::time::sleep(ms(6000)).await;
+        tokio::time::sleep(ms(3000)).await;
         assert_eq!(routable(&world), each, "it stays so");
     });
 }

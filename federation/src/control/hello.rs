@@ -55,6 +55,21 @@ pub(crate) enum CallError {
     Refused(Refused),
 }
 
+impl CallError {
+    /// For whoever looks at the peers: without addresses.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Dial(DialError::NoAddress(_)) => "no address is known of it",
+            Self::Dial(DialError::Closed) => "this node is shutting down",
+            Self::Dial(DialError::Unreachable { .. } | DialError::Timeout(_)) => {
+                "it cannot be reached"
+            }
+            Self::Frame(_) | Self::NoAnswer => "it does not answer",
+            Self::Refused(refused) => refusal(refused),
+        }
+    }
+}
+
 /// A refusal in words.
 fn refusal(refused: &Refused) -> &'static str {
     match Reason::try_from(refused.reason).unwrap_or(Reason::Unknown) {

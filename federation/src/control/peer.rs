@@ -23,6 +23,8 @@ pub(crate) const REFUSED_WAIT: Duration = Duration::from_secs(5);
 /// One member.
 pub(crate) struct Peer {
     pub(crate) member: Member,
+    /// As the book had it last; the peer itself may have said something newer since.
+    pub(crate) booked: Member,
     /// When it was put into the book, if it was by this run of the node.
     pub(crate) joined: Option<Duration>,
     pub(crate) live: Option<Live>,
@@ -126,6 +128,7 @@ impl Peer {
     /// A member of whom nothing else is known.
     pub(crate) fn new(member: Member) -> Self {
         Self {
+            booked: member.clone(),
             member,
             joined: None,
             live: None,
@@ -184,9 +187,9 @@ impl Peer {
         })
     }
 
-    /// The peer greeted, and this stream is used from now on. Returns the one that was used.
+    /// The peer greeted, and this stream is used from now on, as [`Self::second`] said. Returns the one that is
+    /// of no more use.
     pub(crate) fn greeted(&mut self, described: Described, live: Live) -> Option<Live> {
-        // Whoever let an older run in was told before.
         if self.membership.greeted(described.incarnation).is_err() {
             return Some(live);
         }
@@ -321,3 +324,6 @@ impl Live {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

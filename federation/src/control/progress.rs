@@ -69,15 +69,25 @@ impl Progress {
     }
 }
 
-/// A slow engine that computes a prompt reports only after each step of it.
+/// A slow engine reports only after each step: so many tokens of a prompt, or one of an answer.
 fn patience(load: &Load) -> Duration {
-    let rate = load.prefill_rate;
-    if load.queued_prefill_tokens == 0 || !rate.is_finite() || rate <= 0.0 {
-        return STILL_MAX;
+    let prompt = match load.queued_prefill_tokens {
+        0 => Duration::ZERO,
+        _ => step(STEP_TOKENS, load.prefill_rate),
+    };
+    let answer = match load.running {
+        0 => Duration::ZERO,
+        _ => step(1.0, load.decode_rate),
+    };
+    prompt.max(answer).clamp(STILL_MAX, STEP_MAX)
+}
+
+/// The time of a step, and a quarter; nothing where the rate is not known.
+fn step(tokens: f32, rate: f32) -> Duration {
+    if !rate.is_finite() || rate <= 0.0 {
+        return Duration::ZERO;
     }
-    let seconds = 1.25 * STEP_TOKENS / rate;
-    let step = Duration::try_from_secs_f32(seconds).unwrap_or(STEP_MAX);
-    step.clamp(STILL_MAX, STEP_MAX)
+    Duration::try_from_secs_f32(1.25 * tokens / rate).unwrap_or(STEP_MAX)
 }
 
 #[cfg(test)]
@@ -118,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_prompt_is_given_the_time_of_a_step() {
+    fn a_slow_engine_is_given_the_time_of_a_step() {
         let slow = |prefill_rate| Load {
             queued_prefill_tokens: 80_000,
             prefill_rate,
@@ -126,6 +136,12 @@ mod tests {
         };
         assert_eq!(stuck_after(slow(5000.0)), Some(1500));
         assert_eq!(stuck_after(slow(128.0)), Some(5000));
+        let slow_answer = |decode_rate| Load {
+            decode_rate,
+            ..load(1, 0, 7, 1)
+        };
+        assert_eq!(stuck_after(slow_answer(20.0)), Some(1500));
+        assert_eq!(stuck_after(slow_answer(0.5)), Some(2500));
         for least in [1e-9, f32::MIN_POSITIVE] {
             assert_eq!(stuck_after(slow(least)), Some(10_000));
         }

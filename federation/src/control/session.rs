@@ -55,6 +55,19 @@ pub(crate) enum Ended {
     Flood,
 }
 
+impl Ended {
+    /// For whoever looks at the peers: without addresses.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Closed => "its stream was closed",
+            Self::HungUp => "it hung up",
+            Self::Broken(FrameError::Broken(_)) => "its stream broke off",
+            Self::Broken(_) => "it does not keep to the protocol",
+            Self::Flood => "it sends too much",
+        }
+    }
+}
+
 /// What a session is told from outside.
 #[derive(Clone)]
 pub(crate) struct Signals {
