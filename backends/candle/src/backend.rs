@@ -346,7 +346,8 @@ impl CandleBackend {
 fn load(stats: EngineStats, epoch: u64) -> Load {
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     Load {
-        running: count(stats.running),
+        // Whose reader is slow is not computed, and its engine not stuck.
+        running: count(stats.running.saturating_sub(stats.parked)),
         queued: count(stats.queued),
         queued_prefill_tokens: stats.prefill_tokens as u64,
         free_pages: stats.free_pages as u64,
