@@ -16,8 +16,8 @@ use crate::{Member, PeerState, PeerView};
 /// From when on a peer that does not answer does not hear, even if its own pings arrive, and until when that may
 /// pass: on a direct path, and on a relayed one.
 const UNANSWERED: [[Duration; 2]; 2] = [
-    [Duration::from_millis(900), Duration::from_millis(1250)],
-    [Duration::from_millis(1800), Duration::from_millis(2500)],
+    [Duration::from_millis(950), Duration::from_millis(1250)],
+    [Duration::from_millis(1900), Duration::from_millis(2500)],
 ];
 /// Of two streams the one that both sides keep may be doubted once it was silent for so long.
 const FRESH: Duration = Duration::from_millis(500);
