@@ -7,6 +7,7 @@
 //! builds nodes of his own from [`Net::join`], [`MemoryBook`] and [`SimClock`].
 
 mod book;
+mod chaos;
 mod clock;
 mod engine;
 mod net;
@@ -15,6 +16,7 @@ mod transport;
 mod world;
 
 pub use book::MemoryBook;
+pub use chaos::Chaos;
 pub use clock::SimClock;
 pub use engine::Engine;
 pub use net::{Net, Weather};

@@ -195,7 +195,7 @@ fn whoever_stands_still_for_a_moment_is_not_lost() {
         let still = node_id(1);
         let streams = world.net.open_streams();
         world.net.freeze(still, true);
-        tokio::time::sleep(ms(450)).await;
+        tokio::time::sleep(ms(400)).await;
         world.net.freeze(still, false);
         world
             .throughout("nothing is noticed", ms(2000), World::is_whole)

@@ -16,8 +16,10 @@ pub(crate) const PROTOCOLS: (u32, u32) = (1, 1);
 const GREETING_MAX: usize = 8 << 10;
 /// Until a hello is there.
 const HELLO_WITHIN: Duration = Duration::from_secs(2);
-/// Until it is answered; an invitation may have to be looked up.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Until it is answered,
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// also where an invitation has to be looked up.
+const INVITED_WITHIN: Duration = Duration::from_secs(5);
 /// Until a stream to a node is there.
 const DIAL_WITHIN: Duration = Duration::from_secs(3);
 /// For a refusal to be read before the stream is dropped.
@@ -118,7 +120,11 @@ pub(crate) async fn call(
 ) -> Result<(Welcome, Lines), CallError> {
     let dialed = timeout(DIAL_WITHIN, transport.dial(node, Plane::Control)).await;
     let mut lines = Lines::from(dialed.map_err(|_| DialError::Timeout(node))??);
-    let answered = timeout(ANSWER_WITHIN, async {
+    let within = match hello.invitation {
+        Some(_) => INVITED_WITHIN,
+        None => ANSWER_WITHIN,
+    };
+    let answered = timeout(within, async {
         lines.writer.send(&hello).await?;
         lines.reader.next::<Answer>().await
     });

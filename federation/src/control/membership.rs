@@ -40,7 +40,7 @@ impl Membership {
         self.incarnation
     }
 
-    /// It and this node have greeted each other.
+    /// It and this node have greeted each other, for the first time or on another stream.
     ///
     /// # Errors
     /// When a later run of it was already seen.
@@ -49,8 +49,12 @@ impl Membership {
             let known = self.incarnation;
             return Err(Outdated { known });
         }
+        match &mut self.phase {
+            // What is known of this run stays true.
+            Phase::Up(signs) if incarnation == self.incarnation => signs.late = false,
+            phase => *phase = Phase::Up(Signs::default()),
+        }
         self.incarnation = incarnation;
-        self.phase = Phase::Up(Signs::default());
         Ok(())
     }
 
@@ -155,6 +159,8 @@ mod tests {
         peer.draining();
         peer.stuck(false);
         assert_eq!(peer.state(), PeerState::Draining);
+        assert_eq!(peer.greeted(10), Ok(()));
+        assert_eq!(peer.state(), PeerState::Draining, "on another stream");
         peer.lost("it left");
         assert_eq!(peer.reason().as_deref(), Some("it left"));
         assert_eq!(peer.greeted(9), Err(Outdated { known: 10 }));

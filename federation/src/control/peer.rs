@@ -13,8 +13,12 @@ use super::progress::Progress;
 use super::wire::Report;
 use crate::{Member, PeerState, PeerView};
 
-/// A ping that is not answered for so long was not heard, even if the peer's own arrive.
-const ANSWERED_WITHIN: Duration = Duration::from_millis(1250);
+/// From when on a peer that does not answer does not hear, even if its own pings arrive, and until when that may
+/// pass: on a direct path, and on a relayed one.
+const UNANSWERED: [[Duration; 2]; 2] = [
+    [Duration::from_millis(950), Duration::from_millis(1250)],
+    [Duration::from_millis(1900), Duration::from_millis(2500)],
+];
 /// Of two streams the one that both sides keep may be doubted once it was silent for so long.
 const FRESH: Duration = Duration::from_millis(500);
 /// How long whoever refused this node is left alone.
@@ -212,7 +216,9 @@ impl Peer {
             }
         }
         self.detector.heard(relayed, now);
-        self.membership.hearing(Hearing::Fine);
+        if self.answers(now) == Hearing::Fine {
+            self.membership.hearing(Hearing::Fine);
+        }
         let moved = rtt.is_some_and(|rtt| self.rtt.measured(rtt));
         std::mem::replace(&mut self.relayed, relayed) != relayed || moved
     }
@@ -255,16 +261,23 @@ impl Peer {
         self.live.take()
     }
 
+    /// Whether it hears this node.
+    fn answers(&self, now: Duration) -> Hearing {
+        let answered = self.live.as_ref().map_or(now, |live| live.answered);
+        let [late, gone] = UNANSWERED[usize::from(self.relayed)];
+        match now.saturating_sub(answered) {
+            silence if silence >= gone => Hearing::Gone,
+            silence if silence >= late => Hearing::Late,
+            _ => Hearing::Fine,
+        }
+    }
+
     /// Judges by the time alone. Returns whether it is gone without a word.
     pub(crate) fn judge(&mut self, now: Duration) -> bool {
-        let Some(live) = &self.live else {
+        if self.live.is_none() {
             return false;
-        };
-        let is_deaf = now.saturating_sub(live.answered) >= ANSWERED_WITHIN;
-        let hearing = match self.detector.judge(now) {
-            _ if is_deaf => Hearing::Gone,
-            hearing => hearing,
-        };
+        }
+        let hearing = self.detector.judge(now).max(self.answers(now));
         match hearing {
             // What was late stays so until it is heard.
             Hearing::Fine => {}

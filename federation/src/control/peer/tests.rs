@@ -93,11 +93,18 @@ fn whoever_hears_nothing_is_as_good_as_gone() {
         assert!(!large.judge(ms(n * 250)));
     }
     // From then on it sends, and does not hear.
-    let gone = (5..20).find(|n| {
-        large.heard(None, false, ms(n * 250));
-        large.judge(ms(n * 250))
-    });
-    assert_eq!(gone, Some(9));
+    let states: Vec<_> = (5..12)
+        .map(|n| {
+            large.heard(None, false, ms(n * 250));
+            (large.judge(ms(n * 250)), large.state())
+        })
+        .collect();
+    let (fine, late) = ((false, PeerState::Alive), (false, PeerState::Suspect));
+    assert_eq!(states[..4], [fine, fine, fine, late]);
+    assert!(states[4..].iter().all(|(gone, _)| *gone), "{states:?}");
+    // What hears again is fine again.
+    large.heard(Some(ms(1)), false, ms(3000));
+    assert_eq!(large.state(), PeerState::Alive);
 }
 
 #[test]
