@@ -72,11 +72,17 @@ def before_call(context, case, kwargs):
     is_sound = is_ours or not case.meta.generation.mode.is_negative
     if case.path_parameters and is_sound and (is_ours or dice.random() < KNOWN):
         case.path_parameters = _known(path, case.path_parameters)
+    if is_sound and not is_ours:
+        # A node that works alone fulfils hardly any demand, and says so with a 503.
+        for name in [name for name in case.headers or {} if name.lower().startswith("x-kwaai-")]:
+            del case.headers[name]
     if not isinstance(case.body, dict) or case.media_type != "application/json":
         return
     body = dict(case.body)
     if is_sound:
         body = _known_in(body)
+        if not is_ours:
+            body.pop("kwaai", None)
     # The phase `coverage` goes through the values of each field by itself.
     if is_sound and not is_ours and case.meta.phase.name.value != "coverage":
         body = _thinned(case.operation, body, dice)

@@ -112,6 +112,10 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
         {"model": SMOL, "prompt": "moon"},
         {"model": SMOL, "messages": SAID, "tools": [_TOOL]},
     ],
+    "POST /v1/kwaai/route": [
+        {"model": SMOL, "messages": SAID, "kwaai": {"prefer": "fast", "data_class": "confidential"}},
+        {"model": MINILM, "input": "moon", "kwaai": {"tier_min": "t0"}},
+    ],
     "POST /v1/detokenize": [{"model": SMOL, "tokens": [1, 2, 3]}],
     "POST /v1/conversations/{conversation_id}/items": [{"items": SAID}],
     "POST /v1/vector_stores/{vector_store_id}/file_batches": [{"file_ids": ["here"]}],
