@@ -1,21 +1,17 @@
 //! A loaded decoder: requests are checked and tokenized here, then handed to its engine.
 
+mod digest;
 mod echo;
 
-use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 
 use kwaainet_core::{
     BackendError, Conversation, Event, EventStream, FinishReason, GenerateParams, Grammar,
     ModelDigest, ModelId, Numerics, PrincipalId, Prompt, Resume, TextTokens, Tokenized, Usage,
 };
 use kwaainet_decoder::{Decoder, FileError, Gguf, ModelConfig};
-
-use sha2::{Digest, Sha256};
 
 use crate::backend::{EngineLimits, EngineStats};
 use crate::drafts::DraftFile;
@@ -25,6 +21,7 @@ use crate::grammar::{Compiled, Grammars};
 use crate::tokenizer::{TEXT_BYTES_MAX, TextError, TextModel};
 use crate::tools::Plan;
 use crate::{ModelCosts, ModelError};
+use digest::Hashing;
 use echo::{Echo, echoed};
 
 /// Choices of one prompt; the published API has the same bound.
@@ -58,7 +55,7 @@ impl Generator {
         limits: &EngineLimits,
     ) -> Result<Self, ModelError> {
         let file = Gguf::open(path)?;
-        let digest = digest_of(path);
+        let digest = digest::begin(path);
         if let Some(architecture) = foreign::find(&file, limits.device)? {
             if let Some(draft) = draft {
                 return Err(draft.unfit("candle computes the model, and takes no guesses"));
@@ -95,7 +92,7 @@ impl Generator {
             engine,
             costs: Some(costs),
             numerics: Some(Numerics::of(limits.kv.numerics())),
-            digest: digested(digest)?,
+            digest: digest::end(digest)?,
             prompt_min: 1,
             scores_prompts: true,
         })
@@ -106,7 +103,7 @@ impl Generator {
         id: &ModelId,
         path: &Path,
         file: &Gguf,
-        digest: JoinHandle<io::Result<ModelDigest>>,
+        digest: Hashing,
         architecture: &'static Architecture,
         limits: &EngineLimits,
     ) -> Result<Self, ModelError> {
@@ -131,7 +128,7 @@ impl Generator {
             engine: Engine::start_solo(id.as_str(), model, context, limits)?,
             costs: None,
             numerics: None,
-            digest: digested(digest)?,
+            digest: digest::end(digest)?,
             prompt_min,
             scores_prompts: false,
         })
@@ -442,32 +439,6 @@ impl Generator {
             None => Ok(left),
         }
     }
-}
-
-/// Hashes the file while it is loaded, at some gigabyte a second, so that also a file has a digest that the
-/// owner named and no catalogue knows.
-fn digest_of(path: &Path) -> JoinHandle<io::Result<ModelDigest>> {
-    let path = path.to_owned();
-    thread::spawn(move || {
-        let mut file = File::open(path)?;
-        let mut hasher = Sha256::new();
-        let mut piece = vec![0; 1 << 20];
-        loop {
-            match file.read(&mut piece)? {
-                0 => return Ok(ModelDigest(hasher.finalize().into())),
-                read => hasher.update(&piece[..read]),
-            }
-        }
-    })
-}
-
-/// What came of it.
-fn digested(hashing: JoinHandle<io::Result<ModelDigest>>) -> Result<ModelDigest, ModelError> {
-    let fault = |error: String| ModelError::Fault(format!("its digest: {error}"));
-    let hashed = hashing
-        .join()
-        .map_err(|_| fault("the thread broke off".into()))?;
-    hashed.map_err(|error| fault(error.to_string()))
 }
 
 /// The tokenizer and the template of a file with embeddings of so many tokens.

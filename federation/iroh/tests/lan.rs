@@ -18,10 +18,10 @@ async fn node() -> IrohTransport {
     node.expect("it listens")
 }
 
-/// In a network of its own, of which nothing comes out:
-/// `unshare -rn sh -c 'ip link set lo up multicast on && ip route add 224.0.0.0/4 dev lo && BINARY --ignored'`.
+/// Where the machine's network has no multicast, or to let nothing out, in one of its own (BINARY is what
+/// `cargo test -p kwaainet-iroh --test lan --no-run` names): `unshare -rn sh -c 'ip link set lo up multicast on && ip route add 224.0.0.0/4 dev lo && BINARY --ignored'`.
 #[tokio::test]
-#[ignore = "needs multicast; how to run it stands above"]
+#[ignore = "needs a network with multicast; run by `cargo test -p kwaainet-iroh --test lan -- --ignored`"]
 async fn nodes_find_each_other_without_an_address() {
     let (near, far) = tokio::join!(node(), node());
     let meet = async {

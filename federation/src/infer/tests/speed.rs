@@ -135,7 +135,7 @@ async fn short_requests(asker: &Asker, rounds: u32) -> Duration {
 }
 
 #[tokio::test]
-#[ignore = "a measure, to be run by hand"]
+#[ignore = "a measure; run by `cargo test -p kwaainet-federation --lib speed -- --ignored --nocapture`"]
 async fn speed() {
     let mut out = std::io::stdout();
     for (one_by_one, keeps_books) in [(false, false), (true, false), (true, true)] {

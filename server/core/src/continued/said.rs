@@ -138,6 +138,10 @@ impl Choice {
                     self.from = self.ids.len();
                     self.since.clear();
                 }
+                if delta.tokens > 0 && delta.ids.is_empty() {
+                    // Nobody can go on after tokens that are not known; that something was said is enough.
+                    self.since.clear();
+                }
                 self.ids.extend(&delta.ids);
                 if logprobs && !self.ids.is_empty() {
                     let waiting = self.held_back + delta.ids.len();
