@@ -152,33 +152,64 @@ pub enum Scope {
     Metrics,
     /// Bring models to this machine.
     Models,
+    /// Use the node's identity: sign in, link accounts, issue and revoke credentials.
+    Identity,
+    /// Keep databases and blobs.
+    Storage,
+    /// Read what the work cost the climate.
+    Carbon,
+    /// Read the accounts.
+    Rewards,
+    /// Read the audit log; export and erase what is kept about somebody.
+    Audit,
+}
+
+impl Scope {
+    /// Every scope, in the order in which sets are written.
+    const EVERY: [Self; 8] = [
+        Self::Inference,
+        Self::Metrics,
+        Self::Models,
+        Self::Identity,
+        Self::Storage,
+        Self::Carbon,
+        Self::Rewards,
+        Self::Audit,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Inference => "inference",
+            Self::Metrics => "metrics",
+            Self::Models => "models",
+            Self::Identity => "identity",
+            Self::Storage => "storage",
+            Self::Carbon => "carbon",
+            Self::Rewards => "rewards",
+            Self::Audit => "audit",
+        }
+    }
 }
 
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Inference => "inference",
-            Self::Metrics => "metrics",
-            Self::Models => "models",
-        })
+        f.write_str(self.name())
     }
 }
 
 /// A name that is not a scope.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a scope; there are: inference, metrics, models")]
+#[error(
+    "'{0}' is not a scope; there are: inference, metrics, models, identity, storage, carbon, rewards, audit"
+)]
 pub struct BadScope(String);
 
 impl FromStr for Scope {
     type Err = BadScope;
 
     fn from_str(name: &str) -> Result<Self, BadScope> {
-        match name {
-            "inference" => Ok(Self::Inference),
-            "metrics" => Ok(Self::Metrics),
-            "models" => Ok(Self::Models),
-            other => Err(BadScope(other.to_owned())),
-        }
+        let found = Self::EVERY.into_iter().find(|scope| scope.name() == name);
+        found.ok_or_else(|| BadScope(name.to_owned()))
     }
 }
 
@@ -188,14 +219,10 @@ pub struct Scopes(u8);
 
 impl Scopes {
     /// Everything.
-    pub const ALL: Self = Self(0b111);
+    pub const ALL: Self = Self(u8::MAX);
 
     fn bit(scope: Scope) -> u8 {
-        match scope {
-            Scope::Inference => 1,
-            Scope::Metrics => 2,
-            Scope::Models => 4,
-        }
+        1 << scope as u8
     }
 
     /// Whether the scope is in the set.
@@ -205,9 +232,8 @@ impl Scopes {
 
     /// The members, in a fixed order.
     pub fn iter(self) -> impl Iterator<Item = Scope> {
-        [Scope::Inference, Scope::Metrics, Scope::Models]
-            .into_iter()
-            .filter(move |scope| self.contains(*scope))
+        let every = Scope::EVERY.into_iter();
+        every.filter(move |scope| self.contains(*scope))
     }
 }
 

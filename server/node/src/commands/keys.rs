@@ -28,7 +28,7 @@ pub(super) struct CreateArgs {
     /// What you call it.
     #[arg(long, default_value = "")]
     name: String,
-    /// What it may do: inference, metrics, models (pulling them); may be given several times. Without it: inference.
+    /// What it may do: inference, metrics, models (pulling them), identity, storage, carbon, rewards, audit; may be given several times. Without it: inference.
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<Scope>,
     /// For how long it is good: a number with s, m, h or d, such as 30d. Without it: for ever.

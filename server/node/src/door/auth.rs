@@ -16,6 +16,22 @@ pub(crate) const PUBLIC: [&str; 3] = ["/healthz", "/readyz", "/openapi.json"];
 /// The rendered API page and its parts, which say nothing of the owner either.
 pub(crate) const PUBLIC_DOCS: &str = "/docs";
 
+/// What it takes to use the paths that begin so; everything else takes [`Scope::Inference`].
+const SCOPES: [(&str, Scope); 12] = [
+    ("/metrics", Scope::Metrics),
+    (super::ollama::PULL, Scope::Models),
+    ("/v1/identity", Scope::Identity),
+    ("/v1/auth", Scope::Identity),
+    ("/v1/credentials", Scope::Identity),
+    ("/v1/storage", Scope::Storage),
+    ("/couch", Scope::Storage),
+    ("/v1/carbon", Scope::Carbon),
+    ("/emissions", Scope::Carbon),
+    ("/v1/rewards", Scope::Rewards),
+    ("/v1/audit", Scope::Audit),
+    ("/v1/privacy", Scope::Audit),
+];
+
 /// Where clients of Anthropic put their key.
 pub(crate) const X_API_KEY: header::HeaderName = header::HeaderName::from_static("x-api-key");
 
@@ -29,15 +45,20 @@ pub(crate) async fn authenticate(
     if PUBLIC.contains(&path) || path == PUBLIC_DOCS || path.starts_with("/docs/") {
         return Ok(next.run(request).await);
     }
-    let scope = match path {
-        "/metrics" => Scope::Metrics,
-        super::ollama::PULL => Scope::Models,
-        _ => Scope::Inference,
-    };
+    let scope = scope_of(path);
     let principal = identify(&app, request.headers()).await?;
     principal.require(scope)?;
     request.extensions_mut().insert(principal);
     Ok(next.run(request).await)
+}
+
+fn scope_of(path: &str) -> Scope {
+    let under = |root: &str| {
+        path.strip_prefix(root)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let found = SCOPES.iter().find(|(root, _)| under(root));
+    found.map_or(Scope::Inference, |(_, scope)| *scope)
 }
 
 /// Whoever left work here with this key; none if the key is not good any more.
