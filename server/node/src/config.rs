@@ -15,6 +15,7 @@ use kwaainet_candle::Device;
 use serde::{Deserialize, Serialize};
 
 pub use federation::Federation;
+pub(crate) use federation::PORT as FEDERATION_PORT;
 pub use layers::{Effective, Environment, Flags};
 
 use crate::vault::VaultLimits;

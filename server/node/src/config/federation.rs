@@ -7,13 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 
+/// The UDP port of a node whose owner named none.
+pub(crate) const PORT: u16 = 11436;
+
 /// Other nodes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Federation {
     /// Whether this node talks to others at all.
     pub enabled: bool,
-    /// The UDP port; 0 lets the system choose.
+    /// The UDP port; 0 lets the system choose, which it also does where another program has [`PORT`].
     pub port: u16,
     /// Addresses to listen on, at most one of each family; empty for all of the machine's.
     pub bind: Vec<IpAddr>,
@@ -42,7 +45,7 @@ impl Default for Federation {
     fn default() -> Self {
         Self {
             enabled: false,
-            port: 11436,
+            port: PORT,
             bind: Vec::new(),
             advertise: Vec::new(),
             interfaces: Vec::new(),

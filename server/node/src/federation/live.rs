@@ -11,14 +11,14 @@ use kwaainet_federation::{
     PeerStream, PeerTransport, PeerView, Plane, Tiers,
 };
 use kwaainet_identity::NodeKey;
-use kwaainet_iroh::{IrohConfig, IrohTransport};
+use kwaainet_iroh::{Gate, IrohConfig, IrohError, IrohTransport};
 use kwaainet_store::Store;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{StoreBook, open_ledger, publish_address, write_entries};
-use crate::config;
+use crate::config::{self, FEDERATION_PORT};
 use crate::snapshot::Peers;
 
 /// Requests of peers that wait to be taken; each is a stream that was opened and not read.
@@ -88,6 +88,25 @@ pub(crate) struct Surroundings {
     pub(crate) bookkeeping: TaskTracker,
 }
 
+/// Listens. A second node of one machine finds the usual port taken, and takes another.
+async fn listen(setup: &Setup, gate: Gate) -> Result<IrohTransport, IrohError> {
+    let config = setup.transport();
+    let any = IrohConfig {
+        port: 0,
+        ..config.clone()
+    };
+    match IrohTransport::bind(&setup.key, config, Arc::clone(&gate)).await {
+        Err(IrohError::Listen {
+            port: FEDERATION_PORT,
+            ..
+        }) => {
+            tracing::info!("UDP port {FEDERATION_PORT} is taken; the federation takes another one");
+            IrohTransport::bind(&setup.key, any, gate).await
+        }
+        bound => bound,
+    }
+}
+
 /// A running federation.
 pub(crate) struct Live {
     federation: Federation,
@@ -109,8 +128,7 @@ impl Live {
         let tiers = Tiers::default();
         let gate = tiers.clone();
         let gate = Arc::new(move |node| gate.of(node).is_some());
-        let transport = IrohTransport::bind(&setup.key, setup.transport(), gate).await;
-        let transport: Arc<dyn PeerTransport> = match transport {
+        let transport: Arc<dyn PeerTransport> = match listen(&setup, gate).await {
             Ok(transport) => Arc::new(transport),
             Err(error) => {
                 tracing::error!(%error, "this node works alone");
