@@ -148,8 +148,10 @@ compare: ## the node beside llama.cpp (LLAMA_CPP=DIR with its tools, ARGS="--rou
 	$(PYTHON) loadtests/llama_cpp.py --llama-cpp "$(LLAMA_CPP)" --kwaainet $(TARGET)/release/kwaainet $(ARGS) \
 		$(foreach model,$(COMPARED),"$$cache"/$(model)/*.gguf)
 
-chaos: $(VENV)/.ready ## nodes that are killed and frozen while they serve, a hundred times each (CHAOS_KILLS=8 CHAOS_SEED=1)
-	CHAOS_KILLS=$${CHAOS_KILLS:-100} KWAAINET_BINARY=$(NODE) $(VENV)/bin/python -m pytest -s $(OUTSIDE)/test_federation.py
+chaos: $(VENV)/.ready ## nodes that are killed, frozen and cut off while they serve, 100 times each (CHAOS_KILLS=8 CHAOS_CUTS=4 CHAOS_SEED=1)
+	CHAOS_KILLS=$${CHAOS_KILLS:-100} CHAOS_CUTS=$${CHAOS_CUTS:-100} \
+		CHAOS_GONE=$${CHAOS_GONE:-1.5} CHAOS_BACK=$${CHAOS_BACK:-3} KWAAINET_BINARY=$(NODE) \
+		$(VENV)/bin/python -m pytest -s $(OUTSIDE)/test_federation.py $(OUTSIDE)/test_cut.py
 
 load: ## put load on a running node (ARGS="chat --model NAME ..."; see loadtests/README.md)
 	$(CARGO) run --release -p kwaainet-loadtests $(LOCKED) -- $(ARGS)

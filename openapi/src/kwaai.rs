@@ -109,6 +109,9 @@ pub struct RoutePlan {
     pub prefer: &'static str,
     /// Whom the request would be given to, in order; empty if nobody may serve it now.
     pub candidates: Vec<RouteCandidate>,
+    /// The first two by their names, if the second would be asked to keep a place should the first take long to
+    /// answer; empty otherwise.
+    pub tied: Vec<String>,
     /// Who else has the model, and why they are not asked.
     pub dropped: Vec<RouteDropped>,
 }

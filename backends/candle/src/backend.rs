@@ -17,11 +17,13 @@ use tokio::task::spawn_blocking;
 use crate::audio::{Listener, Stop};
 use crate::embedder::Embedder;
 use crate::generator::Generator;
-use crate::shelf::{Loaded, Shelf};
+use crate::shelf::{Loaded, Looks, Shelf};
 use crate::{Device, Library, ModelCosts, ModelError};
 
 /// Texts that are tokenized at once.
 const TEXTS_AT_ONCE: usize = 2;
+/// Heads of files that are read for one report.
+const LOOKS_MAX: u32 = 1;
 /// When a model that found no room may find some.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -365,16 +367,20 @@ impl Backend for CandleBackend {
 
     fn report(&self) -> BackendReport {
         let entries = self.shelf.library().list();
+        let mut looks = Looks(LOOKS_MAX);
         let facts = entries.into_iter().map(|entry| {
             let loaded = self.shelf.loaded(&entry.id);
+            let (numerics, digest) = match &loaded {
+                Some(model) => (model.numerics(), model.digest()),
+                None => (self.shelf.foreseen(&entry, &mut looks), entry.digest),
+            };
             ModelFacts {
                 kind: entry.files.kind(),
                 context: loaded.as_ref().map(|model| model.context()),
                 created: entry.created,
                 loaded: loaded.is_some(),
-                // Who computes a model is decided when it is loaded.
-                numerics: loaded.as_ref().and_then(|model| model.numerics()),
-                digest: loaded.and_then(|model| model.digest()),
+                numerics,
+                digest,
                 id: entry.id,
             }
         });

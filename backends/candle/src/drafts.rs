@@ -126,6 +126,7 @@ mod tests {
                 id: model.clone(),
                 files,
                 created: 0,
+                digest: None,
             })
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use kwaainet_core::{
     BackendError, Conversation, Event, EventStream, FinishReason, GenerateParams, Grammar,
-    ModelDigest, ModelId, Numerics, PrincipalId, Prompt, Resume, TextTokens, Tokenized, Usage,
+    ModelId, Numerics, PrincipalId, Prompt, Resume, TextTokens, Tokenized, Usage,
 };
 use kwaainet_decoder::{Decoder, FileError, Gguf, ModelConfig};
 
@@ -22,6 +22,7 @@ use crate::tokenizer::{TEXT_BYTES_MAX, TextError, TextModel};
 use crate::tools::Plan;
 use crate::{ModelCosts, ModelError};
 use digest::Hashing;
+pub(crate) use digest::Hashed;
 use echo::{Echo, echoed};
 
 /// Choices of one prompt; the published API has the same bound.
@@ -35,7 +36,7 @@ pub(crate) struct Generator {
     /// Unknown of candle's models.
     costs: Option<ModelCosts>,
     numerics: Option<Numerics>,
-    digest: ModelDigest,
+    hashed: Hashed,
     /// Tokens that a prompt has to have.
     prompt_min: usize,
     /// Whether the engine gives log-probabilities of a prompt.
@@ -92,7 +93,7 @@ impl Generator {
             engine,
             costs: Some(costs),
             numerics: Some(Numerics::of(limits.kv.numerics())),
-            digest: digest::end(digest)?,
+            hashed: digest::end(digest)?,
             prompt_min: 1,
             scores_prompts: true,
         })
@@ -128,7 +129,7 @@ impl Generator {
             engine: Engine::start_solo(id.as_str(), model, context, limits)?,
             costs: None,
             numerics: None,
-            digest: digest::end(digest)?,
+            hashed: digest::end(digest)?,
             prompt_min,
             scores_prompts: false,
         })
@@ -149,9 +150,22 @@ impl Generator {
         self.numerics.clone()
     }
 
-    /// SHA-256 of its file.
-    pub(crate) fn digest(&self) -> ModelDigest {
-        self.digest
+    /// Its file, as it was when it was loaded.
+    pub(crate) fn hashed(&self) -> Hashed {
+        self.hashed
+    }
+
+    /// Which bits the model of a file would compute if it were loaded. Reads the file's head.
+    ///
+    /// # Errors
+    /// For a file that would not be loaded.
+    pub(crate) fn numerics_of(
+        path: &Path,
+        limits: &EngineLimits,
+    ) -> Result<Option<Numerics>, ModelError> {
+        let file = Gguf::open(path)?;
+        let is_ours = foreign::find(&file, limits.device)?.is_none();
+        Ok(is_ours.then(|| Numerics::of(limits.kv.numerics())))
     }
 
     pub(crate) fn stats(&self) -> EngineStats {

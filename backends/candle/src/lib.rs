@@ -32,4 +32,4 @@ pub use costs::ModelCosts;
 pub use error::ModelError;
 pub use foreign::Device;
 pub use kwaainet_kernels::{Kernel, KvFormat};
-pub use library::{Files, Library, LibraryEntry};
+pub use library::{FileStamp, Files, Library, LibraryEntry};

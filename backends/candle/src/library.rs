@@ -1,8 +1,10 @@
 //! Which models there are, and where their files lie. The node knows; the engine asks.
 
+use std::fs::Metadata;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
-use kwaainet_core::{ModelId, ModelKind};
+use kwaainet_core::{ModelDigest, ModelId, ModelKind};
 
 /// The models on this machine's disk. Asked often, so it answers from memory or a directory
 /// listing, never from the network.
@@ -12,6 +14,29 @@ pub trait Library: Send + Sync {
 
     /// The one of this name.
     fn find(&self, model: &ModelId) -> Option<LibraryEntry>;
+
+    /// Takes the digest of a generator's file, which was hashed while the model was loaded and looked like this
+    /// before and after.
+    fn hashed(&self, _entry: &LibraryEntry, _stamp: FileStamp, _digest: ModelDigest) {}
+}
+
+/// By what it is seen that a file is still the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileStamp {
+    /// Its length.
+    pub bytes: u64,
+    /// When it changed last.
+    pub modified: SystemTime,
+}
+
+impl FileStamp {
+    /// Of a file; `None` where the system does not say when it changed.
+    pub fn of(metadata: &Metadata) -> Option<Self> {
+        Some(Self {
+            bytes: metadata.len(),
+            modified: metadata.modified().ok()?,
+        })
+    }
 }
 
 /// A model that can be loaded.
@@ -23,6 +48,8 @@ pub struct LibraryEntry {
     pub files: Files,
     /// When it came to be here: seconds since 1970.
     pub created: i64,
+    /// SHA-256 of a generator's file, where it is known without reading it. What is read counts.
+    pub digest: Option<ModelDigest>,
 }
 
 /// Where a model lies.

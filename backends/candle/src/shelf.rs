@@ -4,6 +4,8 @@
 //! everybody who asks meanwhile waits for that one load. A failure is remembered for a moment, so
 //! that a bad file is not read again for every request.
 
+mod unloaded;
+
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,8 +19,11 @@ use crate::audio::Listener;
 use crate::backend::{CandleConfig, EngineLimits, EngineStats};
 use crate::drafts::DraftFile;
 use crate::embedder::Embedder;
-use crate::generator::Generator;
+use crate::generator::{Generator, Hashed};
 use crate::{Files, Library, LibraryEntry, ModelError};
+
+pub(crate) use unloaded::Looks;
+use unloaded::Unloaded;
 
 /// For so long a failure is given again without another try.
 const FAILURE_KEPT: Duration = Duration::from_secs(5);
@@ -68,7 +73,7 @@ impl Loaded {
     /// SHA-256 of its file, of a generator.
     pub(crate) fn digest(&self) -> Option<ModelDigest> {
         match self {
-            Self::Generator(generator) => Some(generator.digest()),
+            Self::Generator(generator) => Some(generator.hashed().digest),
             Self::Embedder(_) | Self::Listener(_) => None,
         }
     }
@@ -103,6 +108,7 @@ pub(crate) struct Shelf {
     drafts: HashMap<ModelId, ModelId>,
     loaded_max: usize,
     clock: Arc<dyn Clock>,
+    unloaded: Unloaded,
     books: Mutex<Books>,
     /// Held while a model is loaded.
     loading: Arc<AsyncMutex<()>>,
@@ -139,6 +145,7 @@ impl Shelf {
             drafts: config.drafts,
             loaded_max: config.max_loaded.max(1),
             clock,
+            unloaded: Unloaded::default(),
             books: Mutex::default(),
             loading: Arc::default(),
         }
@@ -183,6 +190,11 @@ impl Shelf {
     pub(crate) fn loaded(&self, id: &ModelId) -> Option<Arc<Loaded>> {
         let books = self.books();
         books.loaded.get(id).map(|slot| Arc::clone(&slot.model))
+    }
+
+    /// Which bits a model that is not in memory would compute, where that is known by now.
+    pub(crate) fn foreseen(&self, entry: &LibraryEntry, looks: &mut Looks) -> Option<Numerics> {
+        self.unloaded.numerics(entry, &self.limits, looks)
     }
 
     /// A model whose engine broke down a moment ago. The next request after that loads it anew.
@@ -258,6 +270,12 @@ impl Shelf {
             Ok(model) => {
                 let took = self.clock.monotonic().saturating_sub(start);
                 tracing::info!(model = %entry.id, load_ms = took.as_millis() as u64, "loaded");
+                if let Loaded::Generator(generator) = &model {
+                    let Hashed { digest, stamp } = generator.hashed();
+                    if let Some(stamp) = stamp {
+                        self.library.hashed(entry, stamp, digest);
+                    }
+                }
                 Ok(self.books().put(entry.id.clone(), model))
             }
             Err(error) => {

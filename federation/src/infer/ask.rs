@@ -14,7 +14,7 @@ use std::time::Duration;
 use kwaainet_core::{
     Backend, BackendError, BackendId, BackendReport, BoxFuture, Clock, EmbedRequest, Embeddings,
     EventStream, GenerateRequest, Load, ModelId, ModelKind, NodeId, PeerFacts, Place, PrincipalId,
-    TextTokens, Tier, Tokenized,
+    Reserved, TextTokens, Tier, Tokenized,
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, watch as views};
@@ -111,8 +111,23 @@ impl Backend for PeerBackend {
         request: GenerateRequest,
     ) -> BoxFuture<'_, Result<EventStream, BackendError>> {
         Box::pin(async move {
-            let course = Course::start(&self.0, request).await?;
+            let mut course = Course::open(&self.0, request, false).await?;
+            course.accepted().await?;
             Ok(course.events())
+        })
+    }
+
+    fn reserve(
+        &self,
+        request: GenerateRequest,
+    ) -> BoxFuture<'_, Result<Reserved<'_>, BackendError>> {
+        Box::pin(async move {
+            let mut course = Course::open(&self.0, request, true).await?;
+            course.held().await?;
+            Ok(Box::pin(async move {
+                course.accepted().await?;
+                Ok(course.events())
+            }) as Reserved<'_>)
         })
     }
 
@@ -194,6 +209,7 @@ impl Peer {
             numerics: facts.and_then(|facts| facts.numerics.clone()),
             model,
             scope,
+            tied: false,
             work,
         }
     }

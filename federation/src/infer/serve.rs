@@ -139,7 +139,7 @@ impl Session<'_> {
                     prompts,
                     params: *params,
                 });
-                self.generate(Job { resume, ..job }).await;
+                self.generate(Job { resume, ..job }, request.tied).await;
             }
             Wanted::Embed { inputs, dimensions } => {
                 let job = job(Work::Embed { inputs, dimensions });

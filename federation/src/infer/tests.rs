@@ -9,4 +9,5 @@ mod round_trips;
 mod samples;
 mod serving;
 mod speed;
+mod tied;
 mod together;

@@ -19,6 +19,10 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// error nothing follows.
 pub type EventStream = Pin<Box<dyn Stream<Item = Result<Event, BackendError>> + Send>>;
 
+/// A place at a backend that is kept for one generation. The work begins when it is awaited; dropping it gives
+/// the place back.
+pub type Reserved<'a> = BoxFuture<'a, Result<EventStream, BackendError>>;
+
 /// Something that can generate or embed.
 ///
 /// Every implementation passes the suite in `backends/testkit`.
@@ -35,6 +39,16 @@ pub trait Backend: Send + Sync + 'static {
         &self,
         request: GenerateRequest,
     ) -> BoxFuture<'_, Result<EventStream, BackendError>>;
+
+    /// Keeps a place for a generation, if there is one, without beginning it. Where places cannot be kept,
+    /// there is always one.
+    fn reserve(
+        &self,
+        request: GenerateRequest,
+    ) -> BoxFuture<'_, Result<Reserved<'_>, BackendError>> {
+        let begins: Reserved<'_> = Box::pin(async move { self.generate(request).await });
+        Box::pin(std::future::ready(Ok(begins)))
+    }
 
     /// One vector for each input, in order; each is what it would be alone.
     fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>>;

@@ -72,6 +72,8 @@ pub enum DataClass {
     /// This node, and others of tiers 0 and 1, never two of them at once. No upstream server: who reads along
     /// there is not known.
     Confidential,
+    /// This node and the servers that its owner configured: what is kept here is not sent to other nodes.
+    Own,
     /// Whatever node the other constraints leave.
     #[default]
     Normal,

@@ -1,6 +1,6 @@
 //! Where a job is done, for whoever tells the client: written by the hallway, read by the door.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::router::Given;
 use crate::{BackendId, Place};
@@ -27,6 +27,15 @@ pub struct Stages {
     pub continued: u32,
     /// Whether one backend alone would have said something else.
     pub inexact: bool,
+}
+
+/// What came of a job that is over, and how it went.
+#[derive(Clone, Debug)]
+pub struct Served<T> {
+    /// What the client wants.
+    pub answer: T,
+    /// Where it was done.
+    pub course: Arc<Course>,
 }
 
 impl Course {

@@ -1,22 +1,32 @@
 //! The one path that every job walks, whichever door it came through: admission, route, backend,
 //! metered stream, receipt.
 
+mod answers;
+mod join;
+mod search;
+mod tied;
+mod whole;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use futures_util::stream::{self, SelectAll, StreamExt};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::time::Instant;
 
 use crate::affinity::{Affinity, Prefix};
 use crate::continued::{Thread, continued, fix_seed};
 use crate::router::{InHand, plan_question};
 use crate::{
-    Admission, AdmissionError, Admitted, Backend, BackendError, Bits, Constraints, EmbedRequest,
-    Embeddings, Event, EventStream, GenerateRequest, Job, MeteredStream, ModelId, Origin, Outcome,
-    Own, Place, Principal, PrincipalId, Priority, Prompt, Route, RouteError, Snapshot,
-    TranscribeRequest, Transcript, Usage, Work, plan,
+    Admission, AdmissionError, Admitted, Backend, BackendError, Bits, Constraints, EventStream,
+    GenerateParams, GenerateRequest, Job, MeteredStream, ModelId, Origin, Outcome, Own, Place,
+    Principal, PrincipalId, Priority, Prompt, Route, RouteError, Snapshot, Work, plan,
 };
+use answers::Answers;
+use join::join;
+use search::Search;
+use tied::By;
 
 /// Takes jobs in and runs them.
 pub struct Hallway {
@@ -25,6 +35,16 @@ pub struct Hallway {
     questions: Semaphore,
     in_hand: InHand,
     affinity: Affinity,
+    answers: Answers,
+}
+
+/// Whom a job may be given to.
+struct Ways {
+    /// Best first.
+    all: VecDeque<Way>,
+    /// Whether the second is asked too where the first takes long to answer.
+    tied: bool,
+    prefix: Prefix,
 }
 
 /// A backend that a job may be given to.
@@ -34,14 +54,19 @@ struct Way {
     context: Option<u32>,
     /// What it computes, where that is known.
     bits: Option<Bits>,
+    /// Tokens of the prompt, about.
+    prompt_tokens: u32,
+}
+
+/// A generation, whoever does it.
+struct Generation<'a> {
+    job: &'a Job,
+    owner: &'a PrincipalId,
+    params: GenerateParams,
 }
 
 /// Questions that are answered at once. Few, since jobs need the same threads to be read.
 const QUESTIONS_MAX: usize = 8;
-
-/// Inputs of batch work that a backend embeds at a time. A backend may do one request after the other, so
-/// that whoever waits for a vector would else wait for a whole batch.
-const BATCH_INPUTS_AT_ONCE: usize = 8;
 
 /// Why a job did not run to its end.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -66,6 +91,7 @@ impl Hallway {
             questions: Semaphore::new(QUESTIONS_MAX),
             in_hand: InHand::default(),
             affinity: Affinity::default(),
+            answers: Answers::default(),
         }
     }
 
@@ -130,11 +156,30 @@ impl Hallway {
         principal: Principal,
         job: Job,
     ) -> Result<MeteredStream, JobError> {
+        let admitted = self.let_in(principal, job).await?;
+        self.run(admitted).await
+    }
+
+    /// Lets a generation in, which begins with [`run`](Self::run).
+    ///
+    /// # Errors
+    /// When there is no place for it, or nobody who can do it.
+    pub async fn let_in(&self, principal: Principal, job: Job) -> Result<Admitted, JobError> {
         let priority = match &job.work {
             Work::Generate { params, .. } => params.priority,
             Work::Embed { .. } | Work::Transcribe(_) => Priority::Interactive,
         };
-        let mut admitted = self.admit(principal, job, priority).await?;
+        self.admit(principal, job, priority).await
+    }
+
+    /// Runs a generation that was let in.
+    ///
+    /// # Errors
+    /// Before any text exists; later errors come as the stream's last item.
+    ///
+    /// # Panics
+    /// When the job is not a generation: the caller made it.
+    pub async fn run(&self, mut admitted: Admitted) -> Result<MeteredStream, JobError> {
         match self.start(&mut admitted).await {
             Ok(events) => Ok(MeteredStream::new(events, admitted.meter)),
             Err(error) => {
@@ -142,68 +187,6 @@ impl Hallway {
                 Err(error)
             }
         }
-    }
-
-    /// Runs an embedding job.
-    ///
-    /// # Errors
-    /// Whatever kept it from being done.
-    ///
-    /// # Panics
-    /// When the job is not an embedding: the caller made it.
-    pub async fn embed(&self, principal: Principal, job: Job) -> Result<Embeddings, JobError> {
-        self.embed_as(principal, job, Priority::Interactive).await
-    }
-
-    /// Runs an embedding job that others go before, or do not.
-    ///
-    /// # Errors
-    /// Whatever kept it from being done.
-    ///
-    /// # Panics
-    /// When the job is not an embedding: the caller made it.
-    pub async fn embed_as(
-        &self,
-        principal: Principal,
-        job: Job,
-        priority: Priority,
-    ) -> Result<Embeddings, JobError> {
-        let mut admitted = self.admit(principal, job, priority).await?;
-        let result = self.start_embed(&mut admitted, priority).await;
-        match &result {
-            Ok(embeddings) => {
-                admitted.meter.count(Usage {
-                    prompt_tokens: embeddings.prompt_tokens,
-                    ..Usage::default()
-                });
-                admitted.meter.ended(Outcome::Done);
-            }
-            Err(_) => admitted.meter.ended(Outcome::Error),
-        }
-        result
-    }
-
-    /// Runs a transcription.
-    ///
-    /// # Errors
-    /// Whatever kept it from being done.
-    ///
-    /// # Panics
-    /// When the job is not a transcription: the caller made it.
-    pub async fn transcribe(&self, principal: Principal, job: Job) -> Result<Transcript, JobError> {
-        let mut admitted = self.admit(principal, job, Priority::Interactive).await?;
-        let result = self.start_transcribe(&mut admitted).await;
-        match &result {
-            Ok(transcript) => {
-                admitted.meter.count(Usage {
-                    completion_tokens: transcript.tokens,
-                    ..Usage::default()
-                });
-                admitted.meter.ended(Outcome::Done);
-            }
-            Err(_) => admitted.meter.ended(Outcome::Error),
-        }
-        result
     }
 
     /// A job that has no route is told so at the door: it takes no place and leaves no receipt.
@@ -222,36 +205,47 @@ impl Hallway {
             unreachable!("the door sends generations here");
         };
         let owner = admitted.job.owner(admitted.meter.principal());
-        let (ways, prefix) = self.route(&owner, &admitted.job)?;
+        let mut ways = self.route(&owner, &admitted.job)?;
         let mut search = Search::default();
-        for way in ways {
-            if search.is_over_for(&way) {
+        while let Some(mut way) = ways.all.pop_front() {
+            if search.is_over_for(way.context) {
                 continue;
             }
-            let backend = &way.backend;
-            let given = self.in_hand.give(backend.id(), &way.place, &admitted.job);
-            admitted.meter.served_by(given);
-            let mut params = params.clone();
-            fix_seed(&mut params, way.bits.as_ref());
-            let request = |prompt: &Prompt| GenerateRequest {
-                model: admitted.job.model.clone(),
-                prompt: prompt.clone(),
-                params: params.clone(),
-                owner: owner.clone(),
-                resume: admitted.job.resume.clone(),
+            let give = |way: &Way| {
+                let id = way.backend.id();
+                self.in_hand.give(id, &way.place, &admitted.job)
             };
-            // All at once: none may wait for another's answer, and the first refusal ends all.
-            let parts = prompts
-                .iter()
-                .map(|prompt| backend.generate(request(prompt)));
-            let parts = match try_join_all(parts).await {
+            admitted.meter.served_by(give(&way));
+            let mut generation = Generation {
+                job: &admitted.job,
+                owner: &owner,
+                params: params.clone(),
+            };
+            fix_seed(&mut generation.params, way.bits.as_ref());
+            let second = ways.all.front().filter(|_| ways.tied);
+            let parts = match (second, prompts.as_slice()) {
+                (Some(second), [prompt]) => {
+                    fix_seed(&mut generation.params, second.bits.as_ref());
+                    let (by, answer) = self.ask_tied(&way, second, &generation, prompt).await;
+                    if by == By::Second {
+                        admitted.meter.served_by(give(second));
+                        // The first is asked as always should this one fail.
+                        let second = &mut ways.all[0];
+                        std::mem::swap(&mut way, second);
+                    }
+                    answer.map(|events| vec![events])
+                }
+                _ => self.ask(&way, &generation, prompts).await,
+            };
+            ways.tied = false;
+            let parts = match parts {
                 Ok(parts) => parts,
                 Err(error) => {
                     search.next_or_fail(error, way.context)?;
                     continue;
                 }
             };
-            self.affinity.learn(&prefix, backend.id());
+            self.affinity.learn(&ways.prefix, way.backend.id());
             let n = u32::from(params.n);
             if matches!(admitted.job.origin, Origin::Peer(_)) {
                 // Who asked goes on elsewhere; nobody does so for him.
@@ -261,11 +255,11 @@ impl Hallway {
             let parts = prompts.iter().zip(parts).map(|(prompt, events)| {
                 let thread = Thread {
                     job: Arc::clone(&job),
-                    request: request(prompt),
+                    request: generation.request(prompt),
                     snapshot: self.snapshot.clone(),
                     in_hand: self.in_hand.clone(),
                     course: admitted.meter.course(),
-                    backend: backend.id().clone(),
+                    backend: way.backend.id().clone(),
                     is_away: way.place.peer().is_some(),
                     bits: way.bits.clone(),
                 };
@@ -276,66 +270,43 @@ impl Hallway {
         Err(search.exhausted())
     }
 
-    async fn start_embed(
+    /// All prompts at once: none may wait for another's answer, and the first refusal ends all.
+    async fn ask(
         &self,
-        admitted: &mut Admitted,
-        priority: Priority,
-    ) -> Result<Embeddings, JobError> {
-        let Work::Embed { inputs, dimensions } = &admitted.job.work else {
-            unreachable!("the door sends embeddings here");
-        };
-        let (ways, _) = self.route(admitted.meter.principal(), &admitted.job)?;
-        let mut search = Search::default();
-        for way in ways {
-            if search.is_over_for(&way) {
-                continue;
-            }
-            let backend = &way.backend;
-            let given = self.in_hand.give(backend.id(), &way.place, &admitted.job);
-            admitted.meter.served_by(given);
-            let request = EmbedRequest {
-                model: admitted.job.model.clone(),
-                inputs: inputs.clone(),
-                dimensions: *dimensions,
-            };
-            let embedded = match priority {
-                Priority::Interactive => backend.embed(request).await,
-                Priority::Batch => embed_in_groups(backend.as_ref(), request).await,
-            };
-            match embedded {
-                Ok(embeddings) => return Ok(embeddings),
-                Err(error) => search.next_or_fail(error, way.context)?,
-            }
+        way: &Way,
+        generation: &Generation<'_>,
+        prompts: &[Prompt],
+    ) -> Result<Vec<EventStream>, BackendError> {
+        let asked = Instant::now();
+        let requests = prompts.iter().map(|prompt| generation.request(prompt));
+        let parts = requests.map(|request| way.backend.generate(request));
+        let parts = try_join_all(parts).await?;
+        if way.place.peer().is_some() {
+            self.answers.note(way.backend.id(), asked.elapsed());
         }
-        Err(search.exhausted())
+        Ok(parts)
     }
 
-    async fn start_transcribe(&self, admitted: &mut Admitted) -> Result<Transcript, JobError> {
-        let Work::Transcribe(speech) = &admitted.job.work else {
-            unreachable!("the door sends transcriptions here");
-        };
-        let (ways, _) = self.route(admitted.meter.principal(), &admitted.job)?;
-        let mut search = Search::default();
-        for way in ways {
-            if search.is_over_for(&way) {
-                continue;
-            }
-            let backend = &way.backend;
-            let given = self.in_hand.give(backend.id(), &way.place, &admitted.job);
-            admitted.meter.served_by(given);
-            let request = TranscribeRequest {
-                model: admitted.job.model.clone(),
-                speech: speech.clone(),
-            };
-            match backend.transcribe(request).await {
-                Ok(transcript) => return Ok(transcript),
-                Err(error) => search.next_or_fail(error, way.context)?,
-            }
+    /// The first, or the second if the first is late.
+    async fn ask_tied(
+        &self,
+        first: &Way,
+        second: &Way,
+        generation: &Generation<'_>,
+        prompt: &Prompt,
+    ) -> (By, Result<EventStream, BackendError>) {
+        let asked = Instant::now();
+        let id = first.backend.id();
+        let after = self.answers.late_after(id, first.prompt_tokens);
+        let (one, other) = (first.backend.as_ref(), second.backend.as_ref());
+        let (by, answer) = tied::ask(one, other, || generation.request(prompt), after).await;
+        if by == By::Second || answer.is_ok() {
+            self.answers.note(id, asked.elapsed());
         }
-        Err(search.exhausted())
+        (by, answer)
     }
 
-    fn route(&self, owner: &PrincipalId, job: &Job) -> Result<(Vec<Way>, Prefix), RouteError> {
+    fn route(&self, owner: &PrincipalId, job: &Job) -> Result<Ways, RouteError> {
         let snapshot = self.snapshot();
         let (own, prefix) = self.own(owner, job, &snapshot);
         let route = plan(job, &snapshot, &own)?;
@@ -346,9 +317,15 @@ impl Hallway {
                 backend: snapshot.backends.get(&chosen.backend)?,
                 place: chosen.place,
                 context: chosen.context,
+                prompt_tokens: chosen.estimate.map_or(0, |about| about.prompt_tokens),
             })
         });
-        Ok((ways.collect(), prefix))
+        let all: VecDeque<Way> = ways.collect();
+        Ok(Ways {
+            tied: route.tied,
+            all,
+            prefix,
+        })
     }
 
     /// What only this node knows of a job. Where there is no choice, nobody need know.
@@ -366,118 +343,14 @@ impl Hallway {
     }
 }
 
-/// The same vectors as at once, since each is what it would be alone.
-async fn embed_in_groups(
-    backend: &dyn Backend,
-    request: EmbedRequest,
-) -> Result<Embeddings, BackendError> {
-    let mut all = Embeddings {
-        vectors: Vec::with_capacity(request.inputs.len()),
-        prompt_tokens: 0,
-    };
-    for inputs in request.inputs.chunks(BATCH_INPUTS_AT_ONCE) {
-        let group = EmbedRequest {
-            model: request.model.clone(),
-            inputs: inputs.to_vec(),
-            dimensions: request.dimensions,
-        };
-        let group = backend.embed(group).await?;
-        all.vectors.extend(group.vectors);
-        all.prompt_tokens = all.prompt_tokens.saturating_add(group.prompt_tokens);
-    }
-    Ok(all)
-}
-
-/// The way from one backend to the next.
-#[derive(Default)]
-struct Search {
-    /// What is answered if there is no other.
-    last: Option<BackendError>,
-    /// The longest context that was too short.
-    too_short: Option<u32>,
-}
-
-impl Search {
-    /// What was too long for one is too long for all whose context is no longer.
-    fn is_over_for(&self, way: &Way) -> bool {
-        let both = self.too_short.zip(way.context);
-        both.is_some_and(|(too_short, context)| context <= too_short)
-    }
-
-    /// Goes on after an error that another backend may not have; `context` is that of the one who had it.
-    fn next_or_fail(
-        &mut self,
-        error: BackendError,
-        context: Option<u32>,
-    ) -> Result<(), BackendError> {
-        let too_short = match &error {
-            BackendError::ContextOverflow { context, .. } => Some(*context),
-            BackendError::InputTooLong { .. } => Some(context.unwrap_or(0)),
-            error if error.is_retryable() => {
-                self.last = Some(error.clone());
-                return Ok(());
-            }
-            _ => return Err(error),
-        };
-        self.too_short = self.too_short.max(too_short);
-        // Who was only busy may have the room: then it is he who has to be waited for.
-        self.last.get_or_insert(error);
-        Ok(())
-    }
-
-    fn exhausted(self) -> JobError {
-        let none = || BackendError::Internal("the route names no backend".into());
-        self.last.unwrap_or_else(none).into()
-    }
-}
-
-/// One stream out of one for each prompt: choices are renumbered, usage is added up, and the first
-/// error ends all.
-fn join(mut parts: Vec<EventStream>, n: u32) -> EventStream {
-    if parts.len() == 1 {
-        return parts.remove(0);
-    }
-    let mut running = parts.len();
-    let mut total = Usage::default();
-    let merged: SelectAll<_> = parts
-        .into_iter()
-        .zip(0_u32..)
-        .map(|(part, prompt)| part.map(move |event| event.map(|e| renumber(e, prompt * n))))
-        .collect();
-    let joined = merged.filter_map(move |event| {
-        let event = match event {
-            Ok(Event::Done(usage)) => {
-                running -= 1;
-                total = total.plus(usage);
-                (running == 0).then_some(Ok(Event::Done(total)))
-            }
-            other => Some(other),
-        };
-        std::future::ready(event)
-    });
-    // After an error nothing may follow, and the other parts must stop.
-    Box::pin(stream::unfold(Some(joined), |state| async {
-        let mut joined = state?;
-        let event = joined.next().await?;
-        let rest = event.is_ok().then_some(joined);
-        Some((event, rest))
-    }))
-}
-
-fn renumber(event: Event, first: u32) -> Event {
-    match event {
-        Event::Delta(mut delta) => {
-            delta.choice += first;
-            Event::Delta(delta)
+impl Generation<'_> {
+    fn request(&self, prompt: &Prompt) -> GenerateRequest {
+        GenerateRequest {
+            model: self.job.model.clone(),
+            prompt: prompt.clone(),
+            params: self.params.clone(),
+            owner: self.owner.clone(),
+            resume: self.job.resume.clone(),
         }
-        Event::Call(mut call) => {
-            call.choice += first;
-            Event::Call(call)
-        }
-        Event::Finished { choice, reason } => Event::Finished {
-            choice: choice + first,
-            reason,
-        },
-        other => other,
     }
 }

@@ -30,12 +30,12 @@ pub use auth::{
 };
 pub use backend::{
     Backend, BackendError, BackendReport, BoxFuture, EmbedRequest, Embeddings, EventStream,
-    GenerateRequest, Load, ModelDigest, ModelFacts, ModelKind, Numerics, Resume, TextTokens,
-    Tokenized, TranscribeRequest,
+    GenerateRequest, Load, ModelDigest, ModelFacts, ModelKind, Numerics, Reserved, Resume,
+    TextTokens, Tokenized, TranscribeRequest,
 };
 pub use clock::{Clock, ManualClock, SystemClock, civil_date};
 pub use constraints::{Bits, Constraints, DataClass, Origin, Prefer};
-pub use course::{Course, Stages};
+pub use course::{Course, Served, Stages};
 pub use event::{
     CallDelta, CallStart, Delta, Event, FinishReason, TokenLogprob, TopLogprob, Usage,
 };

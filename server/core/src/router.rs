@@ -10,6 +10,7 @@ mod order;
 mod reason;
 mod size;
 mod snapshot;
+mod tie;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,9 @@ use size::Size;
 pub struct Route {
     /// At least one.
     pub candidates: Vec<Chosen>,
+    /// Whether the second keeps a place for the job when the first takes long to answer, and does it if it has
+    /// one sooner.
+    pub tied: bool,
     /// Those that have the model and may not or cannot serve this job.
     pub dropped: Vec<Dropped>,
 }
@@ -123,8 +127,10 @@ pub fn plan(job: &Job, snapshot: &Snapshot, own: &Own) -> Result<Route, RouteErr
         return Err(nobody(job.model.clone(), dropped));
     }
     let chosen = with_room(size, chosen, &mut dropped);
+    let candidates = order::order(&job.id, job.constraints.prefer, chosen);
     Ok(Route {
-        candidates: order::order(&job.id, job.constraints.prefer, chosen),
+        tied: snapshot.here.ties && tie::is_worth_it(job, &candidates),
+        candidates,
         dropped,
     })
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! <cache>/models/<model>/<file>            as the catalogue names them, e.g. 1_Pooling/config.json
 //! <cache>/models/<model>/.lock             held by the process that pulls; stays when it is done
+//! <cache>/digests                          what the node knows of the owner's files elsewhere
 //! <cache>/models/<model>/.part-<random>    a download under way; removed by its owner or the next pull
 //! ```
 //!

@@ -146,6 +146,13 @@ fn is_line(text: &str) -> bool {
 #[serde(try_from = "String")]
 pub struct Sha256Sum([u8; 32]);
 
+impl Sha256Sum {
+    /// The sum itself.
+    pub fn bytes(self) -> [u8; 32] {
+        self.0
+    }
+}
+
 impl From<[u8; 32]> for Sha256Sum {
     fn from(bytes: [u8; 32]) -> Self {
         Self(bytes)

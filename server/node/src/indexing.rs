@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kwaainet_core::{
-    Constraints, EmbedInput, Job, JobId, ModelId, Principal, PrincipalId, Priority, Work,
+    Constraints, DataClass, EmbedInput, Job, JobId, ModelId, Principal, PrincipalId, Priority, Work,
 };
 use kwaainet_store::{Chunk, StoreError, VectorWork};
 
@@ -148,6 +148,15 @@ async fn principal(app: &App, work: &VectorWork) -> Result<Principal, Trouble> {
     principal.ok_or_else(|| server(message))
 }
 
+/// Who stores a document here has not been asked whether other nodes may read it, so they do not. The embedder is
+/// one of this node's own anyway.
+fn in_private() -> Constraints {
+    Constraints {
+        data_class: DataClass::Own,
+        ..Constraints::default()
+    }
+}
+
 /// The vectors of texts.
 async fn embed(
     app: &App,
@@ -163,12 +172,12 @@ async fn embed(
         dimensions: None,
     };
     patiently(|| async {
-        let job = Job::new(JobId::random(), model.clone(), work.clone());
+        let job = Job::new(JobId::random(), model.clone(), work.clone()).within(in_private());
         let made = app
             .hallway
             .embed_as(principal.clone(), job, Priority::Batch)
             .await;
-        Ok(made?.vectors)
+        Ok(made?.answer.vectors)
     })
     .await
 }
@@ -183,9 +192,9 @@ struct Counter<'a> {
 impl chunks::Tokens for Counter<'_> {
     async fn count(&self, text: &str) -> Result<chunks::Counted, Trouble> {
         let counted = patiently(|| async {
-            let anywhere = Constraints::default();
             let hallway = &self.app.hallway;
-            let (backend, _permit) = hallway.question(self.principal, self.model, &anywhere)?;
+            let (backend, _permit) =
+                hallway.question(self.principal, self.model, &in_private())?;
             let text = kwaainet_core::Tokenized::Text {
                 text: text.to_owned(),
                 add_special: true,

@@ -1,15 +1,19 @@
 //! The models on this machine: those of the catalogue that lie in the cache, and files that the
 //! owner named.
 
+mod digests;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use kwaainet_candle::{Files, Library, LibraryEntry};
-use kwaainet_core::ModelId;
+use kwaainet_candle::{FileStamp, Files, Library, LibraryEntry};
+use kwaainet_core::{ModelDigest, ModelId};
 use kwaainet_models::{Cache, Catalogue, Entry, EntryKind};
 
 use crate::config::Config;
+use digests::Digests;
 
 /// A model that cannot be meant.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +46,8 @@ pub(crate) struct NodeLibrary {
     pub(crate) catalogue: Catalogue,
     pub(crate) cache: Cache,
     files: Vec<LibraryEntry>,
+    /// Of the owner's files.
+    digests: Arc<Digests>,
 }
 
 /// A model that the owner wants served from the start.
@@ -59,6 +65,7 @@ impl NodeLibrary {
             cache: Cache::new(&config.cache_dir),
             catalogue,
             files: Vec::new(),
+            digests: Arc::new(Digests::open(&config.cache_dir)),
         }
     }
 
@@ -115,6 +122,7 @@ impl NodeLibrary {
             self.files.push(LibraryEntry {
                 files: Files::Whisper(folder.clone()),
                 created: created(folder),
+                digest: None,
                 id,
             });
         }
@@ -154,15 +162,38 @@ impl NodeLibrary {
 
     fn cached(&self, entry: &Entry) -> Option<LibraryEntry> {
         let files = self.cache.find(entry)?;
-        let (files, created) = match entry.kind() {
-            EntryKind::Embed => (Files::Embedder(files.dir().to_owned()), files.created()),
-            EntryKind::Generate => (Files::Gguf(files.gguf()?.to_owned()), files.created()),
+        let created = files.created();
+        let (files, digest) = match entry.kind() {
+            EntryKind::Embed => (Files::Embedder(files.dir().to_owned()), None),
+            EntryKind::Generate => {
+                let gguf = files.gguf()?;
+                let mut pairs = files.files().iter().zip(entry.files());
+                // It was verified when it came.
+                let file = pairs.find_map(|(path, file)| (path == gguf).then_some(file));
+                let digest = file.map(|file| ModelDigest(file.sha256().bytes()));
+                (Files::Gguf(gguf.to_owned()), digest)
+            }
         };
         Some(LibraryEntry {
             id: ModelId::new(entry.name()),
             files,
             created,
+            digest,
         })
+    }
+}
+
+impl NodeLibrary {
+    /// A file of the owner's, with its digest if that is known.
+    fn own(&self, file: &LibraryEntry) -> LibraryEntry {
+        let digest = match &file.files {
+            Files::Gguf(path) => self.digests.of(path),
+            Files::Embedder(_) | Files::Whisper(_) => None,
+        };
+        LibraryEntry {
+            digest,
+            ..file.clone()
+        }
     }
 }
 
@@ -171,12 +202,22 @@ impl Library for NodeLibrary {
         let cached = self.catalogue.iter().filter_map(|entry| self.cached(entry));
         let named = |id: &ModelId| self.files.iter().any(|file| file.id == *id);
         let cached = cached.filter(|entry| !named(&entry.id));
-        self.files.iter().cloned().chain(cached).collect()
+        let own = self.files.iter().map(|file| self.own(file));
+        own.chain(cached).collect()
     }
 
     fn find(&self, model: &ModelId) -> Option<LibraryEntry> {
-        let named = self.files.iter().find(|file| file.id == *model).cloned();
+        let named = self.files.iter().find(|file| file.id == *model);
+        let named = named.map(|file| self.own(file));
         named.or_else(|| self.cached(self.catalogue.get(model.as_str())?))
+    }
+
+    fn hashed(&self, entry: &LibraryEntry, stamp: FileStamp, digest: ModelDigest) {
+        if let Files::Gguf(path) = &entry.files
+            && self.is_own(&entry.id)
+        {
+            self.digests.remember(path, stamp, digest);
+        }
     }
 }
 
@@ -196,6 +237,7 @@ fn file_entry(path: &Path) -> Option<LibraryEntry> {
         id: ModelId::new(name.to_str()?),
         files,
         created: created(path),
+        digest: None,
     })
 }
 

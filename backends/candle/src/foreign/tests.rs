@@ -121,6 +121,7 @@ impl Library for One {
             id: "tiny".into(),
             files: Files::Gguf(self.0.clone()),
             created: 0,
+            digest: None,
         }]
     }
 

@@ -23,6 +23,7 @@ impl Library for Names {
             id: ModelId::from(*name),
             files: Files::Gguf(self.0.clone()),
             created: 5,
+            digest: None,
         };
         ["a", "b", "c"].iter().map(entry).collect()
     }

@@ -62,6 +62,7 @@ pub(crate) fn backend(names: &[&str]) -> Arc<CandleBackend> {
         id: ModelId::from(*name),
         files: files(name),
         created: 0,
+        digest: None,
     });
     let config = CandleConfig {
         id: "local".into(),

@@ -10,7 +10,8 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::super::wire::says::{End, Events, say};
-use super::super::wire::{Bad, event, list, request::Wanted};
+use super::super::wire::request::{Request, Wanted};
+use super::super::wire::{Bad, event, list};
 use super::order::Order;
 use super::{Exchange, Peer};
 
@@ -24,16 +25,27 @@ pub(super) struct Course(Option<Box<Open>>);
 
 struct Open {
     exchange: Exchange,
+    stage: Stage,
     order: Order,
     /// Of the last frame, in order.
     ready: VecDeque<Event>,
 }
 
+/// How far the server is, as far as it said.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Asked,
+    /// A place is kept.
+    Held,
+    Accepted,
+}
+
 impl Course {
-    /// Asks, and waits until it is accepted.
-    pub(super) async fn start(
+    /// Asks; where it is tied, for a place at first.
+    pub(super) async fn open(
         peer: &Arc<Peer>,
         request: GenerateRequest,
+        tied: bool,
     ) -> Result<Self, BackendError> {
         let (params, resume) = (request.params.clone(), request.resume.clone());
         let work = Wanted::Generate {
@@ -42,15 +54,55 @@ impl Course {
             resume: request.resume,
         };
         let scope = peer.scope(&request.owner);
-        let mut exchange = peer.open(peer.request(request.model, scope, work)).await?;
+        let request = Request {
+            tied,
+            ..peer.request(request.model, scope, work)
+        };
+        let mut exchange = peer.open(request).await?;
         let order = Order::new(&params, resume.as_ref(), exchange.opening_bytes());
         exchange.account.resume(resume.as_ref());
-        exchange.accepted().await?;
         Ok(Self(Some(Box::new(Open {
             exchange,
+            stage: Stage::Asked,
             order,
             ready: VecDeque::new(),
         }))))
+    }
+
+    /// Waits until a place is kept.
+    pub(super) async fn held(&mut self) -> Result<(), BackendError> {
+        let open = self.0.as_mut().expect("it is not over before it began");
+        let stage = match open.exchange.held().await {
+            Ok(true) => Ok(Stage::Held),
+            // It does not know how to wait, and has begun.
+            Ok(false) => Ok(Stage::Accepted),
+            Err(error) => Err(error),
+        };
+        self.at(stage)
+    }
+
+    /// Waits until it is accepted, and says before that the place that is kept is wanted.
+    pub(super) async fn accepted(&mut self) -> Result<(), BackendError> {
+        let open = self.0.as_mut().expect("it is not over before it began");
+        let accepted = match open.stage {
+            Stage::Asked => open.exchange.accepted().await,
+            Stage::Held => open.exchange.go().await,
+            Stage::Accepted => Ok(()),
+        };
+        self.at(accepted.map(|()| Stage::Accepted))
+    }
+
+    /// What was refused needs no goodbye.
+    fn at(&mut self, stage: Result<Stage, BackendError>) -> Result<(), BackendError> {
+        match (stage, &mut self.0) {
+            (Ok(stage), Some(open)) => open.stage = stage,
+            (Err(error), _) => {
+                self.0 = None;
+                return Err(error);
+            }
+            (Ok(_), None) => {}
+        }
+        Ok(())
     }
 
     pub(super) fn events(self) -> EventStream {
@@ -119,6 +171,9 @@ impl Open {
     /// Stops the server and signs for what it did.
     async fn settle(mut self) -> Result<(), BackendError> {
         self.exchange.cancel().await?;
+        if self.stage != Stage::Accepted && !self.exchange.began_after_all().await {
+            return Ok(());
+        }
         while !matches!(self.next(true).await?, Event::Done(_)) {}
         Ok(())
     }

@@ -25,6 +25,8 @@ use super::{InFlight, Peer};
 const BYTES_A_SECOND: usize = 128 << 10;
 /// Frames without news, one after the other: half an hour of progress.
 const IDLE_FRAMES_MAX: u32 = 7_200;
+/// Frames that may still come after the peer was asked to stop, before it says whether it had begun.
+const LAST_FRAMES_MAX: u32 = 16;
 /// A counter-signature is short, and the answer waits for it.
 const COUNTERSIGN_MAX: Duration = Duration::from_millis(250);
 
@@ -99,7 +101,28 @@ impl Exchange {
 
     /// Waits until the peer accepts.
     pub(super) async fn accepted(&mut self) -> Result<(), BackendError> {
+        let said = self.frame().await?;
+        self.is_accepted(said)
+    }
+
+    /// Waits until the peer keeps a place; or accepts at once, if it knows no better: then it is false.
+    pub(super) async fn held(&mut self) -> Result<bool, BackendError> {
         match self.frame().await? {
+            say::Kind::Hold(_) => Ok(true),
+            said => self.is_accepted(said).map(|()| false),
+        }
+    }
+
+    /// Takes the place that is kept, and waits until the peer accepts.
+    pub(super) async fn go(&mut self) -> Result<(), BackendError> {
+        let message = Ask::from(ask::Kind::Go(Default::default()));
+        let told = self.writer.send(&message).await;
+        told.map_err(|error| broken(self.peer(), &error))?;
+        self.accepted().await
+    }
+
+    fn is_accepted(&self, said: say::Kind) -> Result<(), BackendError> {
+        match said {
             say::Kind::Accept(accept) => {
                 tracing::debug!(
                     peer = %self.peer().node.short(),
@@ -117,6 +140,22 @@ impl Exchange {
             }
             _ => Err(self.out_of_turn()),
         }
+    }
+
+    /// Whether the peer had begun before it heard that it should not. Whoever had not just hangs up.
+    pub(super) async fn began_after_all(&mut self) -> bool {
+        for _ in 0..LAST_FRAMES_MAX {
+            match self.reader.next::<Say>().await {
+                Ok(Some(Say {
+                    kind: Some(say::Kind::Accept(_)),
+                })) => return true,
+                Ok(Some(Say {
+                    kind: Some(say::Kind::Progress(_) | say::Kind::Hold(_)) | None,
+                })) => {}
+                Ok(_) | Err(_) => return false,
+            }
+        }
+        false
     }
 
     /// The next frame that says anything.

@@ -17,7 +17,7 @@ impl Session<'_> {
         let hall = &self.door.hall;
         let embedding = hall.embed_as(self.principal.clone(), job, Priority::Interactive);
         let embeddings = match self.line.until(embedding).await {
-            Ok(Ok(embeddings)) => embeddings,
+            Ok(Ok(served)) => served.answer,
             Ok(Err(error)) => return self.refuse(error).await,
             Err(stop) => return self.stopped(stop).await,
         };

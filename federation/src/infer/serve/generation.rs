@@ -3,13 +3,25 @@
 use futures_util::{FutureExt, StreamExt};
 use kwaainet_core::{BackendError, Event, Job, MeteredStream};
 
+use super::super::wire::says::{Hold, say};
 use super::batch::{self, Batch};
 use super::line::Stop;
 use super::{Course, Session, work};
 
 impl Session<'_> {
-    pub(super) async fn generate(mut self, job: Job) {
-        let taking = self.door.hall.generate(self.principal.clone(), job);
+    /// `tied` is whether somebody else was asked before: nothing is done then until the asker wants it.
+    pub(super) async fn generate(mut self, job: Job, tied: bool) {
+        let letting_in = self.door.hall.let_in(self.principal.clone(), job);
+        let admitted = match self.line.until(letting_in).await {
+            Ok(Ok(admitted)) => admitted,
+            Ok(Err(error)) => return self.refuse(error).await,
+            Err(stop) => return self.stopped(stop).await,
+        };
+        if tied && let Err(stop) = self.hold().await {
+            drop(admitted);
+            return self.stopped(stop).await;
+        }
+        let taking = self.door.hall.run(admitted);
         let events = match self.line.until(taking).await {
             Ok(Ok(events)) => events,
             Ok(Err(error)) => return self.refuse(error).await,
@@ -20,6 +32,12 @@ impl Session<'_> {
             Err(stop) => Course::Stopped(stop),
         };
         self.close(course).await;
+    }
+
+    /// Says that there is a place, and waits until it is wanted.
+    async fn hold(&mut self) -> Result<(), Stop> {
+        self.line.send(say::Kind::Hold(Hold::default())).await?;
+        self.line.wanted().await
     }
 
     pub(super) async fn refuse(self, error: kwaainet_core::JobError) {

@@ -21,6 +21,8 @@ const PARKED_MAX: Duration = Duration::from_secs(90);
 const LAST_FRAME_MAX: Duration = Duration::from_secs(1);
 /// Until a refusal is taken.
 const REJECT_MAX: Duration = Duration::from_secs(1);
+/// How long a place is kept for an asker who asked somebody else before.
+const HELD_MAX: Duration = Duration::from_secs(1);
 /// Until the asker signed.
 const COUNTERSIGN_MAX: Duration = Duration::from_secs(2);
 /// Messages of kinds that only newer versions know.
@@ -109,6 +111,27 @@ impl Line {
         }
     }
 
+    /// Waits for the asker to want the place that is kept.
+    pub(super) async fn wanted(&mut self) -> Result<(), Stop> {
+        let word = async {
+            for _ in 0..UNKNOWN_MAX {
+                match self.reader.next::<Ask>().await {
+                    Ok(Some(Ask { kind: None })) => {}
+                    Ok(Some(Ask {
+                        kind: Some(ask::Kind::Go(_)),
+                    })) => return Ok(()),
+                    Ok(Some(Ask {
+                        kind: Some(ask::Kind::Cancel(_)),
+                    })) => return Err(Stop::Cancelled),
+                    Ok(_) | Err(_) => return Err(Stop::Gone),
+                }
+            }
+            Err(Stop::Gone)
+        };
+        let word = timeout(HELD_MAX, word).await;
+        word.unwrap_or(Err(Stop::OutOfTime))
+    }
+
     /// Writes a frame; the asker takes it when it likes, but not later than all has to be over.
     pub(super) async fn send(&mut self, kind: say::Kind) -> Result<(), Stop> {
         let say = Say::from(kind);
@@ -155,7 +178,7 @@ impl Line {
                     Some(ask::Kind::Countersign(signed)) => return Some(signed.counter),
                     // It wanted no more just when there was no more.
                     Some(ask::Kind::Cancel(_)) | None => {}
-                    Some(ask::Kind::Open(_)) => return None,
+                    Some(ask::Kind::Open(_) | ask::Kind::Go(_)) => return None,
                 }
             }
             None

@@ -22,6 +22,7 @@ pub(super) fn generation() -> Request {
         digest: None,
         numerics: None,
         scope: [4; 16],
+        tied: false,
         work: Wanted::Generate {
             prompt: Prompt::Text("once upon a time".into()),
             params: Box::new(GenerateParams {
@@ -118,6 +119,7 @@ impl Dice {
             digest: self.maybe(|dice| ModelDigest([dice.number() as u8; 32])),
             numerics: self.maybe(|_| Numerics::of("kwaai-canonical/1")),
             scope: std::array::from_fn(|_| self.number() as u8),
+            tied: self.below(8) == 0,
             work: self.work(),
         }
     }

@@ -5,7 +5,7 @@ use prost::{Message, Oneof};
 /// From the asker.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Ask {
-    #[prost(oneof = "ask::Kind", tags = "1, 2, 3")]
+    #[prost(oneof = "ask::Kind", tags = "1, 2, 3, 4")]
     pub(crate) kind: Option<ask::Kind>,
 }
 
@@ -23,6 +23,9 @@ pub(crate) mod ask {
         /// Last.
         #[prost(message, tag = "3")]
         Countersign(Countersign),
+        /// After `Hold`: the place is wanted.
+        #[prost(message, tag = "4")]
+        Go(Go),
     }
 }
 
@@ -50,6 +53,10 @@ pub(crate) struct Open {
     /// 16 bytes.
     #[prost(bytes = "vec", tag = "6")]
     pub(crate) scope: Vec<u8>,
+    /// Somebody else was asked before: a place is to be kept, and nothing done before `Go`. A server that does not
+    /// know this accepts, which is an answer too.
+    #[prost(bool, tag = "7")]
+    pub(crate) tied: bool,
     #[prost(oneof = "open::Work", tags = "10, 11, 12, 13, 14")]
     pub(crate) work: Option<open::Work>,
 }
@@ -304,6 +311,9 @@ pub(crate) struct TokenizeText {
 
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub(crate) struct Cancel {}
+
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(crate) struct Go {}
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Countersign {

@@ -30,6 +30,8 @@ pub(crate) struct Request {
     pub(crate) numerics: Option<Numerics>,
     /// Tells the asker's principals apart and says nothing else of them.
     pub(crate) scope: [u8; 16],
+    /// Whether somebody else was asked before, so that only a place is to be kept.
+    pub(crate) tied: bool,
     pub(crate) work: Wanted,
 }
 
@@ -84,6 +86,7 @@ pub(crate) fn write(request: Request) -> Open {
         digest: request.digest.map(|digest| digest.0.to_vec()),
         numerics: request.numerics.map(|class| class.0.into_owned()),
         scope: request.scope.to_vec(),
+        tied: request.tied,
         work: Some(work),
     }
 }
@@ -103,6 +106,7 @@ pub(crate) fn read(open: Open) -> Result<Request, Bad> {
         digest: digest.transpose()?.map(ModelDigest),
         numerics: open.numerics.map(|class| Numerics(Cow::Owned(class))),
         scope: array(&open.scope, "scope")?,
+        tied: open.tied,
         work: read_work(needed(open.work, "work")?)?,
     })
 }

@@ -5,7 +5,7 @@ use prost::{Message, Oneof};
 /// From the server.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Say {
-    #[prost(oneof = "say::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "say::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub(crate) kind: Option<say::Kind>,
 }
 
@@ -14,7 +14,7 @@ pub(crate) mod say {
 
     #[derive(Clone, PartialEq, Oneof)]
     pub(crate) enum Kind {
-        /// It will be done. Only now may anything else than `Progress` follow.
+        /// It will be done. Only now may anything else than `Progress` and `Hold` follow.
         #[prost(message, tag = "1")]
         Accept(Accept),
         /// It will not, and nothing was; last.
@@ -37,6 +37,10 @@ pub(crate) mod say {
         /// It went wrong; last.
         #[prost(message, tag = "9")]
         Failed(Failed),
+        /// To whoever asked somebody else before: there is a place, which is kept for a moment. After `Go` comes
+        /// what would have come at once.
+        #[prost(message, tag = "10")]
+        Hold(Hold),
     }
 }
 
@@ -61,6 +65,9 @@ pub(crate) struct Accept {
     #[prost(uint64, tag = "4")]
     pub(crate) epoch: u64,
 }
+
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(crate) struct Hold {}
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Reject {

@@ -31,7 +31,12 @@ pub(super) fn refusal(
             Place::Upstream => return Some(Reason::Tier(None)),
         }
     }
-    if constraints.data_class == DataClass::Confidential && !is_confidential(place) {
+    let may_see = match constraints.data_class {
+        DataClass::Confidential => is_confidential(place),
+        DataClass::Own => place.peer().is_none(),
+        DataClass::Normal => true,
+    };
+    if !may_see {
         return Some(Reason::NotConfidential);
     }
     if !constraints.regions.is_empty() {

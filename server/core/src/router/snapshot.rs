@@ -106,4 +106,6 @@ pub struct Here {
     pub grid: Option<GridIntensity>,
     /// Watts that it uses for its work.
     pub watts: Option<f32>,
+    /// Whether a second peer keeps a place for a job where the first may take long to answer.
+    pub ties: bool,
 }

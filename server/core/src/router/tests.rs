@@ -1,5 +1,6 @@
 mod properties;
 mod simulation;
+mod tie;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -132,6 +132,10 @@ fn print(plan: &Value) -> Option<()> {
     for (number, one) in (1..).zip(candidates) {
         terminal::line(format!("{number:>2} {}", row(one)?));
     }
+    if let [_, second] = plan["tied"].as_array()?.as_slice() {
+        let second = second.as_str()?;
+        terminal::line(format!("tied: {second} keeps a place if the first takes long to answer"));
+    }
     for one in plan["dropped"].as_array()? {
         let (backend, reason) = (one["backend"].as_str()?, one["reason"].as_str()?);
         terminal::line(format!("not {backend}: {reason}"));

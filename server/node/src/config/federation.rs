@@ -28,6 +28,9 @@ pub struct Federation {
     pub relays: Vec<String>,
     /// Whether members look for each other on the local network.
     pub lan: bool,
+    /// Whether an interactive request that is nobody's secret may be told to two peers: when the first takes long
+    /// to answer, a second one keeps a place for it.
+    pub tied: bool,
     /// The file with the passphrase that the node's key is sealed with; empty if it is not, or if
     /// KWAAINET_KEY_PASSPHRASE has it.
     pub passphrase_file: PathBuf,
@@ -51,6 +54,7 @@ impl Default for Federation {
             interfaces: Vec::new(),
             relays: Vec::new(),
             lan: true,
+            tied: true,
             passphrase_file: PathBuf::new(),
             region: String::new(),
             price: 0,

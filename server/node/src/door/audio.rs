@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use kwaainet_core::{
-    AdmissionError, Constraints, Job, JobId, Principal, SpeechTask, Transcribe, Transcript, Work,
+    AdmissionError, Constraints, Job, JobId, Principal, Served, SpeechTask, Transcribe, Transcript,
+    Work,
 };
 use kwaainet_openapi::{SpeechText, TranscriptionForm, TranslationForm};
 
 use super::constraints::Demands;
+use super::stream::ServedBy;
 use super::{ApiError, App};
 use asked::Asked;
 
@@ -92,8 +94,9 @@ async fn serve(
     let (head, body) = request.into_parts();
     let asked = asked::receive(&head.headers, body, app.recording_bytes_max).await?;
     let format = asked.format;
-    let transcript = hear(app, asking, asked, task).await?;
-    Ok(answer::write(transcript, task, format))
+    let heard = hear(app, asking, asked, task).await?;
+    let answer = answer::write(heard.answer, task, format);
+    Ok((ServedBy::of(heard.course), answer).into_response())
 }
 
 async fn hear(
@@ -101,7 +104,7 @@ async fn hear(
     asking: Asking,
     asked: Asked,
     task: SpeechTask,
-) -> Result<Transcript, ApiError> {
+) -> Result<Served<Transcript>, ApiError> {
     let job = Job::new(
         JobId::random(),
         asked.model,
@@ -115,7 +118,7 @@ async fn hear(
     )
     .within(asking.constraints);
     tokio::select! {
-        transcript = app.hallway.transcribe(asking.principal, job) => Ok(transcript?),
+        heard = app.hallway.transcribe(asking.principal, job) => Ok(heard?),
         // It may take longer than a node that is told to stop has time.
         () = app.cut.cancelled() => Err(AdmissionError::Draining.into()),
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use data_encoding::BASE64;
 use kwaainet_core::{EmbedInput, Job, JobId, Principal, Priority, Work};
@@ -14,6 +15,7 @@ use serde_json::Value;
 
 use super::body::{self, ApiJson};
 use super::constraints::Demands;
+use super::stream::ServedBy;
 use super::{ApiError, App, params, unsupported};
 
 /// OpenAI's limit.
@@ -33,11 +35,10 @@ pub(crate) async fn create(
     Extension(principal): Extension<Principal>,
     demands: Demands,
     ApiJson(request): ApiJson<EmbeddingRequest>,
-) -> Result<Json<EmbeddingList>, ApiError> {
+) -> Result<Response, ApiError> {
     let asked = Asked::parse(request, demands)?;
-    Ok(Json(
-        whole(&app, principal, asked, Priority::Interactive).await?,
-    ))
+    let (list, served_by) = whole(&app, principal, asked, Priority::Interactive).await?;
+    Ok((served_by, Json(list)).into_response())
 }
 
 /// Where a request would go.
@@ -53,7 +54,7 @@ pub(crate) async fn answer(
     priority: Priority,
 ) -> Result<Value, ApiError> {
     let asked = Asked::parse(body::from_value(body)?, Demands::default())?;
-    let list = whole(app, principal, asked, priority).await?;
+    let (list, _) = whole(app, principal, asked, priority).await?;
     Ok(body::to_value(&list))
 }
 
@@ -88,10 +89,11 @@ async fn whole(
     principal: Principal,
     asked: Asked,
     priority: Priority,
-) -> Result<EmbeddingList, ApiError> {
+) -> Result<(EmbeddingList, ServedBy), ApiError> {
     let Asked { job, format } = asked;
     let model = job.model.clone();
-    let embeddings = app.hallway.embed_as(principal, job, priority).await?;
+    let served = app.hallway.embed_as(principal, job, priority).await?;
+    let embeddings = served.answer;
     let data = (0_u32..)
         .zip(embeddings.vectors)
         .map(|(index, vector)| Embedding {
@@ -99,7 +101,7 @@ async fn whole(
             index,
             embedding: write(vector, format),
         });
-    Ok(EmbeddingList {
+    let list = EmbeddingList {
         object: "list",
         data: data.collect(),
         model: model.to_string(),
@@ -107,7 +109,8 @@ async fn whole(
             prompt_tokens: embeddings.prompt_tokens,
             total_tokens: embeddings.prompt_tokens,
         },
-    })
+    };
+    Ok((list, ServedBy::of(served.course)))
 }
 
 fn inputs(input: Option<Value>) -> Result<Vec<EmbedInput>, ApiError> {

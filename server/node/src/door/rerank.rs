@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use kwaainet_core::{EmbedInput, Job, JobId, Principal, Work};
 use kwaainet_openapi::{
@@ -14,6 +15,7 @@ use serde_json::Value;
 
 use super::body::ApiJson;
 use super::constraints::Demands;
+use super::stream::ServedBy;
 use super::{ApiError, App, params, unsupported};
 
 const DOCUMENTS_MAX: usize = 1_000;
@@ -32,8 +34,8 @@ pub(crate) async fn create(
     Extension(principal): Extension<Principal>,
     demands: Demands,
     ApiJson(request): ApiJson<RerankRequest>,
-) -> Result<Json<Reranked>, ApiError> {
-    rank(&app, principal, demands, request).await.map(Json)
+) -> Result<Response, ApiError> {
+    rank(&app, principal, demands, request).await
 }
 
 /// The same where Cohere's own clients look for it.
@@ -50,8 +52,8 @@ pub(crate) async fn create_v2(
     Extension(principal): Extension<Principal>,
     demands: Demands,
     ApiJson(request): ApiJson<RerankRequest>,
-) -> Result<Json<Reranked>, ApiError> {
-    rank(&app, principal, demands, request).await.map(Json)
+) -> Result<Response, ApiError> {
+    rank(&app, principal, demands, request).await
 }
 
 /// The same where clients of other servers look for it.
@@ -68,8 +70,8 @@ pub(crate) async fn create_bare(
     Extension(principal): Extension<Principal>,
     demands: Demands,
     ApiJson(request): ApiJson<RerankRequest>,
-) -> Result<Json<Reranked>, ApiError> {
-    rank(&app, principal, demands, request).await.map(Json)
+) -> Result<Response, ApiError> {
+    rank(&app, principal, demands, request).await
 }
 
 async fn rank(
@@ -77,7 +79,7 @@ async fn rank(
     principal: Principal,
     demands: Demands,
     request: RerankRequest,
-) -> Result<Reranked, ApiError> {
+) -> Result<Response, ApiError> {
     unsupported::check_rerank(&request.other)?;
     let model = params::model(request.model)?;
     let constraints = demands.with(request.kwaai)?;
@@ -97,8 +99,9 @@ async fn rank(
     )
     .within(constraints);
     let id = format!("rerank-{}", job.id);
-    let embedded = app.hallway.embed(principal, job).await;
-    let embedded = embedded.map_err(|error| ApiError::from(error).renamed("input", "documents"))?;
+    let served = app.hallway.embed(principal, job).await;
+    let served = served.map_err(|error| ApiError::from(error).renamed("input", "documents"))?;
+    let embedded = served.answer;
 
     let ranked = by_nearness(&embedded.vectors).into_iter().take(top);
     let keep_text = request.return_documents.unwrap_or(false);
@@ -110,7 +113,7 @@ async fn rank(
         }),
     });
     let tokens = embedded.prompt_tokens;
-    Ok(Reranked {
+    let reranked = Reranked {
         id,
         object: "list",
         model: model.to_string(),
@@ -125,7 +128,8 @@ async fn rank(
                 input_tokens: tokens,
             },
         },
-    })
+    };
+    Ok((ServedBy::of(served.course), Json(reranked)).into_response())
 }
 
 /// A cosine as a score from 0 to 1: what points away from the query is as bad as what has nothing to do

@@ -40,6 +40,7 @@ pub(crate) async fn explain(
         Err(RouteError::Unavailable { dropped, .. } | RouteError::Unfulfilled { dropped, .. }) => {
             Route {
                 candidates: Vec::new(),
+                tied: false,
                 dropped,
             }
         }
@@ -55,6 +56,7 @@ pub(crate) async fn explain(
             Prefer::Cheap => "cheap",
         },
         candidates: route.candidates.iter().map(candidate).collect(),
+        tied: tied(&route),
         dropped: route.dropped.iter().map(dropped).collect(),
     }))
 }
@@ -73,6 +75,12 @@ fn job(body: Map<String, Value>, demands: Demands) -> Result<Job, ApiError> {
             Err(ApiError::invalid("messages", "invalid_value", message))
         }
     }
+}
+
+/// The names of those who are told of it together.
+fn tied(route: &Route) -> Vec<String> {
+    let both = route.candidates.iter().take(if route.tied { 2 } else { 0 });
+    both.map(|one| one.backend.to_string()).collect()
 }
 
 fn candidate(chosen: &Chosen) -> RouteCandidate {

@@ -156,6 +156,13 @@ pub(crate) fn served_by(events: &MeteredStream) -> ServedBy {
     ServedBy(events.course())
 }
 
+impl ServedBy {
+    /// Says whose machine has done what goes this way.
+    pub(crate) fn of(course: Arc<Course>) -> Self {
+        Self(course)
+    }
+}
+
 impl IntoResponseParts for ServedBy {
     type Error = Infallible;
 

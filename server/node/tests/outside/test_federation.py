@@ -5,153 +5,32 @@ CHAOS_KILLS says how often (8 if not set); `make chaos` says 100. CHAOS_SEED cho
 
 from __future__ import annotations
 
-import json
 import os
 import random
-import re
-import shutil
 import signal
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from support.node import CACHE_HOME, MINILM, SMOL, Node, eventually, kwaainet, refused, succeeded
+from support.federation import REQUESTS, Federation, stream, ticket
+from support.node import MINILM, SMOL, eventually, kwaainet, refused, succeeded
 
 KILLS = int(os.environ.get("CHAOS_KILLS") or 8)
 SEED = int(os.environ.get("CHAOS_SEED") or random.randrange(1 << 32))
 # From the loss of a node to the next word, in seconds; a prompt is read anew within this too.
 GAP_MAX = float(os.environ.get("CHAOS_GAP") or 6.0)
 
-SCHEMA = {
-    "type": "object",
-    "properties": {
-        "title": {"type": "string"},
-        "body": {"type": "string", "maxLength": 200},
-        "n": {"type": "integer"},
-    },
-    "required": ["title", "body", "n"],
-    "additionalProperties": False,
-}
-BASE = {
-    "model": SMOL,
-    "messages": [{"role": "user", "content": "Tell a long story about the moon and a fox."}],
-    "max_tokens": 100,
-    "stream": True,
-}
-SAMPLED = {**BASE, "temperature": 0.8}
-FORMAT = {"type": "json_schema", "json_schema": {"name": "s", "strict": True, "schema": SCHEMA}}
-TOOL = {"type": "function", "function": {"name": "tell", "parameters": SCHEMA}}
-REQUESTS: dict[str, dict[str, Any]] = {
-    "plain": {**BASE, "temperature": 0},
-    "sampled": {**SAMPLED, "seed": 11, "logprobs": True, "top_logprobs": 2},
-    "schema": {**SAMPLED, "seed": 5, "response_format": FORMAT},
-    "tool": {**SAMPLED, "seed": 6, "tools": [TOOL], "tool_choice": "required"},
-}
-
-
-def options(port: int = 0) -> dict[str, Any]:
-    lines = ["enabled = true", f"port = {port}", 'bind = ["127.0.0.1"]', "lan = false"]
-    return {"config": "[federation]\n" + "\n".join(lines) + "\n[engine]\nthreads = 1\n"}
-
-
-@dataclass
-class Federation:
-    """The asker and the servers, by their ids."""
-
-    asker: Node
-    servers: dict[str, Node]
-    folder: Path
-
-    def peers(self) -> list[dict[str, Any]]:
-        return httpx.get(f"{self.asker.url}/v1/kwaai/peers").json()["data"]
-
-    def all_there(self) -> bool:
-        alive = [peer for peer in self.peers() if peer["state"] == "alive"]
-        loaded = [peer for peer in alive if any(model["loaded"] for model in peer["models"])]
-        return len(loaded) == len(self.servers)
-
-    def restart(self, server: str) -> None:
-        folder = self.servers[server].folder
-        self.servers[server] = Node(folder, "--model", SMOL, **options())
-
-    def receipts(self, node: Node) -> str:
-        return succeeded(kwaainet(node.folder, "receipt", "export", "--data-dir", node.data_dir))
-
-
-def own_id(node: Node) -> str:
-    return httpx.get(f"{node.url}/v1/kwaai/peers").json()["node"]
-
 
 @pytest.fixture(scope="module")
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
-    folder = tmp_path_factory.mktemp("federation")
-    cache = folder / "cache"
-    shutil.copytree(CACHE_HOME / "kwaainet" / "models" / MINILM, cache / "models" / MINILM)
-    nodes = []
+    federation = Federation(tmp_path_factory.mktemp("federation"))
     try:
-        asker = Node(folder / "asker", "--model", MINILM, "--cache-dir", cache, **options())
-        nodes.append(asker)
-        data = ("--data-dir", asker.data_dir)
-        invited = kwaainet(asker.folder, "invite", "--tier", "t0", "--uses", "2", *data)
-        ticket = re.search(r"kwaai1[a-z2-7]+", succeeded(invited))
-        assert ticket
-        servers = {}
-        for name in ("one", "two"):
-            server = Node(folder / name, "--model", SMOL, **options())
-            nodes.append(server)
-            servers[own_id(server)] = server
-            join = ("join", "--tier", "t0", ticket[0], "--data-dir", server.data_dir)
-            succeeded(kwaainet(server.folder, *join))
-        federation = Federation(asker, servers, folder)
-        eventually(federation.all_there, within=20)
         yield federation
-        for node in (asker, *federation.servers.values()):
-            node.stop()
+        federation.stop()
     finally:
-        for node in nodes:
-            node.kill()
-
-
-@dataclass
-class Told:
-    """What a stream said, without what names the answer."""
-
-    server: str
-    pieces: list[Any] = field(default_factory=list)
-    continued: int = 0
-    gap: float = 0.0
-
-
-def stream(url: str, body: dict[str, Any], at: int = -1, act: Any = None) -> Told:
-    """Reads a stream; after so many pieces, does something to its server."""
-    sent = httpx.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=90)
-    with sent as answer:
-        assert answer.status_code == 200, answer.read()
-        told = Told(answer.headers["x-kwaai-served-by"])
-        ended, last = False, time.monotonic()
-        for line in answer.iter_lines():
-            if line.startswith(": x-kwaai-continued"):
-                told.continued = int(line.split()[-1])
-            if not line.startswith("data: "):
-                continue
-            assert not ended
-            if line == "data: [DONE]":
-                ended = True
-                continue
-            now = time.monotonic()
-            told.gap, last = max(told.gap, now - last), now
-            chunk = json.loads(line.removeprefix("data: "))
-            assert "error" not in chunk, chunk
-            told.pieces.append(chunk["choices"])
-            if len(told.pieces) == at:
-                act(told.server)
-        assert ended
-        return told
+        federation.kill()
 
 
 def test_a_node_without_the_model_answers_from_a_peer(federation: Federation) -> None:
@@ -182,17 +61,15 @@ def test_a_node_without_the_model_answers_from_a_peer(federation: Federation) ->
 def test_who_is_no_member_is_refused(federation: Federation, folder: Path) -> None:
     with_key = kwaainet(folder, "identity", "show", "--data-dir", folder / "data")
     succeeded(with_key)
+    invitation = ticket(federation.asker)
     data = ("--data-dir", federation.asker.data_dir)
-    ticket = re.search(
-        r"kwaai1[a-z2-7]+", succeeded(kwaainet(federation.asker.folder, "invite", *data))
-    )
-    assert ticket
     listing = succeeded(kwaainet(federation.asker.folder, "invite", "list", *data))
-    assert ticket[0] not in listing
-    changed = ticket[0][:-3] + ("aaa" if not ticket[0].endswith("aaa") else "bbb")
+    assert invitation not in listing
+    changed = invitation[:-3] + ("aaa" if not invitation.endswith("aaa") else "bbb")
     refused(kwaainet(folder, "join", changed, "--data-dir", folder / "data"))
 
 
+@pytest.mark.timeout(120 + 15 * KILLS)
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "wedged"])
 def test_a_stream_survives_its_node(federation: Federation, blow: signal.Signals) -> None:
     moments = random.Random(f"{SEED} {blow}")
@@ -220,7 +97,7 @@ def test_a_stream_survives_its_node(federation: Federation, blow: signal.Signals
 
 def test_receipts_are_good_and_a_changed_byte_is_seen(federation: Federation) -> None:
     stream(federation.asker.url, REQUESTS["plain"])
-    for node in (federation.asker, *federation.servers.values()):
+    for node in federation.nodes():
         exported = eventually(lambda node=node: federation.receipts(node), within=5)
         lines = exported.splitlines()
         assert len(lines) > 1

@@ -175,7 +175,7 @@ async fn embed(
     .within(wanted.constraints.clone());
     let made = app.hallway.embed(principal.clone(), job).await;
     let made = made.map_err(|error| ApiError::from(error).renamed("input", "query"))?;
-    Ok(made.vectors)
+    Ok(made.answer.vectors)
 }
 
 /// Searches a vector store.

@@ -115,12 +115,14 @@ class Node:
         config: str = "",
         env: dict[str, str] | None = None,
         data_dir: Path | None = None,
+        prefix: tuple[str, ...] = (),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.data_dir = data_dir or folder / "data"
         self.log_file = folder / "node.log"
-        command: list[str | Path] = [BINARY, "serve", "--data-dir", self.data_dir]
+        # What stands before it runs it somewhere else, in its place.
+        command: list[str | Path] = [*prefix, BINARY, "serve", "--data-dir", self.data_dir]
         if "--listen" not in args:
             command += ["--listen", "127.0.0.1:0"]
         if config:
