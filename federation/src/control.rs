@@ -15,6 +15,7 @@ mod membership;
 mod noise;
 mod peer;
 mod progress;
+mod refusal;
 mod report;
 mod session;
 mod tasks;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use described::About;
 pub use door::{PeerStream, TurnedAway};
+pub use refusal::Refusal;
 pub use tiers::Tiers;
 
 use crate::{MemberBook, PeerTransport, PeerView};

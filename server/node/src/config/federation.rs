@@ -23,6 +23,10 @@ pub struct Federation {
     pub interfaces: Vec<String>,
     /// Relays by their URLs. Without one no relay is ever used.
     pub relays: Vec<String>,
+    /// A file whose first line those relays want to see, if they let in others than members; empty for none.
+    pub relay_token_file: PathBuf,
+    /// Certificates (PEM) that the relays' own may be signed by, besides those that the world trusts; empty for none.
+    pub relay_ca: PathBuf,
     /// Whether members look for each other on the local network.
     pub lan: bool,
     /// The file with the passphrase that the node's key is sealed with; empty if it is not, or if
@@ -47,6 +51,8 @@ impl Default for Federation {
             advertise: Vec::new(),
             interfaces: Vec::new(),
             relays: Vec::new(),
+            relay_token_file: PathBuf::new(),
+            relay_ca: PathBuf::new(),
             lan: true,
             passphrase_file: PathBuf::new(),
             region: String::new(),
