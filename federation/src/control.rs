@@ -8,6 +8,8 @@ mod backoff;
 mod described;
 mod detector;
 mod door;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod gate;
 mod hello;
 mod keeper;

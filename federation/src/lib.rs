@@ -8,6 +8,8 @@ mod address;
 mod book;
 mod control;
 mod frame;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod infer;
 mod receipts;
 mod seeded;

@@ -6,7 +6,8 @@ mod harness;
 mod lies;
 mod receipts;
 mod round_trips;
-mod samples;
 mod serving;
 mod speed;
 mod together;
+
+use super::samples;

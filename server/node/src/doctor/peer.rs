@@ -71,8 +71,8 @@ fn down(who: &str, why: &str, reach: &Reach, version: &str) -> Finding {
         ),
         Refusal::Outdated => (
             "has seen a later start of this node",
-            "The clock of this machine was set back, or another node runs with the same key: see that the time \
-             is right, and that 'kwaainet identity show' says another id on every machine."
+            "If this lasts, another node runs with the same key: see that 'kwaainet identity show' says another \
+             id on every machine. A clock that was set back mends itself with the next call."
                 .to_owned(),
         ),
         Refusal::Full => (
@@ -197,7 +197,7 @@ mod tests {
             (Refusal::Stranger, "kwaainet join"),
             (Refusal::Invitation, "new ticket"),
             (Refusal::Protocol, "this node runs 1.2.3"),
-            (Refusal::Outdated, "clock"),
+            (Refusal::Outdated, "same key"),
             (Refusal::Full, "tier"),
         ] {
             let told = told(refusal.words(), &anywhere);

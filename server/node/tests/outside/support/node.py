@@ -15,7 +15,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -115,12 +115,13 @@ class Node:
         config: str = "",
         env: dict[str, str] | None = None,
         data_dir: Path | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.data_dir = data_dir or folder / "data"
         self.log_file = folder / "node.log"
-        command: list[str | Path] = [BINARY, "serve", "--data-dir", self.data_dir]
+        command: list[str | Path] = [*prefix, BINARY, "serve", "--data-dir", self.data_dir]
         if "--listen" not in args:
             command += ["--listen", "127.0.0.1:0"]
         if config:
