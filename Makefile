@@ -29,7 +29,7 @@ STEPS := tools fmt clippy build models unit outside-python outside-js schemas-to
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test chaos test-aarch64 test-wasm bench compare load soak golden openapi schemas schemas-servers clean-outside FORCE $(STEPS)
+.PHONY: help run test chaos opens fuzz fuzz-plain test-aarch64 test-wasm bench compare load soak golden openapi schemas schemas-servers clean-outside FORCE $(STEPS)
 
 help: ## list these commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -152,6 +152,23 @@ chaos: $(VENV)/.ready ## nodes that are killed, frozen and cut off while they se
 	CHAOS_KILLS=$${CHAOS_KILLS:-100} CHAOS_CUTS=$${CHAOS_CUTS:-100} \
 		CHAOS_GONE=$${CHAOS_GONE:-1.5} CHAOS_BACK=$${CHAOS_BACK:-3} KWAAINET_BINARY=$(NODE) \
 		$(VENV)/bin/python -m pytest -s $(OUTSIDE)/test_federation.py $(OUTSIDE)/test_cut.py
+
+opens: ## a million streams that a member opens and means none of, over real sockets; takes some minutes
+	$(CARGO) test -p kwaainet-iroh --test opens $(LOCKED) -- --ignored --nocapture
+
+# How long each target of the two below runs.
+SECONDS ?= 60
+FUZZ := fuzz/Cargo.toml
+REPLAY := $(CARGO) run --quiet --manifest-path $(FUZZ) --no-default-features --bin replay --
+
+fuzz: ## look for bytes that break what reads the bytes of others, by a fuzzer (SECONDS=300; needs nightly, cargo-fuzz)
+	$(REPLAY) samples fuzz/corpus
+	@set -e; for target in $$(sed -n 's|^path = "fuzz_targets/\(.*\).rs"|\1|p' $(FUZZ)); do \
+		$(CARGO) +nightly fuzz run $$target -- -max_len=4096 -max_total_time=$(SECONDS) -print_final_stats=1; \
+	done
+
+fuzz-plain: ## the same with any compiler: good bytes, changed at random (SECONDS=60)
+	cd fuzz && $(CARGO) run --quiet --no-default-features --bin replay -- change $(SECONDS)
 
 load: ## put load on a running node (ARGS="chat --model NAME ..."; see loadtests/README.md)
 	$(CARGO) run --release -p kwaainet-loadtests $(LOCKED) -- $(ARGS)

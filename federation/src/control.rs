@@ -8,6 +8,8 @@ mod backoff;
 mod described;
 mod detector;
 mod door;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod gate;
 mod hello;
 mod keeper;
@@ -15,6 +17,7 @@ mod membership;
 mod noise;
 mod peer;
 mod progress;
+mod refusal;
 mod report;
 mod session;
 mod tasks;
@@ -31,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use described::About;
 pub use door::{PeerStream, TurnedAway};
+pub use refusal::Refusal;
 pub use tiers::Tiers;
 
 use crate::{MemberBook, PeerTransport, PeerView};

@@ -11,6 +11,10 @@ mod quiet;
 mod serve;
 mod wire;
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
+#[cfg(any(test, feature = "fuzz"))]
+mod samples;
 #[cfg(test)]
 mod tests;
 

@@ -8,6 +8,8 @@ mod address;
 mod book;
 mod control;
 mod frame;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod infer;
 mod receipts;
 mod seeded;
@@ -17,7 +19,7 @@ mod view;
 
 pub use accounts::{Accounts, BadReceipt, Service};
 pub use book::{Member, MemberBook, RedeemError};
-pub use control::{About, Federation, FederationParts, PeerStream, Tiers, TurnedAway};
+pub use control::{About, Federation, FederationParts, PeerStream, Refusal, Tiers, TurnedAway};
 pub use frame::{FRAME_MAX, FrameError, FrameReader, FrameWriter};
 pub use infer::{InferenceDoor, PeerBackend};
 pub use receipts::{

@@ -10,6 +10,7 @@ mod batch;
 mod chat;
 mod completion;
 mod conversation;
+mod doctor;
 mod embedding;
 mod error;
 mod file;
@@ -58,6 +59,7 @@ pub use completion::{
 pub use conversation::{
     Conversation, ConversationItemsRequest, ConversationRequest, ConversationUpdate,
 };
+pub use doctor::{DoctorFinding, DoctorReport};
 pub use embedding::{
     Embedding, EmbeddingInput, EmbeddingList, EmbeddingRequest, EmbeddingUsage, EmbeddingVector,
     EncodingFormat,

@@ -12,13 +12,12 @@ mod doctor;
 mod door;
 mod interfaces;
 mod quic;
-#[cfg(feature = "relay")]
 mod relay;
 mod serve;
 mod transport;
 
 pub use address::Hidden;
-pub use config::IrohConfig;
-#[cfg(feature = "relay")]
-pub use relay::{Relay, RelayConfig, RelayError};
+pub use config::{IrohConfig, RelayToken};
+pub use doctor::{Finding, Grade, Reach};
+pub use relay::{Relay, RelayConfig, RelayError, RelayTls};
 pub use transport::{Gate, IrohError, IrohTransport};

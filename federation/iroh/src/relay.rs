@@ -1,41 +1,43 @@
 //! A relay of the owner's own, for members who cannot reach each other. It carries what they encrypted for each
-//! other and cannot read it; it lets in nobody but members, proved by their keys.
+//! other and cannot read it; it lets in nobody but members, proved by their keys, and those who show its token if it
+//! has one.
 //!
-//! It speaks plain HTTP: what members say is encrypted between them anyway, but whoever listens on the way sees
-//! who is connected. Where that matters, a web server in front of it adds TLS.
+//! It speaks plain HTTP, or HTTPS if it is given a certificate: what members say is encrypted between them anyway,
+//! but whoever listens on the way to a plain one sees who is connected, and the token if there is one.
 //!
 //! The relay itself listens inside this machine. All connections come through a door of ours, since it does not
 //! bound them itself.
 
-use std::collections::HashMap;
+mod members;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use iroh::EndpointId;
 use iroh_relay::server::{
-    Access, AccessControl, ClientRateLimit, ClientRequest, ConnectionId, RelayConfig as Config,
-    Server, ServerConfig,
+    CertConfig, ClientRateLimit, RelayConfig as Config, Server, ServerConfig, TlsConfig,
 };
-use kwaainet_core::NodeId;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use self::members::Members;
+use crate::config::RelayToken;
 use crate::door::{Complaints, Door, Limits, Source};
 use crate::transport::Gate;
 
 /// Connections, whoever they are of.
 const CONNECTIONS: Limits = Limits {
-    at_once: 512,
+    at_once: RelayConfig::CONNECTIONS,
     from_one_source: 64,
     in_a_second: 20,
     in_a_burst: 128,
 };
-/// Of one member.
-const OF_ONE_MEMBER: usize = 4;
 /// How often it is looked whether those who are connected are still members.
 const LOOK: Duration = Duration::from_secs(1);
 const CLOSED_WITHIN: Duration = Duration::from_secs(3);
@@ -47,6 +49,24 @@ pub struct RelayConfig {
     pub listen: SocketAddr,
     /// What one member may send in a second.
     pub bytes_per_second: NonZeroU32,
+    /// With which it speaks HTTPS; plain HTTP without.
+    pub tls: Option<RelayTls>,
+    /// Whoever shows it is let in, member or not.
+    pub token: Option<RelayToken>,
+}
+
+impl RelayConfig {
+    /// Connections at once.
+    pub const CONNECTIONS: usize = 512;
+}
+
+/// Files (PEM) that are read at the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayTls {
+    /// The relay's certificate and those that lead to its root.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 /// Why the relay did not start. One sentence for the owner.
@@ -60,6 +80,14 @@ pub enum RelayError {
         /// As the system says it.
         error: std::io::Error,
     },
+    /// Its certificate or key is no good.
+    #[error("the relay cannot use {}: {reason}", path.display())]
+    Tls {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// It could not be set up.
     #[error("the relay cannot start: {0}")]
     Start(String),
@@ -68,6 +96,7 @@ pub enum RelayError {
 /// A relay that runs until it is dropped.
 pub struct Relay {
     address: SocketAddr,
+    is_https: bool,
     tasks: TaskTracker,
     stop: CancellationToken,
     _stop: DropGuard,
@@ -77,9 +106,10 @@ impl Relay {
     /// Listens and lets members in.
     ///
     /// # Errors
-    /// When the address cannot be had.
+    /// When the address cannot be had, or the certificate cannot be used.
     pub async fn start(config: RelayConfig, gate: Gate) -> Result<Self, RelayError> {
-        let at = config.listen;
+        let tls = config.tls.as_ref().map(read).transpose()?;
+        let (at, is_https) = (config.listen, tls.is_some());
         let listening = async {
             let listener = TcpListener::bind(at).await?;
             let address = listener.local_addr()?;
@@ -88,14 +118,16 @@ impl Relay {
         let (listener, address) = listening
             .await
             .map_err(|error| RelayError::Listen { at, error })?;
-        let members = Arc::new(Members::new(gate));
-        let server = serve(config.bytes_per_second, Arc::clone(&members)).await?;
-        let inside = server.http_addr().expect("it was told to speak HTTP");
+        let members = Arc::new(Members::new(gate, config.token));
+        let server = serve(config.bytes_per_second, tls, Arc::clone(&members)).await?;
+        let inside = server.https_addr().or(server.http_addr());
+        let inside = inside.expect("it was told to speak one of them");
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(take(listener, inside, tasks.clone(), stop.clone()));
         tasks.spawn(look(server, members, stop.clone()));
         Ok(Self {
             address,
+            is_https,
             tasks,
             _stop: stop.clone().drop_guard(),
             stop,
@@ -107,6 +139,14 @@ impl Relay {
         self.address
     }
 
+    /// `http` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        match self.is_https {
+            true => "https",
+            false => "http",
+        }
+    }
+
     /// Breaks all connections off.
     pub async fn close(self) {
         self.stop.cancel();
@@ -115,9 +155,35 @@ impl Relay {
     }
 }
 
-async fn serve(rate: NonZeroU32, members: Arc<Members>) -> Result<Server, RelayError> {
-    let mut relay = Config::new((Ipv4Addr::LOCALHOST, 0));
+/// The files, as one thing that TLS can be spoken with.
+fn read(files: &RelayTls) -> Result<rustls::ServerConfig, RelayError> {
+    let bad = |path: &Path, reason: String| RelayError::Tls {
+        path: path.to_owned(),
+        reason,
+    };
+    let (cert, key) = (&files.cert, &files.key);
+    let chain = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect);
+    let chain: Vec<_> = chain.map_err(|error| bad(cert, error.to_string()))?;
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| bad(key, error.to_string()))?;
+    let crypto = Arc::new(rustls::crypto::ring::default_provider());
+    rustls::ServerConfig::builder_with_provider(crypto)
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the versions of TLS that are spoken today")
+        .with_no_client_auth()
+        .with_single_cert(chain, secret)
+        .map_err(|error| bad(cert, error.to_string()))
+}
+
+async fn serve(
+    rate: NonZeroU32,
+    tls: Option<rustls::ServerConfig>,
+    members: Arc<Members>,
+) -> Result<Server, RelayError> {
+    let inside = (Ipv4Addr::LOCALHOST, 0);
+    let mut relay = Config::new(inside);
     relay.access = members;
+    relay.tls =
+        tls.map(|server_config| TlsConfig::new(inside, CertConfig::Manual { server_config }));
     relay.limits.client_rx = Some(ClientRateLimit::new(rate));
     let mut config = ServerConfig::default();
     config.relay = Some(relay);
@@ -178,63 +244,5 @@ async fn look(server: Server, members: Arc<Members>, stop: CancellationToken) {
     }
     if let Err(error) = server.shutdown().await {
         tracing::debug!(%error, "the relay did not end well");
-    }
-}
-
-/// Who is let in.
-struct Members {
-    gate: Gate,
-    connected: Mutex<HashMap<ConnectionId, EndpointId>>,
-}
-
-impl std::fmt::Debug for Members {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Members").finish_non_exhaustive()
-    }
-}
-
-impl Members {
-    fn new(gate: Gate) -> Self {
-        let connected = Mutex::default();
-        Self { gate, connected }
-    }
-
-    fn has(&self, node: EndpointId) -> bool {
-        (self.gate)(NodeId(*node.as_bytes()))
-    }
-
-    /// Connected, and not members any more.
-    fn gone(&self) -> Vec<EndpointId> {
-        let connected = self.connected.lock().expect("no holder panics");
-        let mut nodes: Vec<_> = connected.values().copied().collect();
-        drop(connected);
-        nodes.sort_unstable();
-        nodes.dedup();
-        nodes.retain(|node| !self.has(*node));
-        nodes
-    }
-}
-
-impl AccessControl for Members {
-    async fn on_connect(&self, request: &ClientRequest) -> Access {
-        let node = request.endpoint_id();
-        let deny = |reason: &str| Access::Deny {
-            reason: Some(reason.to_owned()),
-        };
-        if !self.has(node) {
-            return deny("this relay is for members only");
-        }
-        let mut connected = self.connected.lock().expect("no holder panics");
-        let have = connected.values().filter(|other| **other == node).count();
-        if have >= OF_ONE_MEMBER {
-            return deny("your node is connected often enough");
-        }
-        connected.insert(request.connection_id(), node);
-        Access::Allow
-    }
-
-    fn on_disconnect(&self, _: EndpointId, connection: ConnectionId) {
-        let mut connected = self.connected.lock().expect("no holder panics");
-        connected.remove(&connection);
     }
 }

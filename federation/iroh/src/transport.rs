@@ -1,11 +1,13 @@
 //! The transport as the federation sees it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use iroh::endpoint::{BindOpts, Builder, NetReportConfig, PortmapperConfig};
+use iroh::tls::CaTlsConfig;
 use iroh::{Endpoint, RelayConfig, RelayMode, RelayUrl, SecretKey};
 use iroh_mdns_address_lookup::MdnsAddressLookup;
 use kwaainet_core::{BoxFuture, NodeId};
@@ -13,12 +15,14 @@ use kwaainet_federation::{
     DialError, Incoming, Link, PathFacts, PeerAddress, PeerTransport, Plane,
 };
 use kwaainet_identity::NodeKey;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::config::IrohConfig;
+use crate::config::{IrohConfig, RelayToken};
 use crate::connections::Connections;
 use crate::door::{Complaints, Door};
 use crate::interfaces::{Interfaces, Own};
@@ -39,6 +43,14 @@ pub enum IrohError {
     /// A configured relay is none.
     #[error("'{0}' is no URL of a relay, like https://relay.example.org")]
     Relay(String),
+    /// The certificates for the relays cannot be used.
+    #[error("the relays' certificates in {} cannot be used: {reason}", path.display())]
+    Roots {
+        /// As configured.
+        path: PathBuf,
+        /// What is wrong with them.
+        reason: String,
+    },
     /// Two addresses of one family.
     #[error("one address of each family can be listened on, not both {0} and {1}")]
     Bind(IpAddr, IpAddr),
@@ -75,6 +87,13 @@ pub(crate) struct Shared {
     pub(crate) stop: CancellationToken,
 }
 
+/// The relays that may be used, and how.
+struct Relays<'a> {
+    urls: Vec<RelayUrl>,
+    token: Option<&'a RelayToken>,
+    roots: Option<Vec<CertificateDer<'static>>>,
+}
+
 /// Whether members are found on the local network.
 pub(crate) enum Lan {
     Off,
@@ -94,6 +113,11 @@ impl IrohTransport {
             parsed.map_err(|_| IrohError::Relay(url.clone()))
         });
         let relays = relays.collect::<Result<Vec<_>, _>>()?;
+        let relays = Relays {
+            token: config.relay_token.as_ref(),
+            roots: config.relay_roots.as_deref().map(roots).transpose()?,
+            urls: relays,
+        };
         let interfaces = Interfaces::new(config.interfaces, &config.advertise, &config.bind).await;
         let interfaces = Arc::new(interfaces);
         let builder = preset(key, &relays, &config.advertise);
@@ -113,7 +137,7 @@ impl IrohTransport {
             endpoint,
             connections: Connections::default(),
             gate,
-            relays,
+            relays: relays.urls,
             handshakes: Door::new(HANDSHAKES, now),
             strangers: Door::new(STRANGERS, now),
             complaints: Complaints::default(),
@@ -134,11 +158,12 @@ impl IrohTransport {
 
 /// Our own preset: nothing but what is said here. No look-up of addresses anywhere, the owner's relays or none,
 /// no port mapping.
-fn preset(key: &NodeKey, relays: &[RelayUrl], advertise: &[SocketAddr]) -> Builder {
-    let relay_mode = match relays {
+fn preset(key: &NodeKey, relays: &Relays<'_>, advertise: &[SocketAddr]) -> Builder {
+    let relay_mode = match relays.urls.as_slice() {
         [] => RelayMode::Disabled,
-        relays => RelayMode::Custom(relays.iter().map(relay).collect()),
+        urls => RelayMode::Custom(urls.iter().map(|url| relay(url, relays.token)).collect()),
     };
+    let roots = relays.roots.iter().flatten().cloned();
     // How far the relays are, so that the nearest is chosen; not whether a hotel's network is in between.
     let mut report = NetReportConfig::minimal();
     report.https_probes = true;
@@ -151,16 +176,35 @@ fn preset(key: &NodeKey, relays: &[RelayUrl], advertise: &[SocketAddr]) -> Build
         .clear_address_lookup()
         .relay_mode(relay_mode)
         .net_report_config(report)
-        .portmapper_config(PortmapperConfig::Disabled);
+        .portmapper_config(PortmapperConfig::Disabled)
+        .ca_tls_config(CaTlsConfig::embedded().with_extra_roots(roots));
     let external = advertise.iter().copied();
     external.fold(builder, Builder::external_addr)
 }
 
 /// A relay without TLS does not say either how this node is seen from outside, which goes over QUIC.
-fn relay(url: &RelayUrl) -> RelayConfig {
+fn relay(url: &RelayUrl, token: Option<&RelayToken>) -> RelayConfig {
     let mut relay = RelayConfig::from(url.clone());
     relay.quic.take_if(|_| url.scheme() != "https");
-    relay
+    match token {
+        None => relay,
+        Some(token) => relay.with_auth_token(token.reveal()),
+    }
+}
+
+fn roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, IrohError> {
+    let bad = |reason: String| IrohError::Roots {
+        path: path.to_owned(),
+        reason,
+    };
+    let found = CertificateDer::pem_file_iter(path).map_err(|error| bad(error.to_string()))?;
+    let found: Vec<_> = found
+        .collect::<Result<_, _>>()
+        .map_err(|error| bad(error.to_string()))?;
+    match found.is_empty() {
+        false => Ok(found),
+        true => Err(bad("there is none".to_owned())),
+    }
 }
 
 /// Listens on the configured addresses, or on all; IPv6 only where the machine has it.

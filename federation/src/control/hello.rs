@@ -7,6 +7,7 @@ use kwaainet_core::NodeId;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
+use super::refusal::Refusal;
 use super::wire::{Answer, AnswerKind, Card, Hello, Reason, Refused, Welcome};
 use crate::{DialError, FrameError, FrameReader, FrameWriter, Link, PeerTransport, Plane};
 
@@ -74,16 +75,8 @@ impl CallError {
 
 /// A refusal in words.
 fn refusal(refused: &Refused) -> &'static str {
-    match Reason::try_from(refused.reason).unwrap_or(Reason::Unknown) {
-        Reason::Unknown => "the node refuses this one",
-        Reason::Stranger => "the node does not know this one; it has to be invited there",
-        Reason::Invitation => "the node does not accept the invitation",
-        Reason::Protocol => "the node speaks another version of the protocol",
-        Reason::Outdated => "the node has seen a later start of this one",
-        Reason::Duplicate => "the node is already being talked to",
-        Reason::Full => "the node has no room for one more peer",
-        Reason::Later => "the node cannot check the invitation now",
-    }
+    let reason = Reason::try_from(refused.reason).unwrap_or(Reason::Unknown);
+    Refusal::from(reason).words()
 }
 
 impl Refused {

@@ -6,8 +6,9 @@ mod harness;
 mod lies;
 mod receipts;
 mod round_trips;
-mod samples;
 mod serving;
 mod speed;
 mod tied;
 mod together;
+
+use super::samples;

@@ -1,6 +1,7 @@
 //! The command line: one file a command, each thin over the parts it uses.
 
 mod bench;
+mod doctor;
 mod identity;
 mod invite;
 mod join;
@@ -8,6 +9,7 @@ mod keys;
 mod models;
 mod peers;
 mod receipt;
+mod relay;
 mod route;
 mod run;
 mod serve;
@@ -82,6 +84,10 @@ enum Command {
     /// Manage the nodes that this one works with.
     #[command(subcommand)]
     Peers(peers::PeersCommand),
+    /// Let members who cannot reach each other meet here.
+    Relay(relay::RelayArgs),
+    /// Say what keeps this node from starting, and what keeps it and the other members from meeting.
+    Doctor(doctor::DoctorArgs),
     /// Export and check the signed receipts of work between nodes.
     #[command(subcommand)]
     Receipt(receipt::ReceiptCommand),
@@ -120,6 +126,8 @@ impl Cli {
         let config = effective.config.clone();
         match self.command {
             Command::Serve => return serve::serve(config, &environment).await,
+            Command::Relay(args) => return relay::relay(args, config).await,
+            Command::Doctor(args) => return doctor::doctor(args, &config, &environment).await,
             Command::Run(args) => run::run(args, config, &environment).await?,
             Command::Pull(args) => models::pull_models(args, &config, &environment).await?,
             Command::Models => models::list(&config)?,

@@ -5,6 +5,7 @@
 
 mod federation;
 mod layers;
+mod relay;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use federation::Federation;
 pub(crate) use federation::PORT as FEDERATION_PORT;
 pub use layers::{Effective, Environment, Flags};
+pub use relay::{RELAY_PORT, Relay};
 
 use crate::vault::VaultLimits;
 
@@ -81,6 +83,8 @@ pub struct Config {
     pub responses: Responses,
     /// Other nodes.
     pub federation: Federation,
+    /// A relay for them.
+    pub relay: Relay,
     /// The log.
     pub log: Log,
 }
@@ -257,6 +261,7 @@ impl Default for Config {
             upstream: Vec::new(),
             responses: Responses::default(),
             federation: Federation::default(),
+            relay: Relay::default(),
             log: Log::default(),
         }
     }
@@ -416,6 +421,7 @@ impl Config {
             return Err(ConfigError::Value(format!("{key} must be at most {max}")));
         }
         self.federation.check()?;
+        self.relay.check(self.federation.enabled)?;
         let device = self.engine.device;
         if !device.is_built_in() {
             let name = device.name();

@@ -15,6 +15,7 @@ mod constraints;
 mod conversations;
 mod dialect;
 mod docs;
+mod doctor;
 mod embeddings;
 mod error;
 mod files;
@@ -60,12 +61,14 @@ pub(crate) use auth::returning;
 pub(crate) use batches::answer as batch_answer;
 pub(crate) use body::to_value;
 pub use docs::document;
+pub(crate) use doctor::report as doctor_report;
 pub use error::ApiError;
 pub(crate) use params::CHOICES_MAX;
 pub use responses::Background;
 pub(crate) use responses::end_unfinished;
 
 use crate::bell::Bells;
+use crate::doctor::Network;
 use crate::metrics::Metrics;
 use crate::shelf::Shelf;
 use crate::vault::Vault;
@@ -110,6 +113,8 @@ pub struct App {
     pub node: Option<NodeId>,
     /// The other members.
     pub peers: Option<watch::Receiver<Arc<Vec<PeerView>>>>,
+    /// The way to them, for whoever looks after this node.
+    pub network: Network,
 }
 
 impl App {
@@ -201,6 +206,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
         .routes(routes!(peers::list))
+        .routes(routes!(doctor::examine))
         .routes(routes!(anthropic::create))
         .routes(routes!(anthropic::count_tokens))
         .merge(ollama::routes())

@@ -8,6 +8,7 @@ pub mod bell;
 mod client;
 pub mod commands;
 pub mod config;
+pub mod doctor;
 pub mod door;
 pub mod federation;
 mod housekeeping;

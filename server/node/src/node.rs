@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::bell::Bells;
 use crate::config::Config;
+use crate::doctor::Network;
 use crate::door::{self, App, Background};
 use crate::federation::{self, Live, Serving, Setup, Surroundings};
 use crate::metrics::Metrics;
@@ -174,6 +175,14 @@ impl Assembled {
             keep_bytes_max: responses.bytes_max(),
             node: live.as_ref().and(node),
             peers: live.as_ref().map(Live::peers),
+            network: match &live {
+                Some(live) => Network::Open {
+                    transport: live.transport(),
+                    peers: live.peers(),
+                },
+                None if node.is_some() => Network::Failed,
+                None => Network::Off,
+            },
         });
         let federation = live.map(|live| live.serve(Arc::clone(&app.hallway)));
         Self {

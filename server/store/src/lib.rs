@@ -7,6 +7,7 @@
 mod batches;
 mod conversations;
 mod files;
+mod health;
 mod invitations;
 mod kept;
 mod keys;

@@ -20,7 +20,8 @@ use crate::{
     PathFacts, PeerAddress, PeerBackend, PeerState, PeerTransport, PeerView, Plane, Service,
 };
 
-pub(super) const MODEL: &str = "talker";
+pub(super) use crate::infer::samples::MODEL;
+
 pub(super) const EMBEDDER: &str = "embedder";
 pub(super) const CONTEXT: u32 = 64;
 pub(super) const ASKER: NodeId = NodeId([1; 32]);

@@ -180,7 +180,10 @@ async fn whoever_answers_soon_is_the_only_one_who_hears_of_it() {
     let (node, begun) = run(&scene, job).await;
     assert_eq!(node, [SERVER, OTHER][first]);
     assert!(begun < 25 * MS, "{begun:?}");
-    let admitted = scene.servers.each_ref().map(|s| s.hall.admission().admitted());
+    let admitted = scene
+        .servers
+        .each_ref()
+        .map(|s| s.hall.admission().admitted());
     assert_eq!(admitted.iter().sum::<u64>(), 1);
     scene.rests(1).await;
 }
@@ -266,7 +269,10 @@ async fn a_place_is_kept_for_a_moment_and_nothing_is_done_before_it_is_wanted() 
     assert_eq!(server.hall.admission().load().running, 1);
     sleep(900 * MS).await;
     assert_eq!(server.script.counts().started, 0);
-    raw.writer.send(&Ask::from(ask::Kind::Go(Go {}))).await.expect("sent");
+    raw.writer
+        .send(&Ask::from(ask::Kind::Go(Go {})))
+        .await
+        .expect("sent");
     assert!(matches!(said(&mut raw).await, Some(say::Kind::Accept(_))));
     assert!(matches!(said(&mut raw).await, Some(say::Kind::Events(_))));
     drop(raw);
@@ -280,7 +286,10 @@ async fn a_place_is_kept_for_a_moment_and_nothing_is_done_before_it_is_wanted() 
     assert!(matches!(refused, Refusal::Backend(error) if error.is_retryable()));
     assert_eq!(server.rests().await, 1);
 
-    for no in [ask::Kind::Cancel(Cancel {}), ask::Kind::Countersign(Default::default())] {
+    for no in [
+        ask::Kind::Cancel(Cancel {}),
+        ask::Kind::Countersign(Default::default()),
+    ] {
         let mut raw = held(&server).await;
         raw.writer.send(&Ask::from(no)).await.expect("sent");
         assert_eq!(said(&mut raw).await, None);
@@ -289,7 +298,11 @@ async fn a_place_is_kept_for_a_moment_and_nothing_is_done_before_it_is_wanted() 
     drop(held(&server).await);
     assert_eq!(server.rests().await, 1);
     assert_eq!(server.script.counts().started, 1);
-    assert_eq!(server.books.served().len(), 1, "no receipt of what was not begun");
+    assert_eq!(
+        server.books.served().len(),
+        1,
+        "no receipt of what was not begun"
+    );
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! `kwaainet join`.
 
-use std::io::Read;
+use std::io::{BufRead, IsTerminal};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -18,8 +18,9 @@ const INPUT_MAX: u64 = 8_192;
 
 #[derive(Debug, Args)]
 pub(super) struct JoinArgs {
-    /// The ticket, which begins with kwaai1; or - to read it from standard input.
-    ticket: String,
+    /// The ticket, which begins with kwaai1; it may have come apart at spaces and line ends. Nothing, or -, reads it
+    /// from standard input.
+    ticket: Vec<String>,
     /// How far this node trusts the other: t0 (my own), t1 (invited), t2 (a swarm). Without it as the ticket says, but
     /// never more than t1: that the other node is your own, only you can say.
     #[arg(long)]
@@ -55,14 +56,70 @@ pub(super) async fn join(args: JoinArgs, config: &Config) -> anyhow::Result<()> 
     Ok(())
 }
 
-fn read(argument: &str) -> anyhow::Result<Ticket> {
-    if argument != "-" {
-        return Ok(Ticket::parse(argument)?);
+fn read(words: &[String]) -> anyhow::Result<Ticket> {
+    match words {
+        [] => {}
+        [dash] if dash == "-" => {}
+        words => return Ok(Ticket::parse(&words.concat())?),
     }
+    let input = std::io::stdin();
+    if input.is_terminal() {
+        terminal::note("Paste the ticket:");
+    }
+    pasted(input.lock())
+}
+
+/// Takes lines until they are a ticket, so that nobody has to end the input.
+fn pasted(input: impl BufRead) -> anyhow::Result<Ticket> {
     let mut text = String::new();
-    std::io::stdin()
-        .take(INPUT_MAX)
-        .read_to_string(&mut text)
-        .context("the ticket cannot be read from standard input")?;
-    Ok(Ticket::parse(&text)?)
+    let mut input = input.take(INPUT_MAX);
+    loop {
+        let read = input.read_line(&mut text);
+        let read = read.context("the ticket cannot be read from standard input")?;
+        match Ticket::parse(&text) {
+            Err(error) if read == 0 => return Err(error.into()),
+            Err(_) => {}
+            Ok(ticket) => return Ok(ticket),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kwaainet_federation::{InvitationId, PeerAddress};
+    use kwaainet_identity::NodeKey;
+    use std::io::{self, BufReader, Read};
+
+    /// Whoever reads on after the ticket waits for ever.
+    struct Terminal;
+
+    impl Read for Terminal {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("nobody types anything more"))
+        }
+    }
+
+    #[test]
+    fn a_ticket_may_be_pasted_in_pieces() {
+        let key = NodeKey::generate();
+        let id = InvitationId::random();
+        let ticket = Ticket::issue(&key, id, Tier::T1, 5, &PeerAddress::default());
+        let text = ticket.text();
+        let pieces: Vec<_> = text.as_bytes().chunks(40).collect();
+        let pieces: Vec<_> = pieces
+            .into_iter()
+            .map(|piece| String::from_utf8_lossy(piece).into_owned())
+            .collect();
+        assert_eq!(read(&pieces).ok(), Some(ticket.clone()));
+        for lines in [pieces.join("\n"), pieces.join(" \r\n\n  ")] {
+            let lines = format!("\n{lines}\n");
+            let typed = BufReader::new(lines.as_bytes().chain(Terminal));
+            assert_eq!(pasted(typed).ok(), Some(ticket.clone()), "{lines:?}");
+        }
+        let cut = pasted(&text.as_bytes()[..60]);
+        assert!(cut.is_err());
+        let endless = BufReader::new(io::repeat(b'a'));
+        assert!(pasted(endless).is_err(), "it is bounded");
+    }
 }

@@ -91,7 +91,10 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
 }
 
 /// This node's key, made now if there is none, where it is to meet others.
-fn federation(config: &Config, environment: &Environment) -> anyhow::Result<Option<Setup>> {
+pub(super) fn federation(
+    config: &Config,
+    environment: &Environment,
+) -> anyhow::Result<Option<Setup>> {
     let chosen = &config.federation;
     if !chosen.enabled {
         return Ok(None);
@@ -100,9 +103,20 @@ fn federation(config: &Config, environment: &Environment) -> anyhow::Result<Opti
     let file = (!file.as_os_str().is_empty()).then_some(file.as_path());
     let passphrase = identity::passphrase(environment, file)?;
     let key = identity::key_file(config).load_or_create(passphrase.as_ref())?;
+    let token = &chosen.relay_token_file;
+    let relay_token = match token.as_os_str().is_empty() {
+        true => None,
+        false => Some(identity::relay_token(token)?),
+    };
+    let relay = match config.relay.listen()? {
+        Some(listen) => Some((config.relay.settings(listen)?, config.relay.nodes()?)),
+        None => None,
+    };
     Ok(Some(Setup {
         key,
         config: chosen.clone(),
+        relay_token,
+        relay,
     }))
 }
 
@@ -172,13 +186,13 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 }
 
 /// Whatever asks the process to end.
-struct Signals {
+pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    fn listen() -> anyhow::Result<Self> {
+    pub(super) fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("signals cannot be listened to");
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
@@ -186,7 +200,7 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -26,6 +26,10 @@ pub struct Federation {
     pub interfaces: Vec<String>,
     /// Relays by their URLs. Without one no relay is ever used.
     pub relays: Vec<String>,
+    /// A file whose first line those relays want to see, if they let in others than members; empty for none.
+    pub relay_token_file: PathBuf,
+    /// Certificates (PEM) that the relays' own may be signed by, besides those that the world trusts; empty for none.
+    pub relay_ca: PathBuf,
     /// Whether members look for each other on the local network.
     pub lan: bool,
     /// Whether an interactive request that is nobody's secret may be told to two peers: when the first takes long
@@ -53,6 +57,8 @@ impl Default for Federation {
             advertise: Vec::new(),
             interfaces: Vec::new(),
             relays: Vec::new(),
+            relay_token_file: PathBuf::new(),
+            relay_ca: PathBuf::new(),
             lan: true,
             tied: true,
             passphrase_file: PathBuf::new(),

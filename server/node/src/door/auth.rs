@@ -17,8 +17,9 @@ pub(crate) const PUBLIC: [&str; 3] = ["/healthz", "/readyz", "/openapi.json"];
 pub(crate) const PUBLIC_DOCS: &str = "/docs";
 
 /// What it takes to use the paths that begin so; everything else takes [`Scope::Inference`].
-const SCOPES: [(&str, Scope); 12] = [
+const SCOPES: [(&str, Scope); 13] = [
     ("/metrics", Scope::Metrics),
+    ("/v1/kwaai/doctor", Scope::Metrics),
     (super::ollama::PULL, Scope::Models),
     ("/v1/identity", Scope::Identity),
     ("/v1/auth", Scope::Identity),

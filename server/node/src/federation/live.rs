@@ -11,7 +11,7 @@ use kwaainet_federation::{
     PeerStream, PeerTransport, PeerView, Plane, Tiers,
 };
 use kwaainet_identity::NodeKey;
-use kwaainet_iroh::{Gate, IrohConfig, IrohError, IrohTransport};
+use kwaainet_iroh::{Gate, IrohConfig, IrohError, IrohTransport, Relay, RelayConfig, RelayToken};
 use kwaainet_store::Store;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -34,11 +34,15 @@ pub struct Setup {
     pub key: NodeKey,
     /// What the owner chose.
     pub config: config::Federation,
+    /// What its relays want to see.
+    pub relay_token: Option<RelayToken>,
+    /// The relay that it keeps for its members, if it does, and who else is let in.
+    pub relay: Option<(RelayConfig, Vec<NodeId>)>,
 }
 
 impl Setup {
     /// What this node says of itself.
-    fn about(&self) -> About {
+    pub(crate) fn about(&self) -> About {
         let here = self.here();
         About {
             version: crate::VERSION.to_owned(),
@@ -65,14 +69,17 @@ impl Setup {
         }
     }
 
-    fn transport(&self) -> IrohConfig {
+    pub(crate) fn transport(&self) -> IrohConfig {
         let config = &self.config;
+        let roots = &config.relay_ca;
         IrohConfig {
             port: config.port,
             bind: config.bind.clone(),
             advertise: config.advertise.clone(),
             interfaces: config.interfaces.clone(),
             relays: config.relays.clone(),
+            relay_token: self.relay_token.clone(),
+            relay_roots: (!roots.as_os_str().is_empty()).then(|| roots.clone()),
             lan: config.lan,
         }
     }
@@ -111,7 +118,9 @@ async fn listen(setup: &Setup, gate: Gate) -> Result<IrohTransport, IrohError> {
 /// A running federation.
 pub(crate) struct Live {
     federation: Federation,
+    iroh: Arc<IrohTransport>,
     transport: Arc<dyn PeerTransport>,
+    relay: Option<Relay>,
     accounts: Arc<dyn Accounts>,
     clock: Arc<dyn Clock>,
     streams: mpsc::Receiver<PeerStream>,
@@ -129,13 +138,14 @@ impl Live {
         let tiers = Tiers::default();
         let gate = tiers.clone();
         let gate = Arc::new(move |node| gate.of(node).is_some());
-        let transport: Arc<dyn PeerTransport> = match listen(&setup, gate).await {
+        let iroh = match listen(&setup, gate).await {
             Ok(transport) => Arc::new(transport),
             Err(error) => {
                 tracing::error!(%error, "this node works alone");
                 return None;
             }
         };
+        let transport: Arc<dyn PeerTransport> = Arc::clone(&iroh) as _;
         let Surroundings {
             store,
             clock,
@@ -144,6 +154,10 @@ impl Live {
             bookkeeping,
         } = around;
         let about = setup.about();
+        let relay = match setup.relay {
+            Some((config, nodes)) => relay(config, nodes, node, tiers.clone()).await,
+            None => None,
+        };
         let (ledger, entries) = match open_ledger(setup.key, &store, clock.as_ref()).await {
             Ok(ledger) => ledger,
             Err(error) => {
@@ -183,7 +197,9 @@ impl Live {
         tasks.spawn(over.clone().run_until_cancelled_owned(telling));
         Some(Self {
             federation,
+            iroh,
             transport,
+            relay,
             accounts,
             clock,
             streams,
@@ -198,17 +214,24 @@ impl Live {
         self.federation.peers()
     }
 
+    /// The way to them.
+    pub(crate) fn transport(&self) -> Arc<IrohTransport> {
+        Arc::clone(&self.iroh)
+    }
+
     /// Opens the door for the members' requests.
     pub(crate) fn serve(self, hall: Arc<Hallway>) -> Serving {
         let Self {
             federation,
             transport,
+            relay,
             accounts,
             clock,
             mut streams,
             drain,
             over,
             tasks,
+            ..
         } = self;
         let cut = CancellationToken::new();
         let requests = TaskTracker::new();
@@ -230,6 +253,7 @@ impl Live {
         Serving {
             federation,
             transport,
+            relay,
             drain,
             over,
             cut,
@@ -239,10 +263,31 @@ impl Live {
     }
 }
 
+/// Lets the members use this node's relay, and these nodes, and itself. Without one, the rest goes on.
+async fn relay(
+    config: RelayConfig,
+    nodes: Vec<NodeId>,
+    own: NodeId,
+    members: Tiers,
+) -> Option<Relay> {
+    let gate = move |node| node == own || nodes.contains(&node) || members.of(node).is_some();
+    match Relay::start(config, Arc::new(gate)).await {
+        Ok(relay) => {
+            tracing::info!(scheme = relay.scheme(), address = %relay.address(), "relaying for members");
+            Some(relay)
+        }
+        Err(error) => {
+            tracing::error!(%error, "there is no relay");
+            None
+        }
+    }
+}
+
 /// A federation whose members are served.
 pub(crate) struct Serving {
     federation: Federation,
     transport: Arc<dyn PeerTransport>,
+    relay: Option<Relay>,
     drain: CancellationToken,
     over: CancellationToken,
     /// Cuts the requests off.
@@ -272,6 +317,9 @@ impl Serving {
         self.over.cancel();
         self.federation.stop().await;
         self.transport.close().await;
+        if let Some(relay) = self.relay {
+            relay.close().await;
+        }
         self.tasks.close();
         self.tasks.wait().await;
     }

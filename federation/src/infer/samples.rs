@@ -3,17 +3,21 @@
 use std::time::Duration;
 
 use kwaainet_core::{
-    CallDelta, CallStart, Conversation, Delta, EmbedInput, Event, FinishReason, GenerateParams,
-    Grammar, GrammarKind, Message, ModelDigest, Numerics, Priority, Prompt, Resume, Role, Sampling,
-    TokenLogprob, Tokenized, Tool, ToolCall, ToolChoice, ToolMode, TopLogprob,
+    BackendError, CallDelta, CallStart, Conversation, Delta, EmbedInput, Event, FinishReason,
+    GenerateParams, Grammar, GrammarKind, Message, ModelDigest, Numerics, Priority, Prompt, Resume,
+    Role, Sampling, TokenLogprob, Tokenized, Tool, ToolCall, ToolChoice, ToolMode, TopLogprob,
 };
 use serde_json::{Value, json};
 
-use super::super::wire::names;
-use super::super::wire::request::{Request, Wanted};
-use super::harness::MODEL;
+use super::wire::request::{Request, Wanted};
+use super::wire::says::{self, say};
+use super::wire::{error, event, list, names, refusal};
+
+/// What is asked.
+pub(super) const MODEL: &str = "talker";
 
 /// A request that the scripted server does.
+#[cfg(test)]
 pub(super) fn generation() -> Request {
     Request {
         id: [3; 16],
@@ -35,6 +39,7 @@ pub(super) fn generation() -> Request {
 }
 
 /// Gives a generation a past.
+#[cfg(test)]
 pub(super) fn resume(request: &mut Request, past: Resume) {
     if let Wanted::Generate { resume, .. } = &mut request.work {
         *resume = Some(past);
@@ -286,6 +291,47 @@ impl Dice {
                     FinishReason::ContentFilter,
                 ]),
             },
+        }
+    }
+
+    /// Anything that a server may say.
+    pub(super) fn say(&mut self) -> say::Kind {
+        let usage = says::Usage {
+            prompt_tokens: 4,
+            cached_tokens: 0,
+            completion_tokens: self.below(3) as u32,
+        };
+        match self.below(9) {
+            0 => say::Kind::Accept(says::Accept::default()),
+            1 => say::Kind::Reject(refusal::write(refusal::Refusal::Draining, None)),
+            2 => say::Kind::Progress(says::Progress::default()),
+            3 | 4 => {
+                let made: Vec<_> = (0..self.below(4)).map(|_| self.event()).collect();
+                let said = made.into_iter().map(|e| event::write(e).expect("no end"));
+                say::Kind::Events(says::Events {
+                    seq: self.below(2),
+                    events: list::write(said),
+                })
+            }
+            5 => say::Kind::Vectors(says::Vectors {
+                seq: self.below(2),
+                dimensions: 2,
+                values: vec![0; 8],
+            }),
+            6 => say::Kind::Tokens(says::Tokens {
+                seq: self.below(2),
+                context: 9,
+                ids: vec![1, 2],
+            }),
+            7 => say::Kind::End(says::End {
+                usage: Some(usage),
+                receipt: vec![1],
+                cut: self.coin(),
+            }),
+            _ => say::Kind::Failed(says::Failed {
+                error: Some(error::write(BackendError::Internal("x".into()))),
+                receipt: vec![1],
+            }),
         }
     }
 
