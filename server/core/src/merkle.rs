@@ -4,10 +4,12 @@
 //! checked. Keeps nothing: whoever has the log stores the hashes of complete subtrees as [`Frontier::append`] tells
 //! them, each once and for good, and any proof for any size is put together from those.
 
+mod checkpoint;
 mod proof;
 
 use sha2::{Digest, Sha256};
 
+pub use checkpoint::Checkpoint;
 pub use proof::{BadProof, ProofPlan, root_from_inclusion, verify_consistency, verify_inclusion};
 
 /// SHA-256 of a leaf or of a subtree.
