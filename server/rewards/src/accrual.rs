@@ -35,7 +35,8 @@ pub enum Work {
 }
 
 impl Work {
-    fn kind(self) -> TransferKind {
+    /// Which kind of transfer pays it.
+    pub fn kind(self) -> TransferKind {
         match self {
             Self::Compute { .. } => TransferKind::Compute,
             Self::Storage { .. } => TransferKind::Storage,
@@ -82,6 +83,8 @@ pub struct Usage {
     pub at_ms: i64,
     /// Who says so.
     pub agreement: Agreement,
+    /// SHA-256 that names the receipt.
+    pub reference: [u8; 32],
 }
 
 impl Usage {
@@ -197,9 +200,6 @@ pub struct Accrual {
     /// The bonus.
     pub bonus: MicroVda,
 }
-
-/// An accrual with its receipt.
-pub type Noted = (Usage, Accrual);
 
 const CREDIT: &str = "credit";
 const PAY: &str = "pay";
@@ -449,8 +449,8 @@ fn transfer(
     (debit, credit): (AccountKind, AccountKind),
     amount: MicroVda,
 ) -> Transfer {
-    let (channel, _) = usage
-        .channel
+    let (reference, _) = usage
+        .reference
         .split_first_chunk()
         .expect("32 are more than 16");
     Transfer {
@@ -459,7 +459,7 @@ fn transfer(
         credit: usage.account(credit).id,
         amount,
         pending: TransferId::NONE,
-        user_data_128: u128::from_be_bytes(*channel),
+        user_data_128: u128::from_be_bytes(*reference),
         user_data_64: usage.number,
         user_data_32: TARIFF.version,
         timeout_s: 0,

@@ -19,7 +19,7 @@ mod transfer;
 
 pub use account::{Account, AccountFlags, AccountId};
 pub use accrual::{
-    Accrual, AccrualState, Agreement, Evidence, GreenShare, MeterKey, Meters, Noted, Terms, Usage,
+    Accrual, AccrualState, Agreement, Evidence, GreenShare, MeterKey, Meters, Terms, Usage,
     Work, charge, held, settle,
 };
 pub use amount::MicroVda;

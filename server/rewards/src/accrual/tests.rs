@@ -32,6 +32,7 @@ fn usage(number: u64, work: Work) -> Usage {
         work,
         at_ms: 1_000,
         agreement: Agreement::Both,
+        reference: [4; 32],
     }
 }
 

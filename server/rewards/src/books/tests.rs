@@ -393,6 +393,7 @@ fn whatever_comes_nothing_is_made_lost_or_done_twice() {
     for seed in 0..60 {
         let mut seeded = Seeded(seed);
         let (mut books, accounts) = books();
+        books.apply(&[transfer(1_000, accounts[0], accounts[1], 500)], 1);
         let mut now = 1_000 * SECOND;
         let mut ended: HashMap<TransferId, u32> = HashMap::new();
         for _ in 0..60 {
