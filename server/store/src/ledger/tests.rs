@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use kwaainet_core::merkle::{ProofPlan, verify_consistency, verify_inclusion};
+use kwaainet_core::{Clock, SystemClock};
 use kwaainet_rewards::{
     AccountId, AccountKind, AccrualState, Agreement, Evidence, GreenShare, LEDGER, LedgerCheck,
     MicroVda, Terms, TransferFlags, TransferId, Usage, Work,
@@ -343,4 +344,44 @@ async fn one_checkpoint_of_a_size_is_kept() {
         store.checkpoint(Log::Audit, 3).await.expect("it answers"),
         None
     );
+}
+
+/// `cargo test -p kwaainet-store -- --ignored --nocapture durable`
+#[tokio::test]
+#[ignore = "a measurement, for a machine that does nothing else"]
+async fn durable_transfers_a_second() {
+    use std::io::Write;
+
+    const BATCHES: u128 = 20;
+    for size in [1_000, 5_000] {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let store = open(dir.path()).await;
+        store
+            .open_accounts(&accounts())
+            .await
+            .expect("they are opened");
+        let clock = SystemClock::default();
+        for batch in 0..BATCHES {
+            let ids = 1 + batch * size..=(batch + 1) * size;
+            // Ids in no order, as clients make them.
+            let batch: Vec<Transfer> = ids
+                .map(|id| {
+                    transfer(
+                        id.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_0C8D_5B1E_2A31),
+                        1,
+                    )
+                })
+                .collect();
+            let results = store.create_transfers(&batch, 1).await.expect("written");
+            assert!(results.iter().all(|result| *result == TransferResult::Ok));
+        }
+        let seconds = clock.monotonic().as_secs_f64();
+        let rate = (BATCHES * size) as f64 / seconds;
+        writeln!(
+            std::io::stdout(),
+            "batches of {size}: {rate:.0} transfers a second"
+        )
+        .expect("told");
+        check(&store).await;
+    }
 }
