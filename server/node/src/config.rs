@@ -5,6 +5,7 @@
 
 mod federation;
 mod layers;
+mod rewards;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use federation::Federation;
 pub use layers::{Effective, Environment, Flags};
+pub use rewards::Rewards;
 
 use crate::vault::VaultLimits;
 
@@ -80,6 +82,8 @@ pub struct Config {
     pub responses: Responses,
     /// Other nodes.
     pub federation: Federation,
+    /// What work is paid.
+    pub rewards: Rewards,
     /// The log.
     pub log: Log,
 }
@@ -256,6 +260,7 @@ impl Default for Config {
             upstream: Vec::new(),
             responses: Responses::default(),
             federation: Federation::default(),
+            rewards: Rewards::default(),
             log: Log::default(),
         }
     }
@@ -415,6 +420,7 @@ impl Config {
             return Err(ConfigError::Value(format!("{key} must be at most {max}")));
         }
         self.federation.check()?;
+        self.rewards.check()?;
         let device = self.engine.device;
         if !device.is_built_in() {
             let name = device.name();

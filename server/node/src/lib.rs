@@ -17,6 +17,7 @@ mod ledger;
 mod library;
 pub mod metrics;
 pub mod node;
+pub mod rewards;
 mod server;
 pub mod shelf;
 mod snapshot;

@@ -19,8 +19,8 @@ mod transfer;
 
 pub use account::{Account, AccountFlags, AccountId};
 pub use accrual::{
-    Accrual, AccrualState, Agreement, Evidence, GreenShare, MeterKey, Meters, Terms, Usage,
-    Work, charge, held, settle,
+    Accrual, AccrualState, Agreement, Evidence, GreenShare, MeterKey, Meters, Terms, Usage, Work,
+    charge, held, settle,
 };
 pub use amount::MicroVda;
 pub use books::{Books, Changes, Known, PendingState, Resolution, Wanted};

@@ -9,6 +9,7 @@ use anyhow::Context;
 use futures_util::future::join_all;
 use kwaainet_core::{Clock, ModelId, ModelKind, SystemClock};
 use kwaainet_http::HttpBackend;
+use kwaainet_identity::NodeKey;
 use kwaainet_store::Store;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -37,7 +38,14 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
     let upstreams = wiring::upstreams(&config, environment)?;
     let store = Store::open(&config.database()).await?;
 
-    let federation = federation(&config, environment)?;
+    let key = own_key(&config, environment)?;
+    let federation = key
+        .clone()
+        .filter(|_| config.federation.enabled)
+        .map(|key| Setup {
+            key,
+            config: config.federation.clone(),
+        });
     let (readiness, not_ready) = watch::channel(Some("models are loading".to_owned()));
     let node = Node::start(Parts {
         config,
@@ -46,6 +54,7 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
         backends: wiring::in_order(&local.backend, &upstreams),
         engine: Some(Arc::clone(&local.backend)),
         shelf: Some(local.shelf()),
+        key,
         federation,
         not_ready,
     })
@@ -90,20 +99,20 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
     }
 }
 
-/// This node's key, made now if there is none, where it is to meet others.
-fn federation(config: &Config, environment: &Environment) -> anyhow::Result<Option<Setup>> {
+/// This node's key, made now if there is none. Only a node that is to meet others cannot do without.
+fn own_key(config: &Config, environment: &Environment) -> anyhow::Result<Option<NodeKey>> {
     let chosen = &config.federation;
-    if !chosen.enabled {
-        return Ok(None);
-    }
     let file = &chosen.passphrase_file;
     let file = (!file.as_os_str().is_empty()).then_some(file.as_path());
     let passphrase = identity::passphrase(environment, file)?;
-    let key = identity::key_file(config).load_or_create(passphrase.as_ref())?;
-    Ok(Some(Setup {
-        key,
-        config: chosen.clone(),
-    }))
+    match identity::key_file(config).load_or_create(passphrase.as_ref()) {
+        Ok(key) => Ok(Some(key)),
+        Err(error) if chosen.enabled => Err(error.into()),
+        Err(error) => {
+            tracing::warn!(%error, "the node signs nothing");
+            Ok(None)
+        }
+    }
 }
 
 /// Pulls and loads what the owner wants from the start, and asks the upstreams what they have;
