@@ -24,6 +24,7 @@ mod rerank;
 mod response;
 mod response_event;
 mod response_item;
+mod rewards;
 mod tokenize;
 mod tool;
 mod usage;
@@ -101,6 +102,11 @@ pub use response_item::{
     Annotation, FileCitation, FileSearchCallItem, FileSearchResult, FunctionCallItem,
     FunctionCallOutputItem, ItemStatus, MessageItem, MessagePart, MessageRole, OutputLogprob,
     OutputText, OutputTopLogprob, ReasoningItem, ResponseItem, ResponseItemList, SearchStatus,
+};
+pub use rewards::{
+    ConsistencyProof, InclusionProof, LedgerFormat, RewardsAccount, RewardsAccountList,
+    RewardsAccountStatement, RewardsPrices, RewardsStatement, RewardsStatementLine, RewardsTariff,
+    RewardsTransfer, RewardsTransferList,
 };
 pub use tokenize::{DetokenizeRequest, Detokenized, TokenizeRequest, Tokens};
 pub use tool::{

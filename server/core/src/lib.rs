@@ -17,6 +17,7 @@ mod event;
 mod hallway;
 mod ids;
 mod job;
+pub mod merkle;
 mod meter;
 mod peer;
 mod receipt;

@@ -6,6 +6,7 @@ mod identity;
 mod invite;
 mod join;
 mod keys;
+mod ledger;
 mod models;
 mod peers;
 mod receipt;
@@ -91,6 +92,9 @@ enum Command {
     /// Export and check the signed receipts of work between nodes.
     #[command(subcommand)]
     Receipt(receipt::ReceiptCommand),
+    /// Export and check the ledger of rewards.
+    #[command(subcommand)]
+    Ledger(ledger::LedgerCommand),
     /// Ask the running node where requests go.
     #[command(subcommand)]
     Route(route::RouteCommand),
@@ -137,6 +141,7 @@ impl Cli {
             Command::Join(args) => join::join(args, &config).await?,
             Command::Peers(command) => peers::run(command, &config, &environment).await?,
             Command::Receipt(command) => receipt::run(command, &config).await?,
+            Command::Ledger(command) => ledger::run(command, &config).await?,
             Command::Route(command) => route::run(command, &config, &environment).await?,
             Command::Config => terminal::piece(&effective.describe()),
             Command::Bench(args) => bench::bench(args, config, &environment).await?,

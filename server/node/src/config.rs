@@ -6,6 +6,7 @@
 mod federation;
 mod layers;
 mod relay;
+mod rewards;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -19,6 +20,7 @@ pub use federation::Federation;
 pub(crate) use federation::PORT as FEDERATION_PORT;
 pub use layers::{Effective, Environment, Flags};
 pub use relay::{RELAY_PORT, Relay};
+pub use rewards::Rewards;
 
 use crate::vault::VaultLimits;
 
@@ -85,6 +87,8 @@ pub struct Config {
     pub federation: Federation,
     /// A relay for them.
     pub relay: Relay,
+    /// What work is paid.
+    pub rewards: Rewards,
     /// The log.
     pub log: Log,
 }
@@ -262,6 +266,7 @@ impl Default for Config {
             responses: Responses::default(),
             federation: Federation::default(),
             relay: Relay::default(),
+            rewards: Rewards::default(),
             log: Log::default(),
         }
     }
@@ -422,6 +427,7 @@ impl Config {
         }
         self.federation.check()?;
         self.relay.check(self.federation.enabled)?;
+        self.rewards.check()?;
         let device = self.engine.device;
         if !device.is_built_in() {
             let name = device.name();

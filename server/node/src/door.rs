@@ -22,6 +22,7 @@ mod files;
 mod form;
 mod format;
 mod health;
+mod logs;
 mod models;
 mod objects;
 mod ollama;
@@ -32,6 +33,7 @@ mod peers;
 mod request_id;
 mod rerank;
 mod responses;
+mod rewards;
 mod route;
 mod stream;
 mod tokenize;
@@ -49,6 +51,7 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use kwaainet_core::{Clock, Hallway, NodeId, is_loopback_origin};
 use kwaainet_federation::PeerView;
+use kwaainet_identity::NodeKey;
 use kwaainet_store::Store;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -70,6 +73,7 @@ pub(crate) use responses::end_unfinished;
 use crate::bell::Bells;
 use crate::doctor::Network;
 use crate::metrics::Metrics;
+use crate::rewards::Paying;
 use crate::shelf::Shelf;
 use crate::vault::Vault;
 
@@ -111,6 +115,10 @@ pub struct App {
     pub keep_bytes_max: i64,
     /// This node's name, if it takes part in a federation.
     pub node: Option<NodeId>,
+    /// This node's key, unless it is sealed.
+    pub key: Option<NodeKey>,
+    /// Who is paid for what.
+    pub paying: Paying,
     /// The other members.
     pub peers: Option<watch::Receiver<Arc<Vec<PeerView>>>>,
     /// The way to them, for whoever looks after this node.
@@ -210,6 +218,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(anthropic::create))
         .routes(routes!(anthropic::count_tokens))
         .merge(ollama::routes())
+        .merge(rewards::routes())
 }
 
 /// Pages that this machine itself serves may read answers; a browser keeps them from all others.

@@ -18,6 +18,7 @@ mod ledger;
 mod library;
 pub mod metrics;
 pub mod node;
+pub mod rewards;
 mod server;
 pub mod shelf;
 mod snapshot;

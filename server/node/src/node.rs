@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use kwaainet_candle::CandleBackend;
 use kwaainet_core::{Admission, AdmissionLimits, Backend, Clock, Hallway};
+use kwaainet_identity::NodeKey;
 use kwaainet_store::{Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -22,6 +23,7 @@ use crate::doctor::Network;
 use crate::door::{self, App, Background};
 use crate::federation::{self, Live, Serving, Setup, Surroundings};
 use crate::metrics::Metrics;
+use crate::rewards::{self, Paying};
 use crate::shelf::Shelf;
 use crate::snapshot::Observer;
 use crate::vault::Vault;
@@ -89,6 +91,8 @@ pub struct Parts {
     pub engine: Option<Arc<CandleBackend>>,
     /// The models of this machine, if it has an engine.
     pub shelf: Option<Arc<Shelf>>,
+    /// Its key, unless it is sealed and nobody opens it.
+    pub key: Option<NodeKey>,
     /// Its key and what it tells others, if it takes part in a federation.
     pub federation: Option<Setup>,
     /// Why it is not ready yet; none once it is.
@@ -173,6 +177,8 @@ impl Assembled {
             background: Background::new(limits.slots / 2),
             keep: responses.keep(),
             keep_bytes_max: responses.bytes_max(),
+            paying: Paying::new(&parts.config, live.as_ref().and(node)),
+            key: parts.key,
             node: live.as_ref().and(node),
             peers: live.as_ref().map(Live::peers),
             network: match &live {
@@ -207,6 +213,10 @@ impl Assembled {
         self.tasks.spawn(over().run_until_cancelled_owned(keeping));
         let indexing = indexing::run(Arc::clone(&self.app));
         self.tasks.spawn(over().run_until_cancelled_owned(indexing));
+        let app = &self.app;
+        let (clock, key) = (Arc::clone(&app.clock), app.key.clone());
+        let paying = rewards::run(app.store.clone(), clock, key, app.paying.clone());
+        self.tasks.spawn(over().run_until_cancelled_owned(paying));
         let running = batches::run(Arc::clone(&self.app));
         self.tasks.spawn(over().run_until_cancelled_owned(running));
     }

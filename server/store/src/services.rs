@@ -41,6 +41,9 @@ pub enum ServiceEntry {
     },
 }
 
+/// The columns of a record where other tables are read too.
+pub(crate) const OF_SERVICES: &str = "services.hash, services.server, services.asker, services.chain, \
+    services.number, services.receipt, services.counter";
 const COLUMNS: &str = "seq, hash, server, asker, chain, number, receipt, counter";
 
 impl Store {
@@ -140,7 +143,7 @@ async fn insert(
     Ok(())
 }
 
-fn record(row: &SqliteRow) -> Result<ServiceRecord, StoreError> {
+pub(crate) fn record(row: &SqliteRow) -> Result<ServiceRecord, StoreError> {
     let hash: Vec<u8> = row.try_get("hash")?;
     Ok(ServiceRecord {
         hash: hash.try_into().map_err(|_| StoreError::Malformed("hash"))?,

@@ -9,6 +9,7 @@ use anyhow::Context;
 use futures_util::future::join_all;
 use kwaainet_core::{Clock, ModelId, ModelKind, SystemClock};
 use kwaainet_http::HttpBackend;
+use kwaainet_identity::NodeKey;
 use kwaainet_store::Store;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -37,7 +38,11 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
     let upstreams = wiring::upstreams(&config, environment)?;
     let store = Store::open(&config.database()).await?;
 
-    let federation = federation(&config, environment)?;
+    let key = own_key(&config, environment)?;
+    let federation = match key.clone().filter(|_| config.federation.enabled) {
+        Some(key) => Some(setup(&config, key)?),
+        None => None,
+    };
     let (readiness, not_ready) = watch::channel(Some("models are loading".to_owned()));
     let node = Node::start(Parts {
         config,
@@ -46,6 +51,7 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
         backends: wiring::in_order(&local.backend, &upstreams),
         engine: Some(Arc::clone(&local.backend)),
         shelf: Some(local.shelf()),
+        key,
         federation,
         not_ready,
     })
@@ -90,20 +96,20 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
     }
 }
 
-/// This node's key, made now if there is none, where it is to meet others.
+/// What this node needs to meet others; none where it is to work alone.
 pub(super) fn federation(
     config: &Config,
     environment: &Environment,
 ) -> anyhow::Result<Option<Setup>> {
-    let chosen = &config.federation;
-    if !chosen.enabled {
+    if !config.federation.enabled {
         return Ok(None);
     }
-    let file = &chosen.passphrase_file;
-    let file = (!file.as_os_str().is_empty()).then_some(file.as_path());
-    let passphrase = identity::passphrase(environment, file)?;
-    let key = identity::key_file(config).load_or_create(passphrase.as_ref())?;
-    let token = &chosen.relay_token_file;
+    let key = own_key(config, environment)?;
+    key.map(|key| setup(config, key)).transpose()
+}
+
+fn setup(config: &Config, key: NodeKey) -> anyhow::Result<Setup> {
+    let token = &config.federation.relay_token_file;
     let relay_token = match token.as_os_str().is_empty() {
         true => None,
         false => Some(identity::relay_token(token)?),
@@ -112,12 +118,28 @@ pub(super) fn federation(
         Some(listen) => Some((config.relay.settings(listen)?, config.relay.nodes()?)),
         None => None,
     };
-    Ok(Some(Setup {
+    Ok(Setup {
         key,
-        config: chosen.clone(),
+        config: config.federation.clone(),
         relay_token,
         relay,
-    }))
+    })
+}
+
+/// This node's key, made now if there is none. Only a node that is to meet others cannot do without.
+fn own_key(config: &Config, environment: &Environment) -> anyhow::Result<Option<NodeKey>> {
+    let chosen = &config.federation;
+    let file = &chosen.passphrase_file;
+    let file = (!file.as_os_str().is_empty()).then_some(file.as_path());
+    let passphrase = identity::passphrase(environment, file)?;
+    match identity::key_file(config).load_or_create(passphrase.as_ref()) {
+        Ok(key) => Ok(Some(key)),
+        Err(error) if chosen.enabled => Err(error.into()),
+        Err(error) => {
+            tracing::warn!(%error, "the node signs nothing");
+            Ok(None)
+        }
+    }
 }
 
 /// Pulls and loads what the owner wants from the start, and asks the upstreams what they have;

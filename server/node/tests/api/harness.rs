@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 use kwaainet::config::Config;
 use kwaainet::node::{Assembled, Node, Parts};
 use kwaainet_core::{Admission, AdmissionLoad, Backend, ManualClock, SystemClock};
+use kwaainet_identity::NodeKey;
 use kwaainet_store::Store;
 use kwaainet_testkit::{Script, ScriptHandle, ScriptedBackend};
 use serde_json::Value;
@@ -275,6 +276,7 @@ async fn parts_on(mut config: Config, dir: &tempfile::TempDir) -> (Parts, Script
         backends: vec![Arc::new(backend)],
         engine: None,
         shelf: None,
+        key: Some(NodeKey::from_seed(&[7; 32])),
         federation: None,
         not_ready,
     };

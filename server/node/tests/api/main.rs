@@ -19,6 +19,7 @@ mod ollama;
 mod points;
 mod rerank;
 mod responses;
+mod rewards;
 mod routing;
 mod sockets;
 mod tools;

@@ -1,0 +1,54 @@
+//! The section `rewards`.
+
+use kwaainet_rewards::{GreenShare, MicroVda, TARIFF, Terms};
+use serde::{Deserialize, Serialize};
+
+use super::ConfigError;
+
+/// What work is paid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rewards {
+    /// VDA that one who asks may owe this node.
+    pub credit_vda: u32,
+    /// Hours that another node has to sign what it was served before it need not pay.
+    pub hold_h: u32,
+    /// Tokens a second that `kwaainet bench` measures on this machine with the default model: its class.
+    pub tokens_per_s: u64,
+}
+
+impl Default for Rewards {
+    fn default() -> Self {
+        Self {
+            credit_vda: 10_000,
+            hold_h: 168,
+            tokens_per_s: TARIFF.class_one_tokens_per_s,
+        }
+    }
+}
+
+impl Rewards {
+    /// Checks what the types cannot say.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        match self.hold_h {
+            1..=8_760 => Ok(()),
+            _ => Err(ConfigError::Value(
+                "rewards.hold_h must be from 1 to 8760".into(),
+            )),
+        }
+    }
+
+    /// On what terms work is paid. A share of renewable power that nobody measured earns nothing.
+    pub(crate) fn terms(&self) -> Terms {
+        Terms {
+            credit_max: MicroVda::vda(self.credit_vda),
+            hold_s: self.hold_h * 3_600,
+            green: GreenShare::default(),
+        }
+    }
+
+    /// The class of this machine in thousandths.
+    pub(crate) fn class_milli(&self) -> u64 {
+        TARIFF.class_of(self.tokens_per_s)
+    }
+}
