@@ -6,6 +6,7 @@
 
 mod batches;
 mod conversations;
+mod documents;
 mod files;
 mod invitations;
 mod kept;
@@ -19,6 +20,10 @@ mod services;
 mod vector_stores;
 
 pub use batches::{BatchCounts, BatchEnd, BatchLine, BatchRecord, BatchStatus};
+pub use documents::{
+    Body, Compacted, DatabaseRecord, DocumentRow, DocumentStore, GroupWriter, IdRange, LocalEdit,
+    NewDatabase, Purged, WriteError, Written,
+};
 pub use files::FileRecord;
 pub use invitations::{InvitationRecord, Redeemed};
 pub use members::MemberRecord;
