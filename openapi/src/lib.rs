@@ -10,6 +10,7 @@ mod batch;
 mod chat;
 mod completion;
 mod conversation;
+mod couch;
 mod embedding;
 mod error;
 mod file;
@@ -54,6 +55,10 @@ pub use chat::{
 pub use completion::{
     Completion, CompletionChoice, CompletionEvent, CompletionLogprobs, CompletionPrompt,
     CompletionRequest,
+};
+pub use couch::{
+    CouchDatabase, CouchEdited, CouchError, CouchIndexMade, CouchOk, CouchPurged, CouchSizes,
+    CouchVendor, CouchWelcome,
 };
 pub use conversation::{
     Conversation, ConversationItemsRequest, ConversationRequest, ConversationUpdate,

@@ -20,6 +20,7 @@ pub mod node;
 mod server;
 pub mod shelf;
 mod snapshot;
+pub mod storage;
 pub mod telemetry;
 pub mod terminal;
 pub mod vault;

@@ -1,5 +1,7 @@
 //! What the storage endpoints share: the file of documents, and how much is taken in.
 
+use std::sync::Arc;
+
 use kwaainet_storage::Limits;
 use kwaainet_store::DocumentStore;
 use tokio::sync::Semaphore;
@@ -28,7 +30,7 @@ pub struct Storage {
     /// Kibibytes of bodies that are read and parsed at once.
     pub(crate) bodies: Semaphore,
     /// Places for those who wait for changes.
-    pub(crate) feeds: Semaphore,
+    pub(crate) feeds: Arc<Semaphore>,
     /// Cancelled when the node begins to stop: who waits for changes waits no longer.
     pub(crate) closing: CancellationToken,
 }
@@ -47,7 +49,7 @@ impl Storage {
             body_bytes_max,
             quota: (config.key_mib as u64) << 20,
             bodies: Semaphore::new(BODIES_AT_ONCE * (body_bytes_max >> 10)),
-            feeds: Semaphore::new(FEEDS_MAX),
+            feeds: Arc::new(Semaphore::new(FEEDS_MAX)),
             closing: CancellationToken::new(),
         }
     }

@@ -9,7 +9,7 @@ use anyhow::Context;
 use futures_util::future::join_all;
 use kwaainet_core::{Clock, ModelId, ModelKind, SystemClock};
 use kwaainet_http::HttpBackend;
-use kwaainet_store::Store;
+use kwaainet_store::{DocumentStore, Store};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -36,12 +36,14 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
     let local = LocalEngine::new(&config, environment, Arc::clone(&clock))?;
     let upstreams = wiring::upstreams(&config, environment)?;
     let store = Store::open(&config.database()).await?;
+    let documents = DocumentStore::open(&config.documents()).await?;
 
     let federation = federation(&config, environment)?;
     let (readiness, not_ready) = watch::channel(Some("models are loading".to_owned()));
     let node = Node::start(Parts {
         config,
         store,
+        documents,
         clock: Arc::clone(&clock),
         backends: wiring::in_order(&local.backend, &upstreams),
         engine: Some(Arc::clone(&local.backend)),
