@@ -10,6 +10,7 @@ mod batch;
 mod chat;
 mod completion;
 mod conversation;
+mod couch;
 mod doctor;
 mod embedding;
 mod error;
@@ -59,6 +60,10 @@ pub use completion::{
 };
 pub use conversation::{
     Conversation, ConversationItemsRequest, ConversationRequest, ConversationUpdate,
+};
+pub use couch::{
+    CouchDatabase, CouchEdited, CouchError, CouchIndexMade, CouchOk, CouchPurged, CouchSizes,
+    CouchVendor, CouchWelcome,
 };
 pub use doctor::{DoctorFinding, DoctorReport};
 pub use embedding::{

@@ -75,6 +75,8 @@ pub struct Config {
     pub limits: Limits,
     /// Files that clients leave here.
     pub files: Files,
+    /// Databases of documents.
+    pub storage: Storage,
     /// The local engine.
     pub engine: Engine,
     /// Speech to text.
@@ -121,6 +123,20 @@ pub struct Files {
     pub file_mib: usize,
     /// Mebibytes of all files and vector stores of one key.
     pub key_mib: usize,
+}
+
+/// Databases of documents that clients keep here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Storage {
+    /// Mebibytes of all databases of one key.
+    pub key_mib: usize,
+    /// Mebibytes of one document without its attachments.
+    pub document_mib: usize,
+    /// Mebibytes of one attachment.
+    pub attachment_mib: usize,
+    /// Mebibytes of a request's body.
+    pub body_mib: usize,
 }
 
 /// The local engine.
@@ -260,6 +276,7 @@ impl Default for Config {
             catalogue: PathBuf::new(),
             limits: Limits::default(),
             files: Files::default(),
+            storage: Storage::default(),
             audio: Audio::default(),
             engine: Engine::default(),
             upstream: Vec::new(),
@@ -291,6 +308,17 @@ impl Default for Files {
         Self {
             file_mib: 512,
             key_mib: 4_096,
+        }
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            key_mib: 4_096,
+            document_mib: 8,
+            attachment_mib: 32,
+            body_mib: 48,
         }
     }
 }
@@ -378,6 +406,11 @@ impl Config {
         self.data_dir.join("node.db")
     }
 
+    /// The file of documents.
+    pub fn documents(&self) -> PathBuf {
+        self.data_dir.join("storage.db")
+    }
+
     /// Checks what the types cannot say.
     fn check(&self) -> Result<(), ConfigError> {
         let positive = [
@@ -387,6 +420,10 @@ impl Config {
             ("limits.connections", self.limits.connections),
             ("files.file_mib", self.files.file_mib),
             ("files.key_mib", self.files.key_mib),
+            ("storage.key_mib", self.storage.key_mib),
+            ("storage.document_mib", self.storage.document_mib),
+            ("storage.attachment_mib", self.storage.attachment_mib),
+            ("storage.body_mib", self.storage.body_mib),
             ("audio.file_mib", self.audio.file_mib),
             ("audio.seconds_max", self.audio.seconds_max as usize),
             ("engine.sequences", self.engine.sequences),
@@ -405,6 +442,14 @@ impl Config {
             ("limits.connections", self.limits.connections, 65_536),
             ("files.file_mib", self.files.file_mib, 1 << 20),
             ("files.key_mib", self.files.key_mib, 1 << 30),
+            ("storage.key_mib", self.storage.key_mib, 1 << 30),
+            ("storage.document_mib", self.storage.document_mib, 1 << 10),
+            (
+                "storage.attachment_mib",
+                self.storage.attachment_mib,
+                1 << 10,
+            ),
+            ("storage.body_mib", self.storage.body_mib, 1 << 12),
             ("audio.file_mib", self.audio.file_mib, 1 << 10),
             // What is heard at once lies in memory: a quarter of a gibibyte for each hour.
             ("audio.seconds_max", self.audio.seconds_max as usize, 86_400),

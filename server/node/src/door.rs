@@ -13,6 +13,7 @@ mod chat;
 mod completions;
 mod constraints;
 mod conversations;
+mod couch;
 mod dialect;
 mod docs;
 mod doctor;
@@ -30,6 +31,7 @@ mod paging;
 mod params;
 mod path;
 mod peers;
+mod range;
 mod request_id;
 mod rerank;
 mod responses;
@@ -55,6 +57,7 @@ use kwaainet_identity::NodeKey;
 use kwaainet_store::Store;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -75,6 +78,7 @@ use crate::doctor::Network;
 use crate::metrics::Metrics;
 use crate::rewards::Paying;
 use crate::shelf::Shelf;
+use crate::storage::Storage;
 use crate::vault::Vault;
 
 /// What the handlers need.
@@ -97,6 +101,8 @@ pub struct App {
     pub body_budget: Semaphore,
     /// Where the bytes of files lie.
     pub vault: Vault,
+    /// Databases of documents.
+    pub storage: Storage,
     /// Wake those who work in the background.
     pub bells: Bells,
     /// Searches in vector stores at once. Few, since each reads a whole store.
@@ -135,7 +141,7 @@ impl App {
 /// All routes over this state.
 pub fn router(app: Arc<App>) -> Router {
     let (router, _) = routes().split_for_parts();
-    router
+    let router = router
         .merge(docs::routes_of_docs())
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
@@ -145,7 +151,9 @@ pub fn router(app: Arc<App>) -> Router {
         .layer(cors())
         .layer(from_fn(unread::announce))
         .layer(from_fn_with_state(Arc::clone(&app), request_id::tag))
-        .with_state(app)
+        .with_state(app);
+    // What comes before a path is matched cannot be a layer.
+    Router::new().fallback_service(router.map_request(path::without_last_slash))
 }
 
 fn routes() -> OpenApiRouter<Arc<App>> {
@@ -219,6 +227,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(anthropic::count_tokens))
         .merge(ollama::routes())
         .merge(rewards::routes())
+        .merge(couch::routes())
 }
 
 /// Pages that this machine itself serves may read answers; a browser keeps them from all others.
@@ -226,12 +235,22 @@ fn cors() -> CorsLayer {
     let ours = |origin: &HeaderValue, _: &Parts| origin.to_str().is_ok_and(is_loopback_origin);
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(ours))
-        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_methods([
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::PUT,
+            Method::DELETE,
+        ])
+        // PouchDB asks for it always. Nothing here lives on a cookie.
+        .allow_credentials(true)
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([
             request_id::HEADER,
             dialect::REQUEST_ID,
             header::RETRY_AFTER,
+            header::ETAG,
+            header::CONTENT_RANGE,
             stream::SERVED_BY,
             stream::CONTINUED,
             stream::INEXACT,

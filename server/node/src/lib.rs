@@ -22,6 +22,7 @@ pub mod rewards;
 mod server;
 pub mod shelf;
 mod snapshot;
+pub mod storage;
 pub mod telemetry;
 pub mod terminal;
 pub mod vault;

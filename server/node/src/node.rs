@@ -11,7 +11,7 @@ use axum::Router;
 use kwaainet_candle::CandleBackend;
 use kwaainet_core::{Admission, AdmissionLimits, Backend, Clock, Hallway};
 use kwaainet_identity::NodeKey;
-use kwaainet_store::{Store, StoreError};
+use kwaainet_store::{DocumentStore, GroupWriter, Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,7 @@ use crate::metrics::Metrics;
 use crate::rewards::{self, Paying};
 use crate::shelf::Shelf;
 use crate::snapshot::Observer;
+use crate::storage::Storage;
 use crate::vault::Vault;
 use crate::{batches, housekeeping, indexing, ledger, server};
 
@@ -83,6 +84,8 @@ pub struct Parts {
     pub config: Config,
     /// Its open database.
     pub store: Store,
+    /// Its open file of documents, and who writes to it.
+    pub documents: (DocumentStore, GroupWriter),
     /// Its time.
     pub clock: Arc<dyn Clock>,
     /// Its backends, in order of preference.
@@ -123,6 +126,8 @@ impl Assembled {
 
         let (receipts, inbox) = mpsc::channel(limits.slots + limits.waiting + ledger::BACKLOG);
         tasks.spawn(ledger::run(parts.store.clone(), metrics.clone(), inbox));
+        let (documents, group) = parts.documents;
+        tasks.spawn(group.run(|error| tracing::error!(%error, "documents cannot be written")));
         let admission = Admission::new(
             AdmissionLimits {
                 slots: limits.slots,
@@ -169,6 +174,7 @@ impl Assembled {
             body_bytes_max: limits.body_bytes,
             body_budget: Semaphore::new(BODIES_AT_ONCE * limits.body_bytes.div_ceil(1 << 10)),
             vault: Vault::new(&parts.config.data_dir, parts.config.files.limits()),
+            storage: Storage::new(documents, &parts.config.storage),
             bells: Bells::default(),
             searches: Semaphore::new(SEARCHES_AT_ONCE),
             recordings: Semaphore::new(door::RECORDINGS_AT_ONCE),
@@ -317,6 +323,7 @@ impl Node {
     pub async fn shutdown(self) {
         self.assembled.app.hallway.admission().drain();
         self.stop.cancel();
+        self.assembled.app.storage.closing.cancel();
         let app = &self.assembled.app;
         let background = app.background.drain(self.drain, &app.cut);
         let federation = async {

@@ -6,6 +6,7 @@
 
 mod batches;
 mod conversations;
+mod documents;
 mod files;
 mod health;
 mod invitations;
@@ -22,6 +23,10 @@ mod services;
 mod vector_stores;
 
 pub use batches::{BatchCounts, BatchEnd, BatchLine, BatchRecord, BatchStatus};
+pub use documents::{
+    Body, Compacted, DatabaseRecord, DocumentRow, DocumentStore, GroupWriter, IdRange, LocalEdit,
+    NewDatabase, Purged, WriteError, Written,
+};
 pub use files::FileRecord;
 pub use invitations::{InvitationRecord, Redeemed};
 pub use ledger::{AccruableReceipt, HeldService, LedgerSnapshot, Period, StatementLine, Terminus};

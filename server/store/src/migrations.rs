@@ -48,8 +48,27 @@ const FILES: &[(i64, &str, &str)] = &[
     ),
 ];
 
+// Those of the file that holds documents.
+const DOCUMENTS: &[(i64, &str, &str)] = &[(
+    1,
+    "documents",
+    include_str!("../../../migrations/storage/0001_documents.sql"),
+)];
+
 pub(crate) async fn run(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {
-    let known = FILES
+    bring_up(FILES, pool, path).await
+}
+
+pub(crate) async fn run_documents(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {
+    bring_up(DOCUMENTS, pool, path).await
+}
+
+async fn bring_up(
+    files: &'static [(i64, &str, &str)],
+    pool: &SqlitePool,
+    path: &Path,
+) -> Result<(), StoreError> {
+    let known = files
         .iter()
         .map(|(version, ..)| *version)
         .max()
@@ -58,7 +77,7 @@ pub(crate) async fn run(pool: &SqlitePool, path: &Path) -> Result<(), StoreError
         path: path.to_owned(),
         source,
     };
-    match migrator(FILES).run(pool).await {
+    match migrator(files).run(pool).await {
         Ok(()) => Ok(()),
         Err(MigrateError::VersionMissing(found)) if found > known => Err(StoreError::Newer {
             path: path.to_owned(),

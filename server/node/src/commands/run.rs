@@ -10,7 +10,7 @@ use kwaainet_core::{
     Clock, Event, FinishReason, GenerateParams, Job, JobId, Message, Principal, Prompt, Role,
     Sampling, SystemClock, Work,
 };
-use kwaainet_store::Store;
+use kwaainet_store::{DocumentStore, Store};
 use tokio::sync::watch;
 
 use crate::config::{Config, Environment};
@@ -61,6 +61,7 @@ pub(super) async fn run(
     let (_readiness, not_ready) = watch::channel(None);
     let assembled = Assembled::new(Parts {
         store: Store::open(&config.database()).await?,
+        documents: DocumentStore::open(&config.documents()).await?,
         config,
         clock,
         backends: wiring::in_order(&local.backend, &upstreams),

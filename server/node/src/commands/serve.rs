@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use kwaainet_core::{Clock, ModelId, ModelKind, SystemClock};
 use kwaainet_http::HttpBackend;
 use kwaainet_identity::NodeKey;
-use kwaainet_store::Store;
+use kwaainet_store::{DocumentStore, Store};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -37,6 +37,7 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
     let local = LocalEngine::new(&config, environment, Arc::clone(&clock))?;
     let upstreams = wiring::upstreams(&config, environment)?;
     let store = Store::open(&config.database()).await?;
+    let documents = DocumentStore::open(&config.documents()).await?;
 
     let key = own_key(&config, environment)?;
     let federation = match key.clone().filter(|_| config.federation.enabled) {
@@ -47,6 +48,7 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
     let node = Node::start(Parts {
         config,
         store,
+        documents,
         clock: Arc::clone(&clock),
         backends: wiring::in_order(&local.backend, &upstreams),
         engine: Some(Arc::clone(&local.backend)),

@@ -9,6 +9,7 @@ use axum::response::Response;
 use kwaainet_core::{ApiKey, AuthError, Browser, KeyId, OpenDoor, Principal, Scope};
 use kwaainet_store::StoreError;
 
+use super::dialect::Dialect;
 use super::{ApiError, App};
 
 /// Paths that need no principal: they say nothing of the owner and cost nothing.
@@ -47,7 +48,8 @@ pub(crate) async fn authenticate(
         return Ok(next.run(request).await);
     }
     let scope = scope_of(path);
-    let principal = identify(&app, request.headers()).await?;
+    let basic = Dialect::of(path) == Dialect::CouchDb;
+    let principal = identify(&app, request.headers(), basic).await?;
     principal.require(scope)?;
     request.extensions_mut().insert(principal);
     Ok(next.run(request).await)
@@ -79,7 +81,9 @@ pub(crate) async fn returning(
     Ok(principal.ok().filter(allowed))
 }
 
-async fn identify(app: &App, headers: &HeaderMap) -> Result<Principal, ApiError> {
+/// `basic` says whether a key may come as the password of HTTP's Basic scheme (RFC 7617), which is all that
+/// clients of CouchDB know.
+async fn identify(app: &App, headers: &HeaderMap, basic: bool) -> Result<Principal, ApiError> {
     let failed = |error: kwaainet_store::StoreError| ApiError::internal(error.to_string());
     let keys_exist = app.store.keys_exist().await.map_err(failed)?;
     if !keys_exist {
@@ -91,7 +95,9 @@ async fn identify(app: &App, headers: &HeaderMap) -> Result<Principal, ApiError>
         // Clients of OpenAI always send some key; without keys of ours it means nothing.
         return Ok(Principal::owner(OpenDoor::check(keys_exist, browser)?));
     }
+    let password = password(headers).filter(|_| basic);
     let presented = bearer(headers).or_else(|| text(headers, X_API_KEY));
+    let presented = presented.or(password.as_deref());
     let presented: ApiKey = presented.ok_or(AuthError::MissingKey)?.parse()?;
     let stored = app.store.key(presented.id()).await.map_err(failed)?;
     let now = app.clock.unix_ms();
@@ -102,6 +108,16 @@ async fn identify(app: &App, headers: &HeaderMap) -> Result<Principal, ApiError>
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = text(headers, header::AUTHORIZATION)?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The password after `Basic`; the user's name means nothing.
+fn password(headers: &HeaderMap) -> Option<String> {
+    let (scheme, pair) = text(headers, header::AUTHORIZATION)?.split_once(' ')?;
+    let pair = Some(pair).filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    let pair = data_encoding::BASE64.decode(pair.trim().as_bytes()).ok()?;
+    let pair = String::from_utf8(pair).ok()?;
+    let (_, password) = pair.split_once(':')?;
+    Some(password.to_owned())
 }
 
 /// A header's text; one that is not text counts as present and foreign.

@@ -12,7 +12,7 @@ use kwaainet_core::AdmissionError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::SemaphorePermit;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::dialect::Dialect;
 use super::objects::Objects;
@@ -41,17 +41,37 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for ApiJson<T> {
             require_json(&parts.headers)?;
         }
         let max = app.body_bytes_max;
-        let _place = place(app, declared(&parts.headers).unwrap_or(max).min(max)).await?;
-        let reading = read(&parts.headers, body, max);
-        let bytes = tokio::time::timeout(BODY_MAX, reading).await;
-        parse(&bytes.map_err(|_| too_slow())??).map(Self)
+        let declared = declared(&parts.headers).unwrap_or(max).min(max);
+        let _place = place(&app.body_budget, declared).await?;
+        parse(&read_whole(&parts.headers, body, max).await?).map(Self)
     }
 }
 
-/// Room for a body of this size among those that are read and parsed at once.
-async fn place(app: &App, bytes: usize) -> Result<SemaphorePermit<'_>, ApiError> {
+/// Refuses what a page in a browser could send without asking first.
+pub(crate) fn require_json_of_pages(headers: &HeaderMap) -> Result<(), ApiError> {
+    if headers.contains_key(header::ORIGIN) {
+        require_json(headers)?;
+    }
+    Ok(())
+}
+
+/// Reads a body of at most so many bytes.
+pub(crate) async fn read_whole(
+    headers: &HeaderMap,
+    body: Body,
+    max: usize,
+) -> Result<Vec<u8>, ApiError> {
+    let bytes = tokio::time::timeout(BODY_MAX, read(headers, body, max)).await;
+    bytes.map_err(|_| too_slow())?
+}
+
+/// Room for a body of this size among those that are read and parsed at once; `budget` counts kibibytes.
+pub(crate) async fn place(
+    budget: &Semaphore,
+    bytes: usize,
+) -> Result<SemaphorePermit<'_>, ApiError> {
     let kibibytes = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
-    let place = app.body_budget.acquire_many(kibibytes);
+    let place = budget.acquire_many(kibibytes);
     let full = || {
         ApiError::from(AdmissionError::Overloaded {
             retry_after: RETRY_AFTER,

@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::request_id::RequestId;
-use super::{ApiError, anthropic, ollama};
+use super::{ApiError, anthropic, couch, ollama};
 
 /// Anthropic's name for what OpenAI calls `x-request-id`.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
@@ -20,6 +20,7 @@ pub(crate) enum Dialect {
     OpenAi,
     Anthropic,
     Ollama,
+    CouchDb,
 }
 
 impl Dialect {
@@ -33,6 +34,8 @@ impl Dialect {
             Self::Anthropic
         } else if is_under("/api") {
             Self::Ollama
+        } else if is_under("/couch") {
+            Self::CouchDb
         } else {
             Self::OpenAi
         }
@@ -62,7 +65,11 @@ pub(crate) async fn speak(request: Request, next: Next) -> Response {
             let body = Json(ollama::error_body(&error)).into_response();
             reworded(response, body)
         }
-        (Dialect::Ollama, None) | (Dialect::OpenAi, _) => response,
+        (Dialect::CouchDb, Some(error)) => {
+            let body = Json(couch::error_body(&error)).into_response();
+            reworded(response, body)
+        }
+        (Dialect::Ollama | Dialect::CouchDb, None) | (Dialect::OpenAi, _) => response,
     }
 }
 
@@ -87,6 +94,8 @@ mod tests {
             ("/api", Dialect::Ollama),
             ("/api/chat", Dialect::Ollama),
             ("/apix", Dialect::OpenAi),
+            ("/couch", Dialect::CouchDb),
+            ("/couch/notes/_changes", Dialect::CouchDb),
             ("/", Dialect::OpenAi),
         ] {
             assert_eq!(Dialect::of(path), dialect, "{path}");

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use kwaainet_openapi::{AnthropicErrorBody, ErrorBody, OllamaError};
+use kwaainet_openapi::{AnthropicErrorBody, CouchError, ErrorBody, OllamaError};
 use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::Schema;
@@ -27,7 +27,8 @@ const DOCUMENT_PATH: &str = "/openapi.json";
 
 const NO_MODEL: &str = "There is no such model.";
 /// What a 404 says on other routes, by the beginning of their paths.
-const NOT_FOUND: [(&str, &str); 5] = [
+const NOT_FOUND: [(&str, &str); 6] = [
+    ("/couch", NO_THING),
     ("/v1/batches", NO_THING),
     ("/v1/conversations", NO_THING),
     ("/v1/files", NO_THING),
@@ -96,6 +97,7 @@ pub(crate) fn base() -> OpenApi {
     for (name, schema) in [
         ("AnthropicErrorBody", AnthropicErrorBody::schema()),
         ("OllamaError", OllamaError::schema()),
+        ("CouchError", CouchError::schema()),
     ] {
         schemas.push((name.to_owned(), schema));
     }
@@ -131,9 +133,14 @@ pub(crate) fn routes_of_docs() -> Router<Arc<App>> {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.post, &mut item.delete]
-        .into_iter()
-        .flatten()
+    [
+        &mut item.get,
+        &mut item.put,
+        &mut item.post,
+        &mut item.delete,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 fn add_common(operation: &mut Operation, dialect: Dialect, not_found: &str) {
@@ -201,6 +208,7 @@ fn error(status: &str, description: &str, dialect: Dialect) -> Response {
         Dialect::OpenAi => "ErrorBody",
         Dialect::Anthropic => "AnthropicErrorBody",
         Dialect::Ollama => "OllamaError",
+        Dialect::CouchDb => "CouchError",
     });
     let content = ContentBuilder::new().schema(Some(schema)).build();
     let response = ResponseBuilder::new()

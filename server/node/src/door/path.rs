@@ -1,7 +1,9 @@
 //! What stands in a request's path and query.
 
-use axum::extract::{FromRequestParts, Path, Query};
+use axum::extract::{FromRequestParts, Path, Query, Request};
+use axum::http::Uri;
 use axum::http::request::Parts;
+use axum::http::uri::PathAndQuery;
 use serde::de::DeserializeOwned;
 
 use super::ApiError;
@@ -31,6 +33,30 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for ApiQuer
         let Query(fields) = query.map_err(|_| unreadable(message))?;
         Ok(Self(fields))
     }
+}
+
+/// Clients of CouchDB end the path of a database with a slash, which means nothing.
+pub(crate) fn without_last_slash(mut request: Request) -> Request {
+    let path = request.uri().path();
+    let shorter = path.strip_suffix('/').filter(|path| {
+        let rest = path.strip_prefix("/couch");
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    });
+    let Some(shorter) = shorter else {
+        return request;
+    };
+    let shorter = match request.uri().query() {
+        Some(query) => format!("{shorter}?{query}"),
+        None => shorter.to_owned(),
+    };
+    let mut parts = request.uri().clone().into_parts();
+    if let Ok(shorter) = PathAndQuery::try_from(shorter) {
+        parts.path_and_query = Some(shorter);
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    }
+    request
 }
 
 fn unreadable(message: &str) -> ApiError {

@@ -14,7 +14,7 @@ use kwaainet::config::Config;
 use kwaainet::node::{Assembled, Node, Parts};
 use kwaainet_core::{Admission, AdmissionLoad, Backend, ManualClock, SystemClock};
 use kwaainet_identity::NodeKey;
-use kwaainet_store::Store;
+use kwaainet_store::{DocumentStore, Store};
 use kwaainet_testkit::{Script, ScriptHandle, ScriptedBackend};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -271,6 +271,9 @@ async fn parts_on(mut config: Config, dir: &tempfile::TempDir) -> (Parts, Script
     drop(readiness);
     let parts = Parts {
         store: Store::open(&config.database()).await.expect("it opens"),
+        documents: DocumentStore::open(&config.documents())
+            .await
+            .expect("it opens"),
         config,
         clock: Arc::new(SystemClock::default()),
         backends: vec![Arc::new(backend)],

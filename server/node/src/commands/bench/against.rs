@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use kwaainet_candle::CandleBackend;
 use kwaainet_core::{Backend, Clock, Message, ModelId, Role, Tokenized};
 use kwaainet_loadtests::{Comparison, Deadline, Load, Prompts, Report, Side, Target, Work};
-use kwaainet_store::Store;
+use kwaainet_store::{DocumentStore, Store};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
@@ -72,6 +72,7 @@ pub(super) async fn run(
     let (_readiness, not_ready) = watch::channel(None);
     let node = Node::start(Parts {
         store: Store::open(&config.database()).await?,
+        documents: DocumentStore::open(&config.documents()).await?,
         config,
         clock,
         backends: wiring::in_order(&backend, &[]),

@@ -1,0 +1,194 @@
+//! The replication protocol of Apache CouchDB, which PouchDB speaks too (CouchDB 3's HTTP API). Document
+//! databases live under `/couch/{db}`; each principal has names of his own.
+//!
+//! What is decided about documents is decided in `kwaainet-storage` and kept by `kwaainet-store`; here are
+//! the protocol's paths, parameters and words. Errors are `{"error": …, "reason": …}` (`dialect`).
+
+mod asked;
+mod attachments;
+mod bulk;
+mod changes;
+mod database;
+mod document;
+mod find;
+mod listing;
+mod locals;
+mod reading;
+mod render;
+mod server;
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use kwaainet_core::Principal;
+use kwaainet_openapi::CouchError;
+use kwaainet_storage::{Access, BadDocument, BadSelector, DatabaseName, Refused};
+use kwaainet_store::{DatabaseRecord, WriteError};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{ApiError, App};
+
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(server::welcome))
+        .routes(routes!(server::all_dbs))
+        .routes(routes!(
+            database::show,
+            database::create,
+            database::delete,
+            document::post
+        ))
+        .routes(routes!(database::compact))
+        .routes(routes!(database::purge))
+        .routes(routes!(database::full_commit))
+        .routes(routes!(database::security, database::secure))
+        .routes(routes!(listing::all_docs, listing::all_docs_of_keys))
+        .routes(routes!(listing::design_docs))
+        .routes(routes!(bulk::write))
+        .routes(routes!(bulk::read))
+        .routes(routes!(bulk::revs_diff))
+        .routes(routes!(bulk::missing_revs))
+        .routes(routes!(changes::get, changes::post))
+        .routes(routes!(find::find))
+        .routes(routes!(find::explain))
+        .routes(routes!(find::indexes, find::make_index))
+        .routes(routes!(locals::get, locals::put, locals::delete))
+        .routes(routes!(
+            document::get_design,
+            document::put_design,
+            document::delete_design
+        ))
+        .routes(routes!(
+            attachments::get_of_design,
+            attachments::put_of_design,
+            attachments::delete_of_design
+        ))
+        .routes(routes!(document::get, document::put, document::delete))
+        .routes(routes!(
+            attachments::get,
+            attachments::put,
+            attachments::delete
+        ))
+}
+
+/// Finds a database and refuses who may not do that much with it. Whoever may do nothing does not learn that
+/// it is there.
+pub(super) async fn open(
+    app: &App,
+    principal: &Principal,
+    name: &str,
+    needed: Access,
+) -> Result<DatabaseRecord, ApiError> {
+    let parsed: Result<DatabaseName, _> = name.parse();
+    let found = match parsed {
+        Ok(name) => {
+            app.storage
+                .documents
+                .database(principal.id(), &name)
+                .await?
+        }
+        Err(_) => None,
+    };
+    let found = found.ok_or_else(|| not_found("Database does not exist."))?;
+    let access = found
+        .security
+        .access(principal.id().as_str(), found.owner.as_str(), found.mode);
+    match access {
+        Access::Nothing => Err(not_found("Database does not exist.")),
+        access if access < needed => {
+            let reason = "You are not allowed to access this db.";
+            Err(refused(StatusCode::FORBIDDEN, "forbidden", reason))
+        }
+        _ => Ok(found),
+    }
+}
+
+/// An error in CouchDB's words.
+pub(super) fn refused(
+    status: StatusCode,
+    error: &'static str,
+    reason: impl Into<String>,
+) -> ApiError {
+    ApiError::refused(status, Some(error), reason)
+}
+
+pub(super) fn not_found(reason: &str) -> ApiError {
+    refused(StatusCode::NOT_FOUND, "not_found", reason)
+}
+
+pub(super) fn bad_request(reason: impl Into<String>) -> ApiError {
+    refused(StatusCode::BAD_REQUEST, "bad_request", reason)
+}
+
+/// The words for an edit that was not taken: status, error, reason.
+fn words(refusal: &Refused) -> (StatusCode, &'static str, String) {
+    let (status, error) = match refusal {
+        Refused::Conflict => (StatusCode::CONFLICT, "conflict"),
+        Refused::MissingStub(_) => (StatusCode::PRECONDITION_FAILED, "missing_stub"),
+        Refused::NotEncrypted => (StatusCode::FORBIDDEN, "forbidden"),
+        Refused::NoRev => (StatusCode::BAD_REQUEST, "bad_request"),
+        Refused::Full => (StatusCode::PAYLOAD_TOO_LARGE, "quota_exceeded"),
+    };
+    (status, error, refusal.to_string())
+}
+
+impl From<Refused> for ApiError {
+    fn from(refusal: Refused) -> Self {
+        let (status, error, reason) = words(&refusal);
+        refused(status, error, reason)
+    }
+}
+
+impl From<BadDocument> for ApiError {
+    fn from(bad: BadDocument) -> Self {
+        let (status, error) = words_of_bad(&bad);
+        refused(status, error, bad.to_string())
+    }
+}
+
+fn words_of_bad(bad: &BadDocument) -> (StatusCode, &'static str) {
+    match bad {
+        BadDocument::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "document_too_large"),
+        BadDocument::Special(_) => (StatusCode::BAD_REQUEST, "doc_validation"),
+        BadDocument::Id(_) => (StatusCode::BAD_REQUEST, "illegal_docid"),
+        _ => (StatusCode::BAD_REQUEST, "bad_request"),
+    }
+}
+
+impl From<BadSelector> for ApiError {
+    fn from(bad: BadSelector) -> Self {
+        refused(StatusCode::BAD_REQUEST, "invalid_selector", bad.to_string())
+    }
+}
+
+impl From<WriteError> for ApiError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::NoDatabase => not_found("Database does not exist."),
+            WriteError::Failed => Self::internal(error.to_string()),
+        }
+    }
+}
+
+/// What CouchDB would say.
+pub(super) fn error_body(error: &ApiError) -> CouchError {
+    let said = error.body().error;
+    let code = said.code.as_deref().unwrap_or("bad_request");
+    let error = match code {
+        "invalid_api_key" => "unauthorized",
+        "insufficient_permissions" | "foreign_origin" => "forbidden",
+        "request_too_large" => "too_large",
+        "unknown_url" => "not_found",
+        "method_not_supported" => "method_not_allowed",
+        "unsupported_content_type" => "bad_content_type",
+        "invalid_value" | "invalid_type" => "bad_request",
+        "internal_error" => "internal_server_error",
+        "overloaded" => "service_unavailable",
+        other => other,
+    };
+    CouchError {
+        error: error.to_owned(),
+        reason: said.message,
+    }
+}

@@ -1,0 +1,129 @@
+//! Fetches what a document says, and what hangs on it where that is wanted.
+
+use kwaainet_storage::{Node, Rev};
+use kwaainet_store::{Body, DocumentRow};
+
+use super::asked::Asked;
+use super::render::{self, Contents, Extras};
+use crate::door::{ApiError, App};
+
+/// Bytes of contents that are put into one document.
+const INLINE_BYTES_MAX: u64 = 256 << 20;
+
+impl Extras {
+    /// What a query asks for.
+    pub(super) fn asked(asked: &Asked) -> Result<Self, ApiError> {
+        let meta = asked.is_set("meta")?;
+        Ok(Self {
+            revs: asked.is_set("revs")?,
+            revs_info: meta || asked.is_set("revs_info")?,
+            conflicts: meta || asked.is_set("conflicts")?,
+            deleted_conflicts: meta || asked.is_set("deleted_conflicts")?,
+            local_seq: asked.is_set("local_seq")?,
+            attachments: asked.is_set("attachments")?,
+        })
+    }
+}
+
+/// A revision as the protocol has it; none if what it says is not here.
+pub(super) async fn revision(
+    app: &App,
+    db: i64,
+    row: &DocumentRow,
+    node: &Node,
+    extras: Extras,
+) -> Result<Option<String>, ApiError> {
+    let is_winner = row
+        .tree
+        .winner()
+        .is_some_and(|winner| winner.rev == node.rev);
+    let body = match (&row.body, node.body) {
+        (Some(body), _) if is_winner => Some(body.clone()),
+        (_, Some(number)) => {
+            let mut found = app.storage.documents.bodies(db, &[number]).await?;
+            found.remove(&number)
+        }
+        (_, None) => None,
+    };
+    let Some(body) = body else { return Ok(None) };
+    said(app, db, row, node, &body, extras).await.map(Some)
+}
+
+/// What the winner says, which must have been read with its row.
+pub(super) async fn winner(
+    app: &App,
+    db: i64,
+    row: &DocumentRow,
+    extras: Extras,
+) -> Result<Option<String>, ApiError> {
+    match row.tree.winner() {
+        Some(winner) => revision(app, db, row, winner, extras).await,
+        None => Ok(None),
+    }
+}
+
+async fn said(
+    app: &App,
+    db: i64,
+    row: &DocumentRow,
+    node: &Node,
+    body: &Body,
+    extras: Extras,
+) -> Result<String, ApiError> {
+    let contents = if extras.attachments {
+        contents(app, db, body).await?
+    } else {
+        Contents::new()
+    };
+    let tree = (&row.tree, row.seq);
+    Ok(render::document(
+        &row.id, node, body, extras, tree, &contents,
+    ))
+}
+
+async fn contents(app: &App, db: i64, body: &Body) -> Result<Contents, ApiError> {
+    let mut contents = Contents::new();
+    let mut left = INLINE_BYTES_MAX;
+    for attachment in body.attachments.values() {
+        if contents.contains_key(&attachment.digest) || attachment.length > left {
+            continue;
+        }
+        left -= attachment.length;
+        if let Some(bytes) = whole(app, db, &attachment.digest).await? {
+            let base64 = data_encoding::BASE64.encode(&bytes);
+            contents.insert(attachment.digest.clone(), base64);
+        }
+    }
+    Ok(contents)
+}
+
+/// A content in memory.
+async fn whole(
+    app: &App,
+    db: i64,
+    digest: &kwaainet_storage::Digest,
+) -> Result<Option<Vec<u8>>, ApiError> {
+    let documents = &app.storage.documents;
+    let Some((key, length)) = documents.attachment(db, digest).await? else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::with_capacity(length as usize);
+    while (bytes.len() as u64) < length {
+        let at = bytes.len() as u64;
+        let piece = documents.attachment_piece(key, at..length).await?;
+        if piece.is_empty() {
+            return Ok(None);
+        }
+        bytes.extend(piece);
+    }
+    Ok(Some(bytes))
+}
+
+/// The revision that a request names, or with `latest` what followed on it.
+pub(super) fn named<'a>(row: &'a DocumentRow, rev: &Rev, latest: bool) -> Vec<&'a Node> {
+    if latest {
+        row.tree.latest_of(rev)
+    } else {
+        row.tree.find(rev).into_iter().collect()
+    }
+}

@@ -1,0 +1,56 @@
+//! What the storage endpoints share: the file of documents, and how much is taken in.
+
+use std::sync::Arc;
+
+use kwaainet_storage::Limits;
+use kwaainet_store::DocumentStore;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::config;
+
+/// Bodies of the largest size that are read and parsed at once; any number of small ones.
+const BODIES_AT_ONCE: usize = 4;
+/// Clients that wait for changes at once.
+const FEEDS_MAX: usize = 512;
+/// Attachments of one document.
+const ATTACHMENTS_MAX: usize = 1_000;
+
+/// The storage of a node.
+#[derive(Debug)]
+pub struct Storage {
+    /// The file of documents.
+    pub(crate) documents: DocumentStore,
+    /// How large a document may be.
+    pub(crate) limits: Limits,
+    /// Bytes of a request's body.
+    pub(crate) body_bytes_max: usize,
+    /// Bytes of all databases of one principal.
+    pub(crate) quota: u64,
+    /// Kibibytes of bodies that are read and parsed at once.
+    pub(crate) bodies: Semaphore,
+    /// Places for those who wait for changes.
+    pub(crate) feeds: Arc<Semaphore>,
+    /// Cancelled when the node begins to stop: who waits for changes waits no longer.
+    pub(crate) closing: CancellationToken,
+}
+
+impl Storage {
+    /// The storage in this file, with the owner's limits.
+    pub fn new(documents: DocumentStore, config: &config::Storage) -> Self {
+        let body_bytes_max = config.body_mib << 20;
+        Self {
+            documents,
+            limits: Limits {
+                document_bytes: config.document_mib << 20,
+                attachment_bytes: config.attachment_mib << 20,
+                attachments: ATTACHMENTS_MAX,
+            },
+            body_bytes_max,
+            quota: (config.key_mib as u64) << 20,
+            bodies: Semaphore::new(BODIES_AT_ONCE * (body_bytes_max >> 10)),
+            feeds: Arc::new(Semaphore::new(FEEDS_MAX)),
+            closing: CancellationToken::new(),
+        }
+    }
+}

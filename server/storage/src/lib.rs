@@ -1,0 +1,30 @@
+//! What a document database is: names, revisions and their trees, attachments, selectors, and the rules
+//! by which an edit is taken or refused. After the replication protocol of Apache CouchDB, so that
+//! PouchDB and CouchDB replicate with a node.
+//!
+//! Pure: nothing here opens a socket, reads a file or speaks SQL. `server/store` keeps what is decided
+//! here, `server/node` speaks HTTP.
+
+mod attachment;
+mod collate;
+mod draft;
+mod edit;
+mod envelope;
+mod mango;
+mod multipart;
+mod name;
+mod rev;
+mod security;
+mod tree;
+
+pub use attachment::{Attachment, AttachmentDraft, Attachments, Digest};
+pub use collate::compare;
+pub use draft::{BadDocument, Draft, Limits};
+pub use edit::{Edit, Refused, Took, interactive, replicated};
+pub use envelope::is_envelope;
+pub use mango::{BadSelector, Selector};
+pub use multipart::{Multipart, Part, boundary_of};
+pub use name::{BadName, DatabaseName, Mode, check_document_id, is_local};
+pub use rev::{BadRev, Rev};
+pub use security::{Access, Roles, Security};
+pub use tree::{Leaf, Node, RevTree};

@@ -1,0 +1,363 @@
+use std::collections::BTreeMap;
+
+use kwaainet_core::PrincipalId;
+use kwaainet_storage::{Digest, Draft, Limits, Mode, Refused, Rev, Security};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::documents::group::WriteError;
+
+const LIMITS: Limits = Limits {
+    document_bytes: 1 << 20,
+    attachment_bytes: 1 << 20,
+    attachments: 10,
+};
+const QUOTA: u64 = 1 << 30;
+
+struct Open {
+    store: DocumentStore,
+    writer: tokio::task::JoinHandle<()>,
+    dir: tempfile::TempDir,
+}
+
+impl Open {
+    async fn new() -> Self {
+        Self::on(tempfile::tempdir().expect("a temporary folder")).await
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the handle is awaited")]
+    async fn on(dir: tempfile::TempDir) -> Self {
+        let opened = DocumentStore::open(&dir.path().join("storage.db")).await;
+        let (store, group) = opened.expect("it opens");
+        let writer = tokio::spawn(group.run(|error| panic!("{error}")));
+        Self { store, writer, dir }
+    }
+
+    async fn close(self) -> tempfile::TempDir {
+        drop(self.store);
+        self.writer.await.expect("it ends");
+        self.dir
+    }
+
+    async fn database(&self, owner: &str, name: &str, mode: Mode) -> i64 {
+        let new = NewDatabase {
+            owner: owner.into(),
+            name: name.parse().expect("it is a name"),
+            mode,
+            created_at_ms: 1,
+        };
+        assert!(self.store.create_database(&new).await.expect("it answers"));
+        self.find(owner, name).await.expect("it is there").key
+    }
+
+    async fn find(&self, principal: &str, name: &str) -> Option<DatabaseRecord> {
+        let name = name.parse().expect("it is a name");
+        let principal = PrincipalId::new(principal);
+        let found = self.store.database(&principal, &name).await;
+        found.expect("it answers")
+    }
+
+    async fn write(&self, db: i64, documents: Value) -> Written {
+        let drafts = drafts(documents);
+        let written = self.store.write(db, drafts, false, QUOTA).await;
+        written.expect("it is written")
+    }
+
+    /// Writes one document and gives its revision.
+    async fn put(&self, db: i64, document: Value) -> Rev {
+        let written = self.write(db, json!([document])).await.remove(0);
+        written.expect("it is taken").expect("it is new").rev
+    }
+}
+
+fn drafts(documents: Value) -> Vec<Draft> {
+    let documents = documents.as_array().expect("an array").clone();
+    let parse = |document| Draft::parse(document, &LIMITS).expect("it is sound");
+    documents.into_iter().map(parse).collect()
+}
+
+#[tokio::test]
+async fn names_lead_to_ones_own_databases_first() {
+    let open = Open::new().await;
+    let ada = open.database("ada", "notes", Mode::Private).await;
+    assert!(open.find("bob", "notes").await.is_none());
+    let security = json!({"members": {"names": ["bob"]}});
+    let security: Security = serde_json::from_value(security).expect("it is sound");
+    assert!(open.store.secure(ada, &security).await.expect("it answers"));
+    assert_eq!(open.find("bob", "notes").await.expect("shared").key, ada);
+    let bob = open.database("bob", "notes", Mode::Private).await;
+    assert_eq!(open.find("bob", "notes").await.expect("his own").key, bob);
+    let listed = open
+        .store
+        .databases(&"bob".into())
+        .await
+        .expect("it answers");
+    assert_eq!(listed.len(), 2);
+    let again = NewDatabase {
+        owner: "bob".into(),
+        name: "notes".parse().expect("a name"),
+        mode: Mode::Public,
+        created_at_ms: 2,
+    };
+    assert!(
+        !open
+            .store
+            .create_database(&again)
+            .await
+            .expect("it answers")
+    );
+    open.database("bob", "open", Mode::Public).await;
+    assert!(open.find("carl", "open").await.is_some());
+}
+
+#[tokio::test]
+async fn edits_conflict_and_replicated_ones_do_not() {
+    let open = Open::new().await;
+    let db = open.database("ada", "notes", Mode::Private).await;
+    let written = open
+        .write(db, json!([{"_id": "a", "n": 1}, {"_id": "a", "n": 2}]))
+        .await;
+    let first = written[0].clone().expect("taken").expect("new").rev;
+    assert_eq!(
+        written[1],
+        Err(Refused::Conflict),
+        "within one request, too"
+    );
+    let second = open
+        .put(db, json!({"_id": "a", "_rev": first, "n": 3}))
+        .await;
+    assert_eq!(second.generation(), 2);
+    let replicated = json!([{"_id": "a", "_rev": "2-ffff", "n": 9,
+        "_revisions": {"start": 2, "ids": ["ffff", first.hash()]}}]);
+    for expected in [true, false] {
+        let written = open
+            .store
+            .write(db, drafts(replicated.clone()), true, QUOTA)
+            .await;
+        let written = written.expect("it is written").remove(0);
+        assert_eq!(written.expect("taken").is_some(), expected);
+    }
+    let row = open
+        .store
+        .document(db, "a")
+        .await
+        .expect("it answers")
+        .expect("there");
+    assert_eq!(row.tree.leaves().len(), 2);
+    assert_eq!(row.tree.winner().expect("one").rev.to_string(), "2-ffff");
+    assert_eq!(row.body.expect("it says something").json, r#"{"n":9}"#);
+    let record = open.find("ada", "notes").await.expect("there");
+    assert_eq!((record.docs, record.deleted_docs), (1, 0));
+}
+
+#[tokio::test]
+async fn no_reader_of_changes_misses_one_while_many_write() {
+    let open = Open::new().await;
+    let db = open.database("ada", "notes", Mode::Private).await;
+    let reading = async {
+        let mut feed = open.store.feed(db);
+        let (mut since, mut seen) = (0, Vec::new());
+        while seen.len() < 200 {
+            let rows = open.store.changes(db, since, i64::MAX, 7, false).await;
+            let rows = rows.expect("it answers");
+            if rows.is_empty() {
+                feed.changed().await.expect("the database is there");
+            }
+            for row in rows {
+                assert!(row.seq > since);
+                since = row.seq;
+                seen.push(row.id);
+            }
+        }
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 200, "each once");
+    };
+    let writing = async {
+        let writes = (0..200).map(|n| open.put(db, json!({"_id": format!("d{n}")})));
+        let mut writes: Vec<_> = writes.map(Box::pin).collect();
+        std::future::poll_fn(|context| {
+            writes.retain_mut(|write| write.as_mut().poll(context).is_pending());
+            if writes.is_empty() {
+                std::task::Poll::Ready(())
+            } else {
+                std::task::Poll::Pending
+            }
+        })
+        .await;
+    };
+    let both = async { tokio::join!(reading, writing) };
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(30), both).await;
+    ended.expect("it ends");
+    let record = open.find("ada", "notes").await.expect("there");
+    assert_eq!((record.docs, record.update_seq), (200, 200));
+}
+
+#[tokio::test]
+async fn attachments_are_kept_once_and_read_in_ranges() {
+    let open = Open::new().await;
+    let db = open.database("ada", "notes", Mode::Private).await;
+    let bytes: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
+    let attachment = json!({"data": data_encoding_base64(&bytes), "content_type": "a/b"});
+    let rev = open
+        .put(
+            db,
+            json!({"_id": "a", "_attachments": {"x": attachment, "y": attachment}}),
+        )
+        .await;
+    let rev = open
+        .put(
+            db,
+            json!({"_id": "a", "_rev": rev, "_attachments": {"x": {"stub": true}}}),
+        )
+        .await;
+    let row = open
+        .store
+        .document(db, "a")
+        .await
+        .expect("it answers")
+        .expect("there");
+    let attachments = row.body.expect("it is there").attachments;
+    assert_eq!(attachments.len(), 1);
+    let x = &attachments["x"];
+    assert_eq!(
+        (x.revpos, x.length, &x.digest),
+        (1, 300_000, &Digest::of(&bytes))
+    );
+    let found = open
+        .store
+        .attachment(db, &x.digest)
+        .await
+        .expect("it answers");
+    let (key, length) = found.expect("it is kept");
+    let (mut read, mut at) = (Vec::new(), 5);
+    while at < length {
+        let piece = open.store.attachment_piece(key, at..length - 5).await;
+        let piece = piece.expect("it answers");
+        if piece.is_empty() {
+            break;
+        }
+        at += piece.len() as u64;
+        read.extend(piece);
+    }
+    assert!(read == bytes[5..299_995]);
+
+    let missing = json!([{"_id": "a", "_rev": rev, "_attachments": {"z": {"stub": true}}}]);
+    let refused = open.write(db, missing).await.remove(0);
+    assert_eq!(refused, Err(Refused::MissingStub("z".into())));
+    open.put(db, json!({"_id": "a", "_rev": rev})).await;
+    let compacted = open.store.compact(db).await.expect("it compacts");
+    assert_eq!((compacted.revisions, compacted.attachments), (2, 1));
+    let found = open
+        .store
+        .attachment(db, &x.digest)
+        .await
+        .expect("it answers");
+    assert_eq!(found, None);
+    let record = open.find("ada", "notes").await.expect("there");
+    assert_eq!(record.bytes, 2, "an empty object");
+}
+
+fn data_encoding_base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let encode = |three: &[u8]| {
+        let bits = three
+            .iter()
+            .fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte));
+        let bits = bits << (8 * (3 - three.len()));
+        let letter = |n: usize| LETTERS[(bits >> (18 - 6 * n) & 63) as usize] as char;
+        let text: String = (0..=three.len()).map(letter).collect();
+        format!("{text:=<4}")
+    };
+    bytes.chunks(3).map(encode).collect()
+}
+
+#[tokio::test]
+async fn what_is_purged_is_in_no_file_any_more() {
+    const CANARY: &str = "canary-7f3b1c";
+    let open = Open::new().await;
+    let db = open.database("ada", "notes", Mode::Private).await;
+    let kept = open.put(db, json!({"_id": "kept", "text": "stays"})).await;
+    let said = json!({"_id": "gone", "text": CANARY, "_attachments": {
+        "x": {"data": data_encoding_base64(CANARY.as_bytes())}}});
+    let rev = open.put(db, said).await;
+    let wanted = BTreeMap::from([
+        ("gone".to_owned(), vec![rev.clone()]),
+        ("kept".to_owned(), vec!["9-x".parse().expect("a revision")]),
+    ]);
+    let purged = open.store.purge(db, &wanted).await.expect("it purges");
+    assert_eq!(
+        purged.revs,
+        BTreeMap::from([("gone".to_owned(), vec![rev])])
+    );
+    assert!(open.store.scrub().await.expect("it answers"));
+    assert!(
+        open.store
+            .document(db, "gone")
+            .await
+            .expect("it answers")
+            .is_none()
+    );
+    let record = open.find("ada", "notes").await.expect("there");
+    assert_eq!((record.docs, record.purge_seq), (1, 1));
+
+    let other = open.database("ada", "other", Mode::Private).await;
+    open.put(other, json!({"_id": "a", "text": CANARY})).await;
+    assert!(open.store.delete_database(other).await.expect("it answers"));
+    assert!(open.store.scrub().await.expect("it answers"));
+    let gone = open
+        .store
+        .write(other, drafts(json!([{"_id": "b"}])), false, QUOTA)
+        .await;
+    assert!(matches!(gone, Err(WriteError::NoDatabase)));
+
+    for entry in std::fs::read_dir(open.dir.path()).expect("it is there") {
+        let path = entry.expect("it can be read").path();
+        let bytes = std::fs::read(&path).expect("it can be read");
+        let mut windows = bytes.windows(CANARY.len());
+        assert!(
+            !windows.any(|window| window == CANARY.as_bytes()),
+            "{}",
+            path.display()
+        );
+    }
+    let open = Open::on(open.close().await).await;
+    let row = open.store.document(db, "kept").await.expect("it answers");
+    assert_eq!(row.expect("there").tree.winner().expect("one").rev, kept);
+}
+
+#[tokio::test]
+async fn an_owner_has_so_much_and_an_encrypted_database_takes_envelopes_only() {
+    let open = Open::new().await;
+    let db = open.database("ada", "notes", Mode::Private).await;
+    let two = drafts(json!([{"_id": "a", "n": "x".repeat(60)}, {"_id": "b", "n": "x".repeat(60)}]));
+    let written = open
+        .store
+        .write(db, two, false, 100)
+        .await
+        .expect("it is written");
+    assert!(written[0].is_ok());
+    assert_eq!(written[1], Err(Refused::Full));
+    let sealed = open.database("ada", "sealed", Mode::E2ee).await;
+    let written = open
+        .write(sealed, json!([{"_id": "a", "text": "plain"}]))
+        .await;
+    assert_eq!(written, [Err(Refused::NotEncrypted)]);
+}
+
+#[tokio::test]
+async fn a_local_document_is_edited_by_who_knows_it() {
+    let open = Open::new().await;
+    let db = open.database("ada", "notes", Mode::Private).await;
+    let edit = async |rev, json| {
+        let edited = open.store.edit_local(db, "x", rev, json).await;
+        edited.expect("it answers")
+    };
+    assert_eq!(edit(None, Some("{}")).await, LocalEdit::Now(1));
+    assert_eq!(edit(None, Some("{}")).await, LocalEdit::Conflict);
+    assert_eq!(edit(Some(1), Some(r#"{"n":1}"#)).await, LocalEdit::Now(2));
+    let read = open.store.local(db, "x").await.expect("it answers");
+    assert_eq!(read, Some((2, r#"{"n":1}"#.to_owned())));
+    assert_eq!(edit(Some(2), None).await, LocalEdit::Now(0));
+    assert_eq!(open.store.local(db, "x").await.expect("it answers"), None);
+}
