@@ -10,6 +10,7 @@ mod detector;
 mod door;
 mod gate;
 mod hello;
+mod introductions;
 mod keeper;
 mod membership;
 mod noise;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kwaainet_core::{Clock, NodeId, Snapshot, Tier};
+use kwaainet_identity::NodeKey;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
@@ -65,6 +67,8 @@ pub struct FederationParts {
     pub inference: mpsc::Sender<PeerStream>,
     /// Is told who is a member, so that a gate can know before the federation starts.
     pub tiers: Tiers,
+    /// This node's key, if it may introduce its members to each other and be introduced itself.
+    pub introduces: Option<NodeKey>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -89,6 +93,7 @@ impl Federation {
             drain,
             inference,
             tiers,
+            introduces,
             clock,
         } = parts;
         let tasks = Tasks::default();
@@ -111,6 +116,7 @@ impl Federation {
             complaints: complaints.clone(),
             tasks: tasks.clone(),
             events: events.clone(),
+            introduces,
         };
         let (keeper, hears) = Keeper::new(around, views);
         let door = Door {
@@ -179,14 +185,27 @@ async fn keep_reading(
     let mut ticks = tokio::time::interval(READ_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = false;
+    let mut restored = false;
     loop {
         ticks.tick().await;
         let asked = clock.monotonic();
-        let read = timeout(READ_WITHIN, book.members()).await;
+        let reading = async {
+            if !restored {
+                let kept = book.introductions().await?;
+                // Fails only when nobody listens any more.
+                restored = events.send(Event::Restored(kept)).await.is_ok();
+            }
+            Ok::<_, String>((book.members().await?, book.removed().await?))
+        };
+        let read = timeout(READ_WITHIN, reading).await;
         match read.unwrap_or_else(|_| Err("it took too long".into())) {
-            Ok(members) => {
+            Ok((members, removed)) => {
                 failing = false;
-                let event = Event::Members { members, asked };
+                let event = Event::Members {
+                    members,
+                    removed,
+                    asked,
+                };
                 if events.send(event).await.is_err() {
                     return;
                 }

@@ -9,6 +9,7 @@ mod book;
 mod control;
 mod frame;
 mod infer;
+mod introduction;
 mod receipts;
 mod seeded;
 mod ticket;
@@ -16,10 +17,11 @@ mod transport;
 mod view;
 
 pub use accounts::{Accounts, BadReceipt, Service};
-pub use book::{Member, MemberBook, RedeemError};
+pub use book::{Introduced, Member, MemberBook, RedeemError};
 pub use control::{About, Federation, FederationParts, PeerStream, Tiers, TurnedAway};
 pub use frame::{FRAME_MAX, FrameError, FrameReader, FrameWriter};
 pub use infer::{InferenceDoor, PeerBackend};
+pub use introduction::Introduction;
 pub use receipts::{
     ChainPlace, Checked, CounterSignature, Entry, HEADER as RECEIPTS_HEADER, KeptReceipt, Ledger,
     ReceiptFile, SignedReceipt, receipt_line,

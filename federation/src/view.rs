@@ -20,6 +20,8 @@ pub struct PeerView {
     pub incarnation: u64,
     /// The version that it says it runs.
     pub version: String,
+    /// By whose word it is a member, if not by the owner's.
+    pub introduced_by: Option<NodeId>,
 }
 
 /// How a peer is.

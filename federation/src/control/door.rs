@@ -17,8 +17,13 @@ use super::noise::Noise;
 use super::tasks::Tasks;
 use super::tiers::Tiers;
 use super::wire::{Reason, Refused};
-use crate::{Incoming, Link, Member, MemberBook, PeerTransport, Plane, RedeemError};
+use crate::{
+    Incoming, Introduced, Introduction, Link, Member, MemberBook, PeerAddress, PeerTransport,
+    Plane, RedeemError,
+};
 
+/// Introductions that a node may show.
+const INTRODUCTIONS_MAX: usize = 4;
 /// For an invitation to be looked up.
 const REDEEM_WITHIN: Duration = Duration::from_secs(3);
 
@@ -151,7 +156,8 @@ impl Door {
             self.turn_away(node, &what);
             return refuse(lines, Refused::because(Reason::Protocol)).await;
         };
-        let joined = match self.let_in(node, hello.invitation).await {
+        let introductions = self.introductions(node, &hello.introductions);
+        let joined = match self.let_in(node, hello.invitation, &introductions).await {
             Ok(joined) => joined,
             Err((reason, what)) => {
                 self.turn_away(node, &what);
@@ -164,6 +170,7 @@ impl Door {
             protocol,
             card: hello.card.unwrap_or_default(),
             joined,
+            introductions,
             lines,
             refuses,
         }));
@@ -174,16 +181,33 @@ impl Door {
         }
     }
 
-    /// A member passes, and a node with a good invitation becomes one.
+    /// The words about a node that it shows and that a member gave. What they are worth, the keeper knows.
+    fn introductions(&self, node: NodeId, shown: &[Vec<u8>]) -> Vec<Introduced> {
+        let words = shown.iter().take(INTRODUCTIONS_MAX);
+        let words = words.filter_map(|bytes| Introduction::open(bytes).ok());
+        words
+            .filter(|word| word.node == node && self.tiers.of(word.by).is_some())
+            .map(|word| Introduced {
+                word,
+                address: PeerAddress::default(),
+            })
+            .collect()
+    }
+
+    /// A member passes, a node with a good invitation becomes one, and one with an introduction may.
     async fn let_in(
         &self,
         node: NodeId,
         invitation: Option<Vec<u8>>,
+        introductions: &[Introduced],
     ) -> Result<Option<Member>, (Reason, String)> {
         if self.tiers.of(node).is_some() {
             return Ok(None);
         }
         let Some(invitation) = invitation else {
+            if !introductions.is_empty() {
+                return Ok(None);
+            }
             let what = "a node that is neither a member nor invited; it is refused";
             return Err((Reason::Stranger, what.to_owned()));
         };

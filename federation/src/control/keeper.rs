@@ -1,6 +1,7 @@
 //! Keeps the peers: whom to call, which stream to use, who is gone. One task owns all that is known of them, so
 //! that nothing is decided twice; it waits for nobody, and what it knows is published for everybody else.
 
+mod introduced;
 mod members;
 mod streams;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kwaainet_core::{Clock, NodeId};
+use kwaainet_identity::NodeKey;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -16,12 +18,13 @@ use tokio_util::sync::CancellationToken;
 use super::described::About;
 use super::door::Complaints;
 use super::hello::{CallError, Lines};
+use super::introductions::{Given, Introductions};
 use super::peer::{Peer, Told};
 use super::session::{Ended, Heard};
 use super::tasks::Tasks;
 use super::tiers::Tiers;
 use super::wire::{Card, Frame, Lost, Refused, Welcome};
-use crate::{Member, MemberBook, PeerTransport, PeerView};
+use crate::{Introduced, Member, MemberBook, PeerTransport, PeerView};
 
 /// Peers with which a control stream is kept. Of more members those are left out that come last in the order of
 /// their tiers and then of their ids' distance (exclusive or) from this node's.
@@ -44,14 +47,21 @@ const MET_WITHIN: Duration = Duration::from_secs(5);
 const LEFT_OUT: &str = "there are too many members for all to be kept";
 /// A stream that the peer may take for the one that is used is left open for so long.
 const UNUSED: Duration = Duration::from_secs(1);
+/// Introductions that come with a refusal, and their bytes: it has to fit into an answer to a hello.
+const INSTEAD_MAX: usize = 20;
+const INSTEAD_BYTES: usize = 7 << 10;
 /// Messages that are taken at a time.
 const BATCH: usize = 256;
 
 /// What happens to the keeper.
 pub(crate) enum Event {
+    /// What was kept of introductions, before anything else.
+    Restored(Vec<Introduced>),
     /// The book was read.
     Members {
         members: Vec<Member>,
+        /// No members any more.
+        removed: Vec<NodeId>,
         /// When it was asked.
         asked: Duration,
     },
@@ -71,6 +81,8 @@ pub(crate) struct Knock {
     pub(crate) card: Card,
     /// If it became a member by it.
     pub(crate) joined: Option<Member>,
+    /// What members said of it, as it shows.
+    pub(crate) introductions: Vec<Introduced>,
     pub(crate) lines: Lines,
     /// Takes the stream back if it is refused.
     pub(crate) refuses: oneshot::Sender<(Lines, Refused)>,
@@ -88,6 +100,8 @@ pub(crate) struct Surroundings {
     pub(crate) complaints: Complaints,
     pub(crate) tasks: Tasks,
     pub(crate) events: mpsc::Sender<Event>,
+    /// Signs introductions; without it there are none.
+    pub(crate) introduces: Option<NodeKey>,
 }
 
 /// All peers.
@@ -101,6 +115,8 @@ pub(crate) struct Keeper {
     streams: u64,
     heard: mpsc::Sender<(NodeId, u64, Duration, Heard)>,
     losses: broadcast::Sender<Lost>,
+    introductions: Introductions,
+    given: watch::Sender<Arc<Vec<Given>>>,
     views: watch::Sender<Arc<Vec<PeerView>>>,
     /// Something changed since the last publication,
     changed: bool,
@@ -121,8 +137,11 @@ impl Keeper {
         let (heard, hears) = mpsc::channel(1024);
         let now = around.clock.monotonic();
         let since = u64::try_from(around.clock.unix_ms()).unwrap_or(0);
+        let here = around.transport.node();
         let keeper = Self {
-            here: around.transport.node(),
+            here,
+            introductions: Introductions::new(here, around.introduces.clone()),
+            given: watch::Sender::default(),
             around,
             // 0 is of a node that was never seen.
             incarnation: since.max(1),
@@ -180,9 +199,18 @@ impl Keeper {
         self.around.clock.monotonic()
     }
 
+    fn unix_ms(&self) -> u64 {
+        u64::try_from(self.around.clock.unix_ms()).unwrap_or(0)
+    }
+
     fn happens(&mut self, event: Event) {
         match event {
-            Event::Members { members, asked } => self.read(members, asked),
+            Event::Restored(kept) => self.introductions.restore(kept, self.unix_ms()),
+            Event::Members {
+                members,
+                removed,
+                asked,
+            } => self.read(members, removed, asked),
             Event::Knock(knock) => self.knocked(*knock),
             Event::Called { node, outcome } => self.called(node, *outcome),
         }
@@ -210,6 +238,7 @@ impl Keeper {
             Heard::Leaving(leaving) if leaving.gone => self.left(node, at),
             Heard::Leaving(_) => peer.draining(),
             Heard::Lost(lost) => self.doubted(&lost, at),
+            Heard::Introductions(words) => self.introduced(node, words),
             Heard::End(end) => self.ended(node, &end, at),
         }
         let after = self.peers.get(&node).map(Peer::state);

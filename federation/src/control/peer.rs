@@ -310,6 +310,7 @@ impl Peer {
             models: self.models.clone(),
             incarnation: self.incarnation(),
             version: about.version.clone(),
+            introduced_by: self.member.introduced_by,
         }
     }
 }

@@ -12,14 +12,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::detector::PING_EVERY;
 use super::hello::Lines;
-use super::wire::{Answer, Frame, FrameKind, Leaving, Lost, Ping, Pong, Report};
-use crate::{FrameError, FrameReader, FrameWriter};
+use super::introductions::Given;
+use super::wire::{
+    Answer, Frame, FrameKind, Introductions, Leaving, Lost, Ping, Pong, Report, WireIntroduced,
+};
+use crate::{FrameError, FrameReader, FrameWriter, Introduced};
 
 /// Bytes of a message at most.
 pub(crate) const FRAME_MAX: usize = 64 << 10;
 /// Messages that a peer may send at once, and each second.
 const BURST: f64 = 200.0;
 const RATE: f64 = 100.0;
+/// Introductions in one message: less than its bytes may be.
+const INTRODUCED_AT_ONCE: usize = 64;
 /// Pings without an answer that are remembered.
 const ASKED_MAX: usize = 16;
 /// For the peer to read a farewell, or to see that another stream is used.
@@ -34,6 +39,8 @@ pub(crate) enum Heard {
     Report(Report),
     Leaving(Leaving),
     Lost(Lost),
+    /// Whose signatures are good.
+    Introductions(Vec<Introduced>),
     /// Nothing more comes.
     End(Ended),
 }
@@ -90,6 +97,7 @@ pub(crate) struct Session {
     pub(crate) answer: Option<Answer>,
     pub(crate) reports: watch::Receiver<Arc<Frame>>,
     pub(crate) losses: broadcast::Receiver<Lost>,
+    pub(crate) given: watch::Receiver<Arc<Vec<Given>>>,
     pub(crate) signals: Signals,
     pub(crate) heard: mpsc::Sender<(NodeId, u64, Duration, Heard)>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -105,6 +113,7 @@ impl Session {
             answer,
             reports,
             losses,
+            given,
             signals,
             heard,
             clock,
@@ -115,6 +124,7 @@ impl Session {
             asked: &asked,
             reports,
             losses,
+            given,
             signals,
             clock: &*clock,
         };
@@ -191,6 +201,7 @@ struct Mouth<'a> {
     asked: &'a Mutex<Asked>,
     reports: watch::Receiver<Arc<Frame>>,
     losses: broadcast::Receiver<Lost>,
+    given: watch::Receiver<Arc<Vec<Given>>>,
     signals: Signals,
     clock: &'a dyn Clock,
 }
@@ -207,7 +218,8 @@ impl Mouth<'_> {
         let mut pings = tokio::time::interval(PING_EVERY);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.reports.mark_changed();
-        let mut told_draining = false;
+        self.given.mark_changed();
+        let (mut told_draining, mut given) = (false, 0);
         loop {
             let Signals { leave, drain, .. } = &self.signals;
             let kind = tokio::select! {
@@ -223,6 +235,11 @@ impl Mouth<'_> {
                     writer.send(&*report).await?;
                     continue;
                 }
+                Ok(()) = self.given.changed() => {
+                    let words = Arc::clone(&self.given.borrow_and_update());
+                    given = tell(&mut writer, &words, given).await?;
+                    continue;
+                }
                 // What was missed because there was too much is not needed.
                 Ok(lost) = self.losses.recv() => FrameKind::Lost(lost),
             };
@@ -234,6 +251,22 @@ impl Mouth<'_> {
         tokio::time::sleep(FAREWELL).await;
         Ok(Ended::Closed)
     }
+}
+
+/// Tells of what was given since the one of this number. Returns the last one's.
+async fn tell<W: tokio::io::AsyncWrite + Unpin>(
+    writer: &mut FrameWriter<W>,
+    given: &[Given],
+    since: u64,
+) -> Result<u64, FrameError> {
+    let news = &given[given.partition_point(|given| given.serial <= since)..];
+    for some in news.chunks(INTRODUCED_AT_ONCE) {
+        let words = some.iter().map(|given| (&given.introduced).into());
+        let words = words.collect();
+        let frame = FrameKind::Introductions(Introductions { words });
+        writer.send(&Frame::from(frame)).await?;
+    }
+    Ok(given.last().map_or(since, |last| last.serial.max(since)))
 }
 
 struct Ear<'a> {
@@ -264,6 +297,10 @@ impl Ear<'_> {
                 Some(FrameKind::Report(report)) => Heard::Report(report),
                 Some(FrameKind::Leaving(leaving)) => Heard::Leaving(leaving),
                 Some(FrameKind::Lost(lost)) => Heard::Lost(lost),
+                Some(FrameKind::Introductions(said)) => {
+                    let words = said.words.into_iter().take(INTRODUCED_AT_ONCE);
+                    Heard::Introductions(words.filter_map(WireIntroduced::read).collect())
+                }
             };
             // Once nobody listens any more, the farewell still has to be sent and answered.
             let _ = self
