@@ -67,8 +67,10 @@ pub struct FederationParts {
     pub inference: mpsc::Sender<PeerStream>,
     /// Is told who is a member, so that a gate can know before the federation starts.
     pub tiers: Tiers,
-    /// This node's key, if it may introduce its members to each other and be introduced itself.
-    pub introduces: Option<NodeKey>,
+    /// This node's.
+    pub key: NodeKey,
+    /// Whether it introduces its members to each other, and takes members that they introduce.
+    pub introductions: bool,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -93,7 +95,8 @@ impl Federation {
             drain,
             inference,
             tiers,
-            introduces,
+            key,
+            introductions,
             clock,
         } = parts;
         let tasks = Tasks::default();
@@ -116,7 +119,7 @@ impl Federation {
             complaints: complaints.clone(),
             tasks: tasks.clone(),
             events: events.clone(),
-            introduces,
+            introduces: introductions.then(|| key.clone()),
         };
         let (keeper, hears) = Keeper::new(around, views);
         let door = Door {

@@ -30,6 +30,9 @@ pub struct PeerObject {
     pub reason: Option<String>,
     /// `t0` the owner's own, `t1` invited, `t2` of a swarm, `t3` anybody's.
     pub tier: String,
+    /// The node by whose word it is a member; none for one that the owner let in or joined.
+    #[schema(required = true)]
+    pub introduced_by: Option<String>,
     /// The version that it says it runs.
     pub version: String,
     /// Where it says that it stands.

@@ -196,7 +196,8 @@ impl World {
             drain: drain.clone(),
             inference,
             tiers: Tiers::default(),
-            introduces: self.introductions.then(|| node_key(node)),
+            key: node_key(node),
+            introductions: self.introductions,
             clock: Arc::new(clock),
         });
         let node_parts = Node {

@@ -57,7 +57,11 @@ fn guests_of_one_host_learn_of_each_other() {
             let back = |world: &World| all_know_all(world, &guests);
             world.until("they find each other", ms(3000), back).await;
             let words = world.book(guests[2]).words();
-            assert_eq!(words.len(), 6, "four others, itself, and its own about the host");
+            assert_eq!(
+                words.len(),
+                6,
+                "four others, itself, and its own about the host"
+            );
         });
     }
 }

@@ -7,6 +7,7 @@
 mod batches;
 mod conversations;
 mod files;
+mod introductions;
 mod invitations;
 mod kept;
 mod keys;
@@ -20,6 +21,7 @@ mod vector_stores;
 
 pub use batches::{BatchCounts, BatchEnd, BatchLine, BatchRecord, BatchStatus};
 pub use files::FileRecord;
+pub use introductions::IntroductionRecord;
 pub use invitations::{InvitationRecord, Redeemed};
 pub use members::MemberRecord;
 pub use page::{Listed, Page};

@@ -41,6 +41,11 @@ const FILES: &[(i64, &str, &str)] = &[
         "continued",
         include_str!("../../../migrations/0006_continued.sql"),
     ),
+    (
+        8,
+        "introductions",
+        include_str!("../../../migrations/0008_introductions.sql"),
+    ),
 ];
 
 pub(crate) async fn run(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {

@@ -25,6 +25,8 @@ pub struct Federation {
     pub relays: Vec<String>,
     /// Whether members look for each other on the local network.
     pub lan: bool,
+    /// Whether this node introduces its members to each other, and takes members that they introduce.
+    pub introductions: bool,
     /// The file with the passphrase that the node's key is sealed with; empty if it is not, or if
     /// KWAAINET_KEY_PASSPHRASE has it.
     pub passphrase_file: PathBuf,
@@ -48,6 +50,7 @@ impl Default for Federation {
             interfaces: Vec::new(),
             relays: Vec::new(),
             lan: true,
+            introductions: true,
             passphrase_file: PathBuf::new(),
             region: String::new(),
             price: 0,

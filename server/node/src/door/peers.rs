@@ -47,6 +47,7 @@ fn peer(view: &PeerView) -> PeerObject {
         },
         reason: view.reason.clone(),
         tier: facts.tier.to_string(),
+        introduced_by: view.introduced_by.map(|node| node.to_string()),
         version: view.version.clone(),
         region: facts.region.clone(),
         price: facts.price,

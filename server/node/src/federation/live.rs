@@ -125,7 +125,7 @@ impl Live {
             bookkeeping,
         } = around;
         let about = setup.about();
-        let (ledger, entries) = match open_ledger(setup.key, &store, clock.as_ref()).await {
+        let (ledger, entries) = match open_ledger(setup.key.clone(), &store, clock.as_ref()).await {
             Ok(ledger) => ledger,
             Err(error) => {
                 tracing::error!(%error, "the books cannot be read; this node works alone");
@@ -146,6 +146,8 @@ impl Live {
             drain: drain.clone(),
             inference,
             tiers,
+            key: setup.key,
+            introductions: setup.config.introductions,
             clock: Arc::clone(&clock),
         });
         tracing::info!(node = %node, "the federation is open");
