@@ -4,12 +4,16 @@
 //! the peers leaves as [`PeerView`]s. A node that cannot join, or a peer that misbehaves, delays nothing here:
 //! [`Federation::start`] waits for nobody.
 
+mod allowance;
 mod backoff;
 mod described;
 mod detector;
 mod door;
 mod gate;
+mod gossip;
+mod hearsay;
 mod hello;
+mod herald;
 mod introductions;
 mod keeper;
 mod membership;
@@ -38,6 +42,7 @@ pub use tiers::Tiers;
 use crate::{MemberBook, PeerTransport, PeerView};
 use door::{Complaints, Counter, Door};
 use gate::Gate;
+use gossip::Gossip;
 use keeper::{Event, Keeper, Surroundings};
 use tasks::Tasks;
 use wire::{Frame, FrameKind, Report};
@@ -108,6 +113,18 @@ impl Federation {
         let nothing = Frame::from(FrameKind::Report(Report::default()));
         let (says, reports) = watch::channel(Arc::new(nothing));
 
+        let (tells, told) = mpsc::channel(gossip::QUEUE_MAX);
+        let (opens, opened) = mpsc::channel(gossip::QUEUE_MAX);
+        let gossip = Gossip {
+            transport: Arc::clone(&transport),
+            tiers: tiers.clone(),
+            clock: Arc::clone(&clock),
+            complaints: complaints.clone(),
+            tasks: tasks.clone(),
+            says: told,
+            links: opened,
+            news: events.clone(),
+        };
         let around = Surroundings {
             transport: Arc::clone(&transport),
             book: Arc::clone(&book),
@@ -119,7 +136,9 @@ impl Federation {
             complaints: complaints.clone(),
             tasks: tasks.clone(),
             events: events.clone(),
-            introduces: introductions.then(|| key.clone()),
+            key,
+            introductions,
+            gossip: tells,
         };
         let (keeper, hears) = Keeper::new(around, views);
         let door = Door {
@@ -128,6 +147,7 @@ impl Federation {
             tiers: tiers.clone(),
             inference,
             events: events.clone(),
+            gossip: opens,
             counter: Arc::clone(&counter),
             complaints,
             clock: Arc::clone(&clock),
@@ -135,6 +155,7 @@ impl Federation {
             tasks: tasks.clone(),
         };
         tasks.spawn(keeper.keep(happening, hears));
+        tasks.spawn(gossip.run());
         tasks.spawn_until_leaving(door.keep());
         tasks.spawn_until_leaving(report::keep_reporting(own, says, Arc::clone(&clock)));
         tasks.spawn_until_leaving(keep_reading(book, events, clock));

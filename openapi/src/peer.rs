@@ -22,7 +22,8 @@ pub struct PeerObject {
     pub object: &'static str,
     /// 64 hexadecimal digits.
     pub id: String,
-    /// `connecting`, `alive`, `suspect`, `wedged`, `draining` or `down`. Only who is alive is given work.
+    /// `connecting`, `alive`, `distant`, `suspect`, `wedged`, `draining` or `down`. Only who is alive is given work, and
+    /// who is distant (known by what others hand on) if it answers a call.
     #[schema(value_type = String)]
     pub state: &'static str,
     /// Why it is given no work.

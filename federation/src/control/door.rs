@@ -87,6 +87,8 @@ pub(crate) struct Door {
     pub(crate) tiers: Tiers,
     pub(crate) inference: mpsc::Sender<PeerStream>,
     pub(crate) events: mpsc::Sender<Event>,
+    /// Takes the members' gossip.
+    pub(crate) gossip: mpsc::Sender<(NodeId, Link)>,
     pub(crate) counter: Arc<Counter>,
     pub(crate) complaints: Complaints,
     pub(crate) clock: Arc<dyn Clock>,
@@ -101,8 +103,19 @@ impl Door {
         while let Some(incoming) = door.transport.accept().await {
             match incoming.plane {
                 Plane::Inference => door.hand_on(incoming),
+                Plane::Gossip => door.gossip(incoming),
                 Plane::Control => door.open(incoming),
             }
+        }
+    }
+
+    fn gossip(&self, incoming: Incoming) {
+        let Incoming { peer, link, .. } = incoming;
+        if self.tiers.of(peer).is_none() {
+            return self.turn_away(peer, &"a node that is no member gossips; it is not heard");
+        }
+        if self.gossip.try_send((peer, link)).is_err() {
+            self.turn_away(peer, &"more neighbours than are taken; some are dropped");
         }
     }
 

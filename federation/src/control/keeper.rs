@@ -1,6 +1,7 @@
 //! Keeps the peers: whom to call, which stream to use, who is gone. One task owns all that is known of them, so
 //! that nothing is decided twice; it waits for nobody, and what it knows is published for everybody else.
 
+mod hearsay;
 mod introduced;
 mod members;
 mod streams;
@@ -17,14 +18,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::described::About;
 use super::door::Complaints;
+use super::gossip::{News, Say};
 use super::hello::{CallError, Lines};
+use super::herald::Herald;
 use super::introductions::{Given, Introductions};
 use super::peer::{Peer, Told};
 use super::session::{Ended, Heard};
 use super::tasks::Tasks;
 use super::tiers::Tiers;
 use super::wire::{Card, Frame, Lost, Refused, Welcome};
-use crate::{Introduced, Member, MemberBook, PeerTransport, PeerView};
+use crate::{Introduced, Member, MemberBook, PeerTransport, PeerView, Seeded};
 
 /// Peers with which a control stream is kept. Of more members those are left out that come last in the order of
 /// their tiers and then of their ids' distance (exclusive or) from this node's.
@@ -39,6 +42,8 @@ const STALL: Duration = Duration::from_millis(400);
 const STALL_GRACE: Duration = Duration::from_millis(300);
 /// Between two publications of what is no news of who can be asked.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
+/// The same where only figures of those moved with whom no stream is kept.
+const PUBLISH_DISTANT_EVERY: Duration = Duration::from_millis(500);
 /// A peer may make this node count up its incarnation by so much at a time.
 const INCARNATION_STEP: u64 = 1 << 40;
 /// For the book to write something down.
@@ -47,6 +52,8 @@ const MET_WITHIN: Duration = Duration::from_secs(5);
 const LEFT_OUT: &str = "there are too many members for all to be kept";
 /// A stream that the peer may take for the one that is used is left open for so long.
 const UNUSED: Duration = Duration::from_secs(1);
+/// How long whoever had no room for this node is left alone.
+const FULL_WAIT: Duration = Duration::from_secs(30);
 /// Introductions that come with a refusal, and their bytes: it has to fit into an answer to a hello.
 const INSTEAD_MAX: usize = 20;
 const INSTEAD_BYTES: usize = 7 << 10;
@@ -67,6 +74,8 @@ pub(crate) enum Event {
     },
     /// A node that may come in has said hello.
     Knock(Box<Knock>),
+    /// Others handed on what a node says.
+    News(Box<News>),
     /// A call is over.
     Called {
         node: NodeId,
@@ -100,8 +109,12 @@ pub(crate) struct Surroundings {
     pub(crate) complaints: Complaints,
     pub(crate) tasks: Tasks,
     pub(crate) events: mpsc::Sender<Event>,
-    /// Signs introductions; without it there are none.
-    pub(crate) introduces: Option<NodeKey>,
+    /// Signs.
+    pub(crate) key: NodeKey,
+    /// Whether there are introductions.
+    pub(crate) introductions: bool,
+    /// To those with whom no stream is kept.
+    pub(crate) gossip: mpsc::Sender<Say>,
 }
 
 /// All peers.
@@ -117,11 +130,20 @@ pub(crate) struct Keeper {
     losses: broadcast::Sender<Lost>,
     introductions: Introductions,
     given: watch::Sender<Arc<Vec<Given>>>,
+    herald: Herald,
+    /// How many were said.
+    news: u64,
+    /// When it is looked again whether there are any.
+    looks: Duration,
+    names_contacts: Duration,
+    random: Seeded,
     views: watch::Sender<Arc<Vec<PeerView>>>,
     /// Something changed since the last publication,
     changed: bool,
     /// and it is news of who can be asked.
     urgent: bool,
+    /// Numbers of those did with whom no stream is kept.
+    distant_changed: bool,
     published: Duration,
     ticked: Duration,
     /// Until then nobody is judged.
@@ -138,9 +160,19 @@ impl Keeper {
         let now = around.clock.monotonic();
         let since = u64::try_from(around.clock.unix_ms()).unwrap_or(0);
         let here = around.transport.node();
+        let head = *here.0.first_chunk().expect("an id has 32 bytes");
         let keeper = Self {
             here,
-            introductions: Introductions::new(here, around.introduces.clone()),
+            introductions: {
+                let key = around.introductions.then(|| around.key.clone());
+                Introductions::new(here, key)
+            },
+            herald: Herald::default(),
+            news: 0,
+            looks: now,
+            names_contacts: now,
+            random: Seeded::new(since ^ u64::from_be_bytes(head)),
+            distant_changed: false,
             given: watch::Sender::default(),
             around,
             // 0 is of a node that was never seen.
@@ -191,6 +223,7 @@ impl Keeper {
             }
             self.publish(now);
         }
+        self.farewell();
         // Whoever still asks finds nobody.
         self.views.send_replace(Arc::default());
     }
@@ -211,6 +244,7 @@ impl Keeper {
                 removed,
                 asked,
             } => self.read(members, removed, asked),
+            Event::News(news) => self.news(*news),
             Event::Knock(knock) => self.knocked(*knock),
             Event::Called { node, outcome } => self.called(node, *outcome),
         }
@@ -295,6 +329,7 @@ impl Keeper {
             self.judge(now);
         }
         self.call(now);
+        self.herald(now);
     }
 
     fn judge(&mut self, now: Duration) {
@@ -310,6 +345,7 @@ impl Keeper {
             self.lose(node, "it is silent", now);
             // Nobody may be there to hear it.
             let _ = self.losses.send(Lost::of(node, incarnation));
+            self.tell_of_loss(Lost::of(node, incarnation), now);
         }
     }
 
@@ -326,11 +362,14 @@ impl Keeper {
     }
 
     fn publish(&mut self, now: Duration) {
-        let is_due = self.changed && now.saturating_sub(self.published) >= PUBLISH_EVERY;
+        let since = now.saturating_sub(self.published);
+        let is_due = (self.changed && since >= PUBLISH_EVERY)
+            || (self.distant_changed && since >= PUBLISH_DISTANT_EVERY);
         if !self.urgent && !is_due {
             return;
         }
-        (self.changed, self.urgent, self.published) = (false, false, now);
+        (self.changed, self.urgent, self.distant_changed) = (false, false, false);
+        self.published = now;
         let views: Vec<PeerView> = self.peers.values().map(Peer::view).collect();
         self.views.send_if_modified(|shown| {
             let differs = **shown != views;

@@ -10,6 +10,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::allowance::Allowance;
 use super::detector::PING_EVERY;
 use super::hello::Lines;
 use super::introductions::Given;
@@ -279,7 +280,7 @@ struct Ear<'a> {
 impl Ear<'_> {
     async fn hear<R: tokio::io::AsyncRead + Unpin>(self, mut reader: FrameReader<R>) -> Ended {
         reader.set_max(FRAME_MAX);
-        let mut allowance = Allowance::new(self.clock.monotonic());
+        let mut allowance = Allowance::new(BURST, RATE, self.clock.monotonic());
         loop {
             let frame = match reader.next::<Frame>().await {
                 Ok(Some(frame)) => frame,
@@ -308,26 +309,6 @@ impl Ear<'_> {
                 .send((self.name.0, self.name.1, now, heard))
                 .await;
         }
-    }
-}
-
-/// How much a peer may send now (a token bucket).
-struct Allowance {
-    left: f64,
-    at: Duration,
-}
-
-impl Allowance {
-    fn new(now: Duration) -> Self {
-        let (left, at) = (BURST, now);
-        Self { left, at }
-    }
-
-    fn takes(&mut self, now: Duration) -> bool {
-        let grown = now.saturating_sub(self.at).as_secs_f64() * RATE;
-        self.left = (self.left + grown).min(BURST) - 1.0;
-        self.at = now;
-        self.left >= 0.0
     }
 }
 
@@ -365,14 +346,5 @@ mod tests {
         let (nonce, held_us) = (2, 7_000);
         assert_eq!(asked.ask(at(9)).answer, Some(Pong { nonce, held_us }));
         assert_eq!(asked.ask(at(10)).answer, None);
-    }
-
-    #[test]
-    fn a_flood_is_noticed_and_a_burst_is_not() {
-        let mut allowance = Allowance::new(Duration::ZERO);
-        assert!((0..200).all(|_| allowance.takes(Duration::ZERO)));
-        assert!(!allowance.takes(Duration::ZERO));
-        let mut allowance = Allowance::new(Duration::ZERO);
-        assert!((0..5000).all(|n| allowance.takes(Duration::from_millis(n * 11))));
     }
 }

@@ -239,6 +239,38 @@ pub(crate) struct Leaving {
     pub(crate) gone: bool,
 }
 
+/// On a stream of the gossip plane: a message of iroh-gossip's protocol.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct GossipFrame {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(crate) message: bytes::Bytes,
+}
+
+/// What is handed on of a node.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct WireNews {
+    /// Signed by the node: `Said`, and when.
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) record: Vec<u8>,
+    /// Words about the node, and words that were taken back lately.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub(crate) words: Vec<Vec<u8>>,
+}
+
+/// What a node says to all.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Said {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) card: Option<Card>,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) report: Option<Report>,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) leaving: Option<Leaving>,
+    /// Nodes that it lost without a word a short while ago.
+    #[prost(message, repeated, tag = "4")]
+    pub(crate) lost: Vec<Lost>,
+}
+
 /// The sender's own words about its members, and about the reader among them.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Introductions {

@@ -80,10 +80,12 @@ impl Keeper {
         self.around.tiers.set(tiers);
         let mut order: Vec<NodeId> = self.peers.keys().copied().collect();
         order.sort_by_cached_key(|node| self.rank(*node));
-        for node in order.iter().skip(PEERS_MAX) {
-            if let Some(peer) = self.peers.get_mut(node)
-                && peer.state() == PeerState::Connecting
-            {
+        for (at, node) in order.iter().enumerate() {
+            let Some(peer) = self.peers.get_mut(node) else {
+                continue;
+            };
+            peer.is_left_out = at >= PEERS_MAX;
+            if peer.is_left_out && peer.state() == PeerState::Connecting {
                 peer.lost(LEFT_OUT);
             }
         }

@@ -8,8 +8,8 @@ use prost::Message;
 use tokio::sync::watch;
 
 use super::{
-    Event, INCARNATION_STEP, INSTEAD_BYTES, INSTEAD_MAX, Keeper, Knock, LEFT_OUT, MET_WITHIN,
-    PEERS_MAX, UNUSED,
+    Event, FULL_WAIT, INCARNATION_STEP, INSTEAD_BYTES, INSTEAD_MAX, Keeper, Knock, LEFT_OUT,
+    MET_WITHIN, PEERS_MAX, UNUSED,
 };
 use crate::control::described::Described;
 use crate::control::hello::{CallError, Lines, call};
@@ -91,6 +91,10 @@ impl Keeper {
             instead = refused.instead.clone();
             match Reason::try_from(refused.reason).unwrap_or(Reason::Unknown) {
                 Reason::Duplicate | Reason::Later => {}
+                Reason::Full => {
+                    peer.is_full = true;
+                    peer.calls.wait(FULL_WAIT, now);
+                }
                 Reason::Outdated => {
                     let step = refused.known.saturating_sub(self.incarnation);
                     let step = step.min(INCARNATION_STEP) + 1;

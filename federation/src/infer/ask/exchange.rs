@@ -9,7 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use crate::{FrameError, FrameReader, FrameWriter, Plane};
+use crate::{DialError, FrameError, FrameReader, FrameWriter, Plane};
 
 use super::super::SILENCE_MAX;
 use super::super::account::Account;
@@ -52,12 +52,14 @@ impl Exchange {
         let mut watch =
             Watch::begin(peer.views.clone(), peer.node).map_err(|why| peer.failed(why))?;
         let dialing = peer.transport.dial(peer.node, Plane::Inference);
+        let dialing = timeout(watch.patience(), dialing);
         let link = tokio::select! {
             biased;
-            link = dialing => link,
+            link = dialing => link.unwrap_or(Err(DialError::Timeout(peer.node))),
             why = watch.gone() => return Err(peer.failed(why)),
         };
         let link = link.map_err(|error| {
+            peer.unanswered();
             tracing::debug!(peer = %peer.node.short(), "{error}");
             peer.failed("cannot be reached")
         })?;
@@ -99,7 +101,8 @@ impl Exchange {
 
     /// Waits until the peer accepts.
     pub(super) async fn accepted(&mut self) -> Result<(), BackendError> {
-        match self.frame().await? {
+        let said = self.frame().await;
+        match said.inspect_err(|_| self.peer().unanswered())? {
             say::Kind::Accept(accept) => {
                 tracing::debug!(
                     peer = %self.peer().node.short(),

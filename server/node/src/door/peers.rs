@@ -40,6 +40,7 @@ fn peer(view: &PeerView) -> PeerObject {
         state: match view.state {
             PeerState::Connecting => "connecting",
             PeerState::Alive => "alive",
+            PeerState::Distant => "distant",
             PeerState::Suspect => "suspect",
             PeerState::Wedged => "wedged",
             PeerState::Draining => "draining",
