@@ -4,6 +4,7 @@
 //! the peers leaves as [`PeerView`]s. A node that cannot join, or a peer that misbehaves, delays nothing here:
 //! [`Federation::start`] waits for nobody.
 
+mod allowance;
 mod backoff;
 mod described;
 mod detector;
@@ -11,7 +12,11 @@ mod door;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod gate;
+mod gossip;
+mod hearsay;
 mod hello;
+mod herald;
+mod introductions;
 mod keeper;
 mod membership;
 mod noise;
@@ -28,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kwaainet_core::{Clock, NodeId, Snapshot, Tier};
+use kwaainet_identity::NodeKey;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
@@ -40,6 +46,7 @@ pub use tiers::Tiers;
 use crate::{MemberBook, PeerTransport, PeerView};
 use door::{Complaints, Counter, Door};
 use gate::Gate;
+use gossip::Gossip;
 use keeper::{Event, Keeper, Surroundings};
 use tasks::Tasks;
 use wire::{Frame, FrameKind, Report};
@@ -69,6 +76,10 @@ pub struct FederationParts {
     pub inference: mpsc::Sender<PeerStream>,
     /// Is told who is a member, so that a gate can know before the federation starts.
     pub tiers: Tiers,
+    /// This node's.
+    pub key: NodeKey,
+    /// Whether it introduces its members to each other, and takes members that they introduce.
+    pub introductions: bool,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -93,6 +104,8 @@ impl Federation {
             drain,
             inference,
             tiers,
+            key,
+            introductions,
             clock,
         } = parts;
         let tasks = Tasks::default();
@@ -104,6 +117,18 @@ impl Federation {
         let nothing = Frame::from(FrameKind::Report(Report::default()));
         let (says, reports) = watch::channel(Arc::new(nothing));
 
+        let (tells, told) = mpsc::channel(gossip::QUEUE_MAX);
+        let (opens, opened) = mpsc::channel(gossip::QUEUE_MAX);
+        let gossip = Gossip {
+            transport: Arc::clone(&transport),
+            tiers: tiers.clone(),
+            clock: Arc::clone(&clock),
+            complaints: complaints.clone(),
+            tasks: tasks.clone(),
+            says: told,
+            links: opened,
+            news: events.clone(),
+        };
         let around = Surroundings {
             transport: Arc::clone(&transport),
             book: Arc::clone(&book),
@@ -115,6 +140,9 @@ impl Federation {
             complaints: complaints.clone(),
             tasks: tasks.clone(),
             events: events.clone(),
+            key,
+            introductions,
+            gossip: tells,
         };
         let (keeper, hears) = Keeper::new(around, views);
         let door = Door {
@@ -123,6 +151,7 @@ impl Federation {
             tiers: tiers.clone(),
             inference,
             events: events.clone(),
+            gossip: opens,
             counter: Arc::clone(&counter),
             complaints,
             clock: Arc::clone(&clock),
@@ -130,6 +159,7 @@ impl Federation {
             tasks: tasks.clone(),
         };
         tasks.spawn(keeper.keep(happening, hears));
+        tasks.spawn(gossip.run());
         tasks.spawn_until_leaving(door.keep());
         tasks.spawn_until_leaving(report::keep_reporting(own, says, Arc::clone(&clock)));
         tasks.spawn_until_leaving(keep_reading(book, events, clock));
@@ -183,14 +213,27 @@ async fn keep_reading(
     let mut ticks = tokio::time::interval(READ_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = false;
+    let mut restored = false;
     loop {
         ticks.tick().await;
         let asked = clock.monotonic();
-        let read = timeout(READ_WITHIN, book.members()).await;
+        let reading = async {
+            if !restored {
+                let kept = book.introductions().await?;
+                // Fails only when nobody listens any more.
+                restored = events.send(Event::Restored(kept)).await.is_ok();
+            }
+            Ok::<_, String>((book.members().await?, book.removed().await?))
+        };
+        let read = timeout(READ_WITHIN, reading).await;
         match read.unwrap_or_else(|_| Err("it took too long".into())) {
-            Ok(members) => {
+            Ok((members, removed)) => {
                 failing = false;
-                let event = Event::Members { members, asked };
+                let event = Event::Members {
+                    members,
+                    removed,
+                    asked,
+                };
                 if events.send(event).await.is_err() {
                     return;
                 }

@@ -11,6 +11,7 @@ mod frame;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod infer;
+mod introduction;
 mod receipts;
 mod seeded;
 mod ticket;
@@ -18,10 +19,11 @@ mod transport;
 mod view;
 
 pub use accounts::{Accounts, BadReceipt, Service};
-pub use book::{Member, MemberBook, RedeemError};
+pub use book::{Introduced, Member, MemberBook, RedeemError};
 pub use control::{About, Federation, FederationParts, PeerStream, Refusal, Tiers, TurnedAway};
 pub use frame::{FRAME_MAX, FrameError, FrameReader, FrameWriter};
 pub use infer::{InferenceDoor, PeerBackend};
+pub use introduction::Introduction;
 pub use receipts::{
     ChainPlace, Checked, CounterSignature, Entry, HEADER as RECEIPTS_HEADER, KeptReceipt, Ledger,
     ReceiptFile, SignedReceipt, receipt_line,

@@ -13,17 +13,20 @@ pub enum Plane {
     Control,
     /// One stream for each request.
     Inference,
+    /// What members hand on of each other: one long stream for each pair of neighbours.
+    Gossip,
 }
 
 impl Plane {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Control, Self::Inference];
+    pub const ALL: [Self; 3] = [Self::Control, Self::Inference, Self::Gossip];
 
     /// Its ALPN.
     pub fn alpn(self) -> &'static [u8] {
         match self {
             Self::Control => b"kwaai/ctl/1",
             Self::Inference => b"kwaai/infer/1",
+            Self::Gossip => b"kwaai/gossip/1",
         }
     }
 }

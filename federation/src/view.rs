@@ -20,6 +20,8 @@ pub struct PeerView {
     pub incarnation: u64,
     /// The version that it says it runs.
     pub version: String,
+    /// By whose word it is a member, if not by the owner's.
+    pub introduced_by: Option<NodeId>,
 }
 
 /// How a peer is.
@@ -30,6 +32,9 @@ pub enum PeerState {
     Connecting,
     /// Answers.
     Alive,
+    /// There is no stream with it, for want of room: known by what others hand on. It is called when work would go
+    /// there.
+    Distant,
     /// Late, and maybe gone.
     Suspect,
     /// Answers, and its engine makes no progress with the work that it has.
@@ -41,8 +46,13 @@ pub enum PeerState {
 }
 
 impl PeerState {
-    /// Whether it can be given work.
+    /// Whether it answers, so that it can be given work at once.
     pub fn is_routable(self) -> bool {
         self == Self::Alive
+    }
+
+    /// Whether it may be asked to take work: it answers, or it is worth a call.
+    pub fn is_askable(self) -> bool {
+        matches!(self, Self::Alive | Self::Distant)
     }
 }

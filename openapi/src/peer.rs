@@ -22,7 +22,8 @@ pub struct PeerObject {
     pub object: &'static str,
     /// 64 hexadecimal digits.
     pub id: String,
-    /// `connecting`, `alive`, `suspect`, `wedged`, `draining` or `down`. Only who is alive is given work.
+    /// `connecting`, `alive`, `distant`, `suspect`, `wedged`, `draining` or `down`. Only who is alive is given work, and
+    /// who is distant (known by what others hand on) if it answers a call.
     #[schema(value_type = String)]
     pub state: &'static str,
     /// Why it is given no work.
@@ -30,6 +31,9 @@ pub struct PeerObject {
     pub reason: Option<String>,
     /// `t0` the owner's own, `t1` invited, `t2` of a swarm, `t3` anybody's.
     pub tier: String,
+    /// The node by whose word it is a member; none for one that the owner let in or joined.
+    #[schema(required = true)]
+    pub introduced_by: Option<String>,
     /// The version that it says it runs.
     pub version: String,
     /// Where it says that it stands.

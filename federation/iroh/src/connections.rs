@@ -1,7 +1,7 @@
 //! All that is known of each peer: its addresses, the connections with it, and how the last call went. Never
 //! waits.
 //!
-//! With each peer there are at most four connections: for each plane one that this node dialed and one that
+//! With each peer there are at most six connections: for each plane one that this node dialed and one that
 //! the peer dialed. A newer one of a kind takes the place of an older one, which its owner has given up.
 
 mod peer;

@@ -28,6 +28,7 @@ const STRANGER_WINDOW: u32 = 32 << 10;
 /// Streams that one member may have open to this node.
 const REQUESTS_MAX: u32 = 256;
 const CONTROLS_MAX: u32 = 8;
+const GOSSIPS_MAX: u32 = 4;
 const STRANGERS_MAX: u32 = 1;
 
 /// Of connections that others dial. They may open no stream before this node has let them.
@@ -62,6 +63,7 @@ pub(crate) fn open_to_member(connection: &Connection, plane: Plane) {
     let streams = match plane {
         Plane::Control => CONTROLS_MAX,
         Plane::Inference => REQUESTS_MAX,
+        Plane::Gossip => GOSSIPS_MAX,
     };
     connection.set_receive_window(VarInt::from_u32(REQUESTS_WINDOW));
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(streams));

@@ -125,7 +125,7 @@ async fn receive(
     tokio::select! {
         () = take(&shared, node, plane, &connection, queue) => {}
         () = welcome(&shared, node, plane, &connection, stranger) => {}
-        // One wait in the whole life of a connection, for each of the peer's three others.
+        // One wait in the whole life of a connection, for each of the peer's others.
         () = async { drop_silent(node, others).await; std::future::pending().await } => {}
     }
     shared.connections.forget(node, &connection);

@@ -5,7 +5,7 @@ use std::future::ready;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kwaainet_core::{BoxFuture, NodeId, Tier};
-use kwaainet_federation::{Member, MemberBook, PeerAddress, RedeemError};
+use kwaainet_federation::{Introduced, Member, MemberBook, PeerAddress, RedeemError};
 
 /// The members and invitations of one node. An invitation is any bytes, and is good for one node.
 #[derive(Debug, Default)]
@@ -16,6 +16,9 @@ struct Pages {
     members: BTreeMap<NodeId, Member>,
     invitations: BTreeMap<Vec<u8>, Option<NodeId>>,
     met: BTreeSet<NodeId>,
+    removed: BTreeSet<NodeId>,
+    /// By whom, and about whom.
+    introductions: BTreeMap<(NodeId, NodeId), Introduced>,
 }
 
 impl MemoryBook {
@@ -25,12 +28,21 @@ impl MemoryBook {
 
     /// Writes a member down.
     pub fn add(&self, member: Member) {
-        self.pages().members.insert(member.node, member);
+        let mut pages = self.pages();
+        pages.removed.remove(&member.node);
+        pages.members.insert(member.node, member);
     }
 
     /// Strikes a member out.
     pub fn remove(&self, node: NodeId) {
-        self.pages().members.remove(&node);
+        let mut pages = self.pages();
+        pages.members.remove(&node);
+        pages.removed.insert(node);
+    }
+
+    /// The words that are kept.
+    pub fn words(&self) -> Vec<Introduced> {
+        self.pages().introductions.values().cloned().collect()
     }
 
     /// Makes an invitation.
@@ -65,6 +77,7 @@ impl MemoryBook {
             tier: Tier::T1,
             address: PeerAddress::default(),
             invitation: None,
+            introduced_by: None,
         };
         pages.members.insert(node, member.clone());
         Ok(member)
@@ -74,6 +87,23 @@ impl MemoryBook {
 impl MemberBook for MemoryBook {
     fn members(&self) -> BoxFuture<'_, Result<Vec<Member>, String>> {
         Box::pin(ready(Ok(self.pages().members.values().cloned().collect())))
+    }
+
+    fn removed(&self) -> BoxFuture<'_, Result<Vec<NodeId>, String>> {
+        Box::pin(ready(Ok(self.pages().removed.iter().copied().collect())))
+    }
+
+    fn introductions(&self) -> BoxFuture<'_, Result<Vec<Introduced>, String>> {
+        Box::pin(ready(Ok(self.words())))
+    }
+
+    fn introduced(&self, words: Vec<Introduced>) -> BoxFuture<'_, Result<(), String>> {
+        let mut pages = self.pages();
+        for introduced in words {
+            let of = (introduced.word.by, introduced.word.node);
+            pages.introductions.insert(of, introduced);
+        }
+        Box::pin(ready(Ok(())))
     }
 
     fn redeem(

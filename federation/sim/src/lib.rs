@@ -21,4 +21,4 @@ pub use clock::SimClock;
 pub use engine::Engine;
 pub use net::{Net, Weather};
 pub use transport::SimTransport;
-pub use world::{Node, World, node_id, run};
+pub use world::{Node, World, node_id, node_key, run};

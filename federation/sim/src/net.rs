@@ -301,12 +301,16 @@ impl Net {
     /// The node breaks off all that it has open with another.
     pub(crate) fn break_off(&self, by: NodeId, run: u64, other: NodeId) {
         let mut state = self.state();
-        let pipes = state.pipes.remove(&pair(by, other)).unwrap_or_default();
         let gets_there = state.runs(by, run)
             && !state.cut.contains(&(by, other))
             && state.places.get(&by).is_some_and(|place| !place.frozen);
+        // What the other side does not hear of stays open there, for it to break off.
+        let pipes = match gets_there {
+            true => state.pipes.remove(&pair(by, other)),
+            false => state.pipes.get(&pair(by, other)).cloned(),
+        };
         drop(state);
-        for pipe in pipes.iter().filter_map(Weak::upgrade) {
+        for pipe in pipes.iter().flatten().filter_map(Weak::upgrade) {
             pipe.break_off(by, gets_there);
         }
     }

@@ -1,13 +1,14 @@
 //! A federation of nodes with made-up engines.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use kwaainet_core::{Clock, NodeId, Tier};
 use kwaainet_federation::{
     About, Federation, FederationParts, Member, PeerState, PeerStream, PeerView, Tiers,
 };
+use kwaainet_identity::NodeKey;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -18,15 +19,41 @@ use crate::{Engine, MemoryBook, Net, SimClock, SimTransport, Weather};
 /// Between two looks of whoever waits for something.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// The nth node's id.
+/// The keys that were made, since making one takes a while.
+#[derive(Default)]
+struct Keys {
+    nodes: BTreeMap<usize, NodeId>,
+    keys: BTreeMap<NodeId, NodeKey>,
+}
+
+static KEYS: LazyLock<Mutex<Keys>> = LazyLock::new(Mutex::default);
+
+/// The nth node's id: that of a key which follows from the number.
 pub fn node_id(n: usize) -> NodeId {
-    // Spread over all ids, as keys are.
+    let mut keys = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(node) = keys.nodes.get(&n) {
+        return *node;
+    }
     let mut random = kwaainet_federation::Seeded::new(n as u64);
-    let mut id = [0; 32];
-    for part in id.chunks_mut(8) {
+    let mut seed = [0; 32];
+    for part in seed.chunks_mut(8) {
         part.copy_from_slice(&random.draw().to_be_bytes());
     }
-    NodeId(id)
+    let key = NodeKey::from_seed(&seed);
+    let node = key.id();
+    keys.nodes.insert(n, node);
+    keys.keys.insert(node, key);
+    node
+}
+
+/// The key of a node that [`node_id`] named.
+///
+/// # Panics
+/// When it did not.
+pub fn node_key(node: NodeId) -> NodeKey {
+    let keys = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = keys.keys.get(&node);
+    key.expect("the node was named by its number").clone()
 }
 
 /// Runs a test in simulated time; the seed is printed when it fails.
@@ -74,6 +101,7 @@ pub struct World {
     clock: SimClock,
     books: BTreeMap<NodeId, Arc<MemoryBook>>,
     nodes: BTreeMap<NodeId, Node>,
+    introductions: bool,
     tasks: TaskTracker,
 }
 
@@ -85,8 +113,14 @@ impl World {
             clock: SimClock::start(),
             books: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            introductions: false,
             tasks: TaskTracker::new(),
         }
+    }
+
+    /// Whether nodes that are started from now on introduce their members to each other.
+    pub fn set_introductions(&mut self, introductions: bool) {
+        self.introductions = introductions;
     }
 
     /// One of so many nodes that all know each other, started at once.
@@ -114,6 +148,7 @@ impl World {
             tier: Tier::T1,
             address: Net::address_of(with),
             invitation: None,
+            introduced_by: None,
         });
     }
 
@@ -125,6 +160,7 @@ impl World {
             tier: Tier::T1,
             address: Net::address_of(to),
             invitation: Some(invitation.to_vec()),
+            introduced_by: None,
         });
     }
 
@@ -160,6 +196,8 @@ impl World {
             drain: drain.clone(),
             inference,
             tiers: Tiers::default(),
+            key: node_key(node),
+            introductions: self.introductions,
             clock: Arc::new(clock),
         });
         let node_parts = Node {

@@ -148,3 +148,37 @@ fn streams_are_bounded() {
         dialed.expect("there is room again");
     });
 }
+
+#[test]
+fn what_one_side_broke_off_unheard_the_other_side_can_break_off_too() {
+    run(1, async |seed| {
+        let net = Net::new(seed, Weather::LAN);
+        let nodes = two(&net);
+        let [(mut near, mut far), (mut near_too, mut far_too)] = {
+            let first = stream(&nodes).await;
+            let back = [Arc::clone(&nodes[1]), Arc::clone(&nodes[0])];
+            let dialed = back[0].dial(node_id(0), Plane::Control).await;
+            let mut link = dialed.expect("a stream");
+            link.writer.write_all(&[7]).await.expect("written");
+            let taken = back[1].accept().await.expect("it is open");
+            [first, (taken.link, link)]
+        };
+        assert_eq!(near_too.reader.read_u8().await.expect("a byte"), 7);
+        net.part(&[node_id(0)], &[node_id(1)], true);
+        nodes[0].drop_peer(node_id(1));
+        for link in [&mut near, &mut near_too] {
+            link.reader.read_u8().await.expect_err("it was broken off");
+        }
+        for link in [&mut far, &mut far_too] {
+            let silence = timeout(SOON, link.reader.read_u8()).await;
+            silence.expect_err("nothing gets here");
+        }
+        nodes[1].drop_peer(node_id(0));
+        for link in [&mut far, &mut far_too] {
+            let broken = timeout(SOON, link.reader.read_u8()).await;
+            broken.expect("at once").expect_err("it was broken off");
+        }
+        net.part(&[node_id(0)], &[node_id(1)], false);
+        let (_near, _far) = stream(&nodes).await;
+    });
+}

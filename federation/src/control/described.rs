@@ -9,8 +9,8 @@ use kwaainet_core::{
     ModelKind, NodeId, Numerics, Place, Snapshot,
 };
 
-use super::wire::{Card, Evidence, Grid, Kind, Lost, Model, Report, WireLoad};
-use crate::PeerAddress;
+use super::wire::{Card, Evidence, Grid, Kind, Lost, Model, Report, WireIntroduced, WireLoad};
+use crate::{Introduced, Introduction, PeerAddress};
 
 /// The capability of a node that takes requests on the inference plane.
 const INFERENCE: &str = "inference/1";
@@ -22,6 +22,8 @@ const NAME_MAX: usize = 200;
 const WORD_MAX: usize = 64;
 /// Addresses of one node.
 const ADDRESSES_MAX: usize = 32;
+/// Addresses of a node that another one introduces.
+const INTRODUCED_AT_MAX: usize = 4;
 /// Bytes of a relay's URL.
 const RELAY_MAX: usize = 256;
 /// Capabilities that are looked at.
@@ -101,17 +103,45 @@ impl From<Card> for Described {
             watts: card.watts.and_then(measure),
         };
         let mut capabilities = card.capabilities.iter().take(CAPABILITIES_MAX);
-        let direct = card.direct.iter().take(ADDRESSES_MAX);
-        let relay = card.relay.filter(|url| url.len() <= RELAY_MAX);
         Self {
             about,
             incarnation: card.incarnation,
             serves: capabilities.any(|capability| capability == INFERENCE),
-            address: PeerAddress {
-                direct: direct.filter_map(|at| at.parse().ok()).collect(),
-                relay: relay.filter(|url| url.chars().all(|c| c.is_ascii_graphic())),
-            },
+            address: address(&card.direct, card.relay),
         }
+    }
+}
+
+fn address(direct: &[String], relay: Option<String>) -> PeerAddress {
+    let direct = direct.iter().take(ADDRESSES_MAX);
+    let relay = relay.filter(|url| url.len() <= RELAY_MAX);
+    PeerAddress {
+        direct: direct.filter_map(|at| at.parse().ok()).collect(),
+        relay: relay.filter(|url| url.chars().all(|c| c.is_ascii_graphic())),
+    }
+}
+
+impl From<&Introduced> for WireIntroduced {
+    fn from(introduced: &Introduced) -> Self {
+        let PeerAddress { direct, relay } = &introduced.address;
+        Self {
+            word: introduced.word.as_bytes().to_vec(),
+            direct: direct
+                .iter()
+                .take(INTRODUCED_AT_MAX)
+                .map(ToString::to_string)
+                .collect(),
+            relay: relay.clone().filter(|url| url.len() <= RELAY_MAX),
+        }
+    }
+}
+
+impl WireIntroduced {
+    /// What it says, if the signature is good.
+    pub(crate) fn read(self) -> Option<Introduced> {
+        let word = Introduction::open(&self.word).ok()?;
+        let address = address(&self.direct, self.relay);
+        Some(Introduced { word, address })
     }
 }
 

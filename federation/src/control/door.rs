@@ -17,8 +17,13 @@ use super::noise::Noise;
 use super::tasks::Tasks;
 use super::tiers::Tiers;
 use super::wire::{Reason, Refused};
-use crate::{Incoming, Link, Member, MemberBook, PeerTransport, Plane, RedeemError};
+use crate::{
+    Incoming, Introduced, Introduction, Link, Member, MemberBook, PeerAddress, PeerTransport,
+    Plane, RedeemError,
+};
 
+/// Introductions that a node may show.
+const INTRODUCTIONS_MAX: usize = 4;
 /// For an invitation to be looked up.
 const REDEEM_WITHIN: Duration = Duration::from_secs(3);
 
@@ -82,6 +87,8 @@ pub(crate) struct Door {
     pub(crate) tiers: Tiers,
     pub(crate) inference: mpsc::Sender<PeerStream>,
     pub(crate) events: mpsc::Sender<Event>,
+    /// Takes the members' gossip.
+    pub(crate) gossip: mpsc::Sender<(NodeId, Link)>,
     pub(crate) counter: Arc<Counter>,
     pub(crate) complaints: Complaints,
     pub(crate) clock: Arc<dyn Clock>,
@@ -96,8 +103,19 @@ impl Door {
         while let Some(incoming) = door.transport.accept().await {
             match incoming.plane {
                 Plane::Inference => door.hand_on(incoming),
+                Plane::Gossip => door.gossip(incoming),
                 Plane::Control => door.open(incoming),
             }
+        }
+    }
+
+    fn gossip(&self, incoming: Incoming) {
+        let Incoming { peer, link, .. } = incoming;
+        if self.tiers.of(peer).is_none() {
+            return self.turn_away(peer, &"a node that is no member gossips; it is not heard");
+        }
+        if self.gossip.try_send((peer, link)).is_err() {
+            self.turn_away(peer, &"more neighbours than are taken; some are dropped");
         }
     }
 
@@ -151,7 +169,8 @@ impl Door {
             self.turn_away(node, &what);
             return refuse(lines, Refused::because(Reason::Protocol)).await;
         };
-        let joined = match self.let_in(node, hello.invitation).await {
+        let introductions = self.introductions(node, &hello.introductions);
+        let joined = match self.let_in(node, hello.invitation, &introductions).await {
             Ok(joined) => joined,
             Err((reason, what)) => {
                 self.turn_away(node, &what);
@@ -164,6 +183,7 @@ impl Door {
             protocol,
             card: hello.card.unwrap_or_default(),
             joined,
+            introductions,
             lines,
             refuses,
         }));
@@ -174,16 +194,33 @@ impl Door {
         }
     }
 
-    /// A member passes, and a node with a good invitation becomes one.
+    /// The words about a node that it shows and that a member gave. What they are worth, the keeper knows.
+    fn introductions(&self, node: NodeId, shown: &[Vec<u8>]) -> Vec<Introduced> {
+        let words = shown.iter().take(INTRODUCTIONS_MAX);
+        let words = words.filter_map(|bytes| Introduction::open(bytes).ok());
+        words
+            .filter(|word| word.node == node && self.tiers.of(word.by).is_some())
+            .map(|word| Introduced {
+                word,
+                address: PeerAddress::default(),
+            })
+            .collect()
+    }
+
+    /// A member passes, a node with a good invitation becomes one, and one with an introduction may.
     async fn let_in(
         &self,
         node: NodeId,
         invitation: Option<Vec<u8>>,
+        introductions: &[Introduced],
     ) -> Result<Option<Member>, (Reason, String)> {
         if self.tiers.of(node).is_some() {
             return Ok(None);
         }
         let Some(invitation) = invitation else {
+            if !introductions.is_empty() {
+                return Ok(None);
+            }
             let what = "a node that is neither a member nor invited; it is refused";
             return Err((Reason::Stranger, what.to_owned()));
         };

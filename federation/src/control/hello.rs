@@ -82,19 +82,23 @@ fn refusal(refused: &Refused) -> &'static str {
 impl Refused {
     /// For a reason that needs no more words.
     pub(crate) fn because(reason: Reason) -> Self {
-        let reason = reason.into();
-        Self { reason, known: 0 }
+        Self {
+            reason: reason.into(),
+            known: 0,
+            instead: Vec::new(),
+        }
     }
 }
 
 impl Hello {
-    /// This node's.
-    pub(crate) fn of(card: Card, invitation: Option<Vec<u8>>) -> Self {
+    /// This node's, with what it shows to be let in.
+    pub(crate) fn of(card: Card, invitation: Option<Vec<u8>>, introductions: Vec<Vec<u8>>) -> Self {
         Self {
             protocol_min: PROTOCOLS.0,
             protocol_max: PROTOCOLS.1,
             card: Some(card),
             invitation,
+            introductions,
         }
     }
 

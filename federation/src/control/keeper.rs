@@ -1,6 +1,8 @@
 //! Keeps the peers: whom to call, which stream to use, who is gone. One task owns all that is known of them, so
 //! that nothing is decided twice; it waits for nobody, and what it knows is published for everybody else.
 
+mod hearsay;
+mod introduced;
 mod members;
 mod streams;
 
@@ -9,19 +11,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kwaainet_core::{Clock, NodeId};
+use kwaainet_identity::NodeKey;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::described::About;
 use super::door::Complaints;
+use super::gossip::{News, Say};
 use super::hello::{CallError, Lines};
+use super::herald::Herald;
+use super::introductions::{Given, Introductions};
 use super::peer::{Peer, Told};
 use super::session::{Ended, Heard};
 use super::tasks::Tasks;
 use super::tiers::Tiers;
 use super::wire::{Card, Frame, Lost, Refused, Welcome};
-use crate::{Member, MemberBook, PeerTransport, PeerView};
+use crate::{Introduced, Member, MemberBook, PeerTransport, PeerView, Seeded};
 
 /// Peers with which a control stream is kept. Of more members those are left out that come last in the order of
 /// their tiers and then of their ids' distance (exclusive or) from this node's.
@@ -36,6 +42,8 @@ const STALL: Duration = Duration::from_millis(400);
 const STALL_GRACE: Duration = Duration::from_millis(300);
 /// Between two publications of what is no news of who can be asked.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
+/// The same where only figures of those moved with whom no stream is kept.
+const PUBLISH_DISTANT_EVERY: Duration = Duration::from_millis(500);
 /// A peer may make this node count up its incarnation by so much at a time.
 const INCARNATION_STEP: u64 = 1 << 40;
 /// For the book to write something down.
@@ -44,19 +52,30 @@ const MET_WITHIN: Duration = Duration::from_secs(5);
 const LEFT_OUT: &str = "there are too many members for all to be kept";
 /// A stream that the peer may take for the one that is used is left open for so long.
 const UNUSED: Duration = Duration::from_secs(1);
+/// How long whoever had no room for this node is left alone.
+const FULL_WAIT: Duration = Duration::from_secs(30);
+/// Introductions that come with a refusal, and their bytes: it has to fit into an answer to a hello.
+const INSTEAD_MAX: usize = 20;
+const INSTEAD_BYTES: usize = 7 << 10;
 /// Messages that are taken at a time.
 const BATCH: usize = 256;
 
 /// What happens to the keeper.
 pub(crate) enum Event {
+    /// What was kept of introductions, before anything else.
+    Restored(Vec<Introduced>),
     /// The book was read.
     Members {
         members: Vec<Member>,
+        /// No members any more.
+        removed: Vec<NodeId>,
         /// When it was asked.
         asked: Duration,
     },
     /// A node that may come in has said hello.
     Knock(Box<Knock>),
+    /// Others handed on what a node says.
+    News(Box<News>),
     /// A call is over.
     Called {
         node: NodeId,
@@ -71,6 +90,8 @@ pub(crate) struct Knock {
     pub(crate) card: Card,
     /// If it became a member by it.
     pub(crate) joined: Option<Member>,
+    /// What members said of it, as it shows.
+    pub(crate) introductions: Vec<Introduced>,
     pub(crate) lines: Lines,
     /// Takes the stream back if it is refused.
     pub(crate) refuses: oneshot::Sender<(Lines, Refused)>,
@@ -88,6 +109,12 @@ pub(crate) struct Surroundings {
     pub(crate) complaints: Complaints,
     pub(crate) tasks: Tasks,
     pub(crate) events: mpsc::Sender<Event>,
+    /// Signs.
+    pub(crate) key: NodeKey,
+    /// Whether there are introductions.
+    pub(crate) introductions: bool,
+    /// To those with whom no stream is kept.
+    pub(crate) gossip: mpsc::Sender<Say>,
 }
 
 /// All peers.
@@ -101,11 +128,22 @@ pub(crate) struct Keeper {
     streams: u64,
     heard: mpsc::Sender<(NodeId, u64, Duration, Heard)>,
     losses: broadcast::Sender<Lost>,
+    introductions: Introductions,
+    given: watch::Sender<Arc<Vec<Given>>>,
+    herald: Herald,
+    /// How many were said.
+    news: u64,
+    /// When it is looked again whether there are any.
+    looks: Duration,
+    names_contacts: Duration,
+    random: Seeded,
     views: watch::Sender<Arc<Vec<PeerView>>>,
     /// Something changed since the last publication,
     changed: bool,
     /// and it is news of who can be asked.
     urgent: bool,
+    /// Numbers of those did with whom no stream is kept.
+    distant_changed: bool,
     published: Duration,
     ticked: Duration,
     /// Until then nobody is judged.
@@ -121,8 +159,21 @@ impl Keeper {
         let (heard, hears) = mpsc::channel(1024);
         let now = around.clock.monotonic();
         let since = u64::try_from(around.clock.unix_ms()).unwrap_or(0);
+        let here = around.transport.node();
+        let head = *here.0.first_chunk().expect("an id has 32 bytes");
         let keeper = Self {
-            here: around.transport.node(),
+            here,
+            introductions: {
+                let key = around.introductions.then(|| around.key.clone());
+                Introductions::new(here, key)
+            },
+            herald: Herald::default(),
+            news: 0,
+            looks: now,
+            names_contacts: now,
+            random: Seeded::new(since ^ u64::from_be_bytes(head)),
+            distant_changed: false,
+            given: watch::Sender::default(),
             around,
             // 0 is of a node that was never seen.
             incarnation: since.max(1),
@@ -172,6 +223,7 @@ impl Keeper {
             }
             self.publish(now);
         }
+        self.farewell();
         // Whoever still asks finds nobody.
         self.views.send_replace(Arc::default());
     }
@@ -180,9 +232,19 @@ impl Keeper {
         self.around.clock.monotonic()
     }
 
+    fn unix_ms(&self) -> u64 {
+        u64::try_from(self.around.clock.unix_ms()).unwrap_or(0)
+    }
+
     fn happens(&mut self, event: Event) {
         match event {
-            Event::Members { members, asked } => self.read(members, asked),
+            Event::Restored(kept) => self.introductions.restore(kept, self.unix_ms()),
+            Event::Members {
+                members,
+                removed,
+                asked,
+            } => self.read(members, removed, asked),
+            Event::News(news) => self.news(*news),
             Event::Knock(knock) => self.knocked(*knock),
             Event::Called { node, outcome } => self.called(node, *outcome),
         }
@@ -210,6 +272,7 @@ impl Keeper {
             Heard::Leaving(leaving) if leaving.gone => self.left(node, at),
             Heard::Leaving(_) => peer.draining(),
             Heard::Lost(lost) => self.doubted(&lost, at),
+            Heard::Introductions(words) => self.introduced(node, words),
             Heard::End(end) => self.ended(node, &end, at),
         }
         let after = self.peers.get(&node).map(Peer::state);
@@ -266,6 +329,7 @@ impl Keeper {
             self.judge(now);
         }
         self.call(now);
+        self.herald(now);
     }
 
     fn judge(&mut self, now: Duration) {
@@ -281,6 +345,7 @@ impl Keeper {
             self.lose(node, "it is silent", now);
             // Nobody may be there to hear it.
             let _ = self.losses.send(Lost::of(node, incarnation));
+            self.tell_of_loss(Lost::of(node, incarnation), now);
         }
     }
 
@@ -297,11 +362,14 @@ impl Keeper {
     }
 
     fn publish(&mut self, now: Duration) {
-        let is_due = self.changed && now.saturating_sub(self.published) >= PUBLISH_EVERY;
+        let since = now.saturating_sub(self.published);
+        let is_due = (self.changed && since >= PUBLISH_EVERY)
+            || (self.distant_changed && since >= PUBLISH_DISTANT_EVERY);
         if !self.urgent && !is_due {
             return;
         }
-        (self.changed, self.urgent, self.published) = (false, false, now);
+        (self.changed, self.urgent, self.distant_changed) = (false, false, false);
+        self.published = now;
         let views: Vec<PeerView> = self.peers.values().map(Peer::view).collect();
         self.views.send_if_modified(|shown| {
             let differs = **shown != views;

@@ -114,7 +114,7 @@ impl Membership {
     /// Why it is not given work, if it is not.
     pub(crate) fn reason(&self) -> Option<String> {
         let reason = match self.state() {
-            PeerState::Alive => return None,
+            PeerState::Alive | PeerState::Distant => return None,
             PeerState::Connecting => "it is being called",
             PeerState::Suspect => "it has not answered for a while",
             PeerState::Wedged => "its engine makes no progress",
@@ -136,7 +136,7 @@ mod tests {
     /// How bad it is; work is given at 0 only.
     fn badness(state: PeerState) -> u8 {
         match state {
-            PeerState::Alive => 0,
+            PeerState::Alive | PeerState::Distant => 0,
             PeerState::Wedged => 1,
             PeerState::Draining => 2,
             PeerState::Suspect => 3,

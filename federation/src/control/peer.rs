@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff;
 use super::described::Described;
 use super::detector::{Detector, Hearing};
+use super::hearsay::Hearsay;
 use super::membership::{Membership, Outdated};
 use super::progress::Progress;
 use super::wire::Report;
@@ -21,6 +22,9 @@ const UNANSWERED: [[Duration; 2]; 2] = [
 ];
 /// Of two streams the one that both sides keep may be doubted once it was silent for so long.
 const FRESH: Duration = Duration::from_millis(500);
+/// What routing takes for the way to a peer that has to be called first, there and back: rather too long, so that of
+/// two that are alike the one goes first that answers.
+const CALL: Duration = Duration::from_millis(150);
 /// How long whoever refused this node is left alone.
 pub(crate) const REFUSED_WAIT: Duration = Duration::from_secs(5);
 
@@ -33,6 +37,12 @@ pub(crate) struct Peer {
     pub(crate) joined: Option<Duration>,
     pub(crate) live: Option<Live>,
     pub(crate) calls: Calls,
+    /// No stream with it is kept: others come first here,
+    pub(crate) is_left_out: bool,
+    /// or others came first there.
+    pub(crate) is_full: bool,
+    /// What others handed on of it.
+    pub(crate) hearsay: Option<Hearsay>,
     membership: Membership,
     detector: Detector,
     progress: Progress,
@@ -137,6 +147,9 @@ impl Peer {
             joined: None,
             live: None,
             calls: Calls::default(),
+            is_left_out: false,
+            is_full: false,
+            hearsay: None,
             membership: Membership::default(),
             detector: Detector::default(),
             progress: Progress::default(),
@@ -160,7 +173,18 @@ impl Peer {
 
     /// How it is.
     pub(crate) fn state(&self) -> PeerState {
-        self.membership.state()
+        match self.counting_hearsay() {
+            Some(hearsay) => hearsay.state(),
+            None => self.membership.state(),
+        }
+    }
+
+    /// What others handed on, where nothing better is to be known: never of a peer that this node calls itself.
+    fn counting_hearsay(&self) -> Option<&Hearsay> {
+        let is_distant = self.live.is_none() && (self.is_left_out || self.is_full);
+        self.hearsay
+            .as_ref()
+            .filter(|hearsay| is_distant && hearsay.incarnation() >= self.membership.incarnation())
     }
 
     /// What to do with a new stream on which the peer greeted. Of two, both sides use the one that the smaller
@@ -202,6 +226,7 @@ impl Peer {
             self.detector.begin(self.relayed, live.pinged);
         }
         self.calls.reset();
+        self.is_full = false;
         self.described = described;
         self.live.replace(live)
     }
@@ -274,6 +299,7 @@ impl Peer {
 
     /// Judges by the time alone. Returns whether it is gone without a word.
     pub(crate) fn judge(&mut self, now: Duration) -> bool {
+        self.hearsay.take_if(|hearsay| !hearsay.holds(now));
         if self.live.is_none() {
             return false;
         }
@@ -290,6 +316,9 @@ impl Peer {
 
     /// For everybody else.
     pub(crate) fn view(&self) -> PeerView {
+        if let Some(hearsay) = self.counting_hearsay() {
+            return self.distant_view(hearsay);
+        }
         let about = &self.described.about;
         PeerView {
             node: self.node(),
@@ -310,6 +339,37 @@ impl Peer {
             models: self.models.clone(),
             incarnation: self.incarnation(),
             version: about.version.clone(),
+            introduced_by: self.member.introduced_by,
+        }
+    }
+
+    fn distant_view(&self, hearsay: &Hearsay) -> PeerView {
+        let about = &hearsay.described.about;
+        let is_gone = hearsay.state() == PeerState::Down;
+        PeerView {
+            node: self.node(),
+            state: hearsay.state(),
+            reason: hearsay.reason().map(str::to_owned),
+            facts: PeerFacts {
+                node: self.node(),
+                tier: self.member.tier,
+                region: about.region.clone(),
+                price: about.price,
+                grid: about.grid,
+                watts: about.watts,
+                rtt: CALL,
+                relayed: false,
+                load: hearsay.load,
+                ours: 0,
+            },
+            models: if is_gone {
+                Vec::new()
+            } else {
+                hearsay.models.clone()
+            },
+            incarnation: hearsay.incarnation(),
+            version: about.version.clone(),
+            introduced_by: self.member.introduced_by,
         }
     }
 }

@@ -10,16 +10,22 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::allowance::Allowance;
 use super::detector::PING_EVERY;
 use super::hello::Lines;
-use super::wire::{Answer, Frame, FrameKind, Leaving, Lost, Ping, Pong, Report};
-use crate::{FrameError, FrameReader, FrameWriter};
+use super::introductions::Given;
+use super::wire::{
+    Answer, Frame, FrameKind, Introductions, Leaving, Lost, Ping, Pong, Report, WireIntroduced,
+};
+use crate::{FrameError, FrameReader, FrameWriter, Introduced};
 
 /// Bytes of a message at most.
 pub(crate) const FRAME_MAX: usize = 64 << 10;
 /// Messages that a peer may send at once, and each second.
 const BURST: f64 = 200.0;
 const RATE: f64 = 100.0;
+/// Introductions in one message: less than its bytes may be.
+const INTRODUCED_AT_ONCE: usize = 64;
 /// Pings without an answer that are remembered.
 const ASKED_MAX: usize = 16;
 /// For the peer to read a farewell, or to see that another stream is used.
@@ -34,6 +40,8 @@ pub(crate) enum Heard {
     Report(Report),
     Leaving(Leaving),
     Lost(Lost),
+    /// Whose signatures are good.
+    Introductions(Vec<Introduced>),
     /// Nothing more comes.
     End(Ended),
 }
@@ -90,6 +98,7 @@ pub(crate) struct Session {
     pub(crate) answer: Option<Answer>,
     pub(crate) reports: watch::Receiver<Arc<Frame>>,
     pub(crate) losses: broadcast::Receiver<Lost>,
+    pub(crate) given: watch::Receiver<Arc<Vec<Given>>>,
     pub(crate) signals: Signals,
     pub(crate) heard: mpsc::Sender<(NodeId, u64, Duration, Heard)>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -105,6 +114,7 @@ impl Session {
             answer,
             reports,
             losses,
+            given,
             signals,
             heard,
             clock,
@@ -115,6 +125,7 @@ impl Session {
             asked: &asked,
             reports,
             losses,
+            given,
             signals,
             clock: &*clock,
         };
@@ -191,6 +202,7 @@ struct Mouth<'a> {
     asked: &'a Mutex<Asked>,
     reports: watch::Receiver<Arc<Frame>>,
     losses: broadcast::Receiver<Lost>,
+    given: watch::Receiver<Arc<Vec<Given>>>,
     signals: Signals,
     clock: &'a dyn Clock,
 }
@@ -207,7 +219,8 @@ impl Mouth<'_> {
         let mut pings = tokio::time::interval(PING_EVERY);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.reports.mark_changed();
-        let mut told_draining = false;
+        self.given.mark_changed();
+        let (mut told_draining, mut given) = (false, 0);
         loop {
             let Signals { leave, drain, .. } = &self.signals;
             let kind = tokio::select! {
@@ -223,6 +236,11 @@ impl Mouth<'_> {
                     writer.send(&*report).await?;
                     continue;
                 }
+                Ok(()) = self.given.changed() => {
+                    let words = Arc::clone(&self.given.borrow_and_update());
+                    given = tell(&mut writer, &words, given).await?;
+                    continue;
+                }
                 // What was missed because there was too much is not needed.
                 Ok(lost) = self.losses.recv() => FrameKind::Lost(lost),
             };
@@ -236,6 +254,22 @@ impl Mouth<'_> {
     }
 }
 
+/// Tells of what was given since the one of this number. Returns the last one's.
+async fn tell<W: tokio::io::AsyncWrite + Unpin>(
+    writer: &mut FrameWriter<W>,
+    given: &[Given],
+    since: u64,
+) -> Result<u64, FrameError> {
+    let news = &given[given.partition_point(|given| given.serial <= since)..];
+    for some in news.chunks(INTRODUCED_AT_ONCE) {
+        let words = some.iter().map(|given| (&given.introduced).into());
+        let words = words.collect();
+        let frame = FrameKind::Introductions(Introductions { words });
+        writer.send(&Frame::from(frame)).await?;
+    }
+    Ok(given.last().map_or(since, |last| last.serial.max(since)))
+}
+
 struct Ear<'a> {
     asked: &'a Mutex<Asked>,
     name: (NodeId, u64),
@@ -246,7 +280,7 @@ struct Ear<'a> {
 impl Ear<'_> {
     async fn hear<R: tokio::io::AsyncRead + Unpin>(self, mut reader: FrameReader<R>) -> Ended {
         reader.set_max(FRAME_MAX);
-        let mut allowance = Allowance::new(self.clock.monotonic());
+        let mut allowance = Allowance::new(BURST, RATE, self.clock.monotonic());
         loop {
             let frame = match reader.next::<Frame>().await {
                 Ok(Some(frame)) => frame,
@@ -264,6 +298,10 @@ impl Ear<'_> {
                 Some(FrameKind::Report(report)) => Heard::Report(report),
                 Some(FrameKind::Leaving(leaving)) => Heard::Leaving(leaving),
                 Some(FrameKind::Lost(lost)) => Heard::Lost(lost),
+                Some(FrameKind::Introductions(said)) => {
+                    let words = said.words.into_iter().take(INTRODUCED_AT_ONCE);
+                    Heard::Introductions(words.filter_map(WireIntroduced::read).collect())
+                }
             };
             // Once nobody listens any more, the farewell still has to be sent and answered.
             let _ = self
@@ -271,26 +309,6 @@ impl Ear<'_> {
                 .send((self.name.0, self.name.1, now, heard))
                 .await;
         }
-    }
-}
-
-/// How much a peer may send now (a token bucket).
-struct Allowance {
-    left: f64,
-    at: Duration,
-}
-
-impl Allowance {
-    fn new(now: Duration) -> Self {
-        let (left, at) = (BURST, now);
-        Self { left, at }
-    }
-
-    fn takes(&mut self, now: Duration) -> bool {
-        let grown = now.saturating_sub(self.at).as_secs_f64() * RATE;
-        self.left = (self.left + grown).min(BURST) - 1.0;
-        self.at = now;
-        self.left >= 0.0
     }
 }
 
@@ -328,14 +346,5 @@ mod tests {
         let (nonce, held_us) = (2, 7_000);
         assert_eq!(asked.ask(at(9)).answer, Some(Pong { nonce, held_us }));
         assert_eq!(asked.ask(at(10)).answer, None);
-    }
-
-    #[test]
-    fn a_flood_is_noticed_and_a_burst_is_not() {
-        let mut allowance = Allowance::new(Duration::ZERO);
-        assert!((0..200).all(|_| allowance.takes(Duration::ZERO)));
-        assert!(!allowance.takes(Duration::ZERO));
-        let mut allowance = Allowance::new(Duration::ZERO);
-        assert!((0..5000).all(|n| allowance.takes(Duration::from_millis(n * 11))));
     }
 }

@@ -17,6 +17,9 @@ pub(crate) struct Hello {
     /// The other node's signed invitation, from one that was not let in before.
     #[prost(bytes = "vec", optional, tag = "4")]
     pub(crate) invitation: Option<Vec<u8>>,
+    /// Signed words about the dialing node, of nodes that the other one may trust.
+    #[prost(bytes = "vec", repeated, tag = "5")]
+    pub(crate) introductions: Vec<Vec<u8>>,
 }
 
 /// What a node says of itself.
@@ -93,6 +96,9 @@ pub(crate) struct Refused {
     /// For `Outdated`: the highest incarnation seen.
     #[prost(uint64, tag = "2")]
     pub(crate) known: u64,
+    /// For `Full`: the refusing node's word about the other one, and about some that it may call instead.
+    #[prost(message, repeated, tag = "3")]
+    pub(crate) instead: Vec<WireIntroduced>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enumeration)]
@@ -118,7 +124,7 @@ pub(crate) enum Reason {
 /// Everything after the welcome, both ways. Of an unknown kind it is `None`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Frame {
-    #[prost(oneof = "FrameKind", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "FrameKind", tags = "1, 2, 3, 4, 5")]
     pub(crate) kind: Option<FrameKind>,
 }
 
@@ -132,6 +138,8 @@ pub(crate) enum FrameKind {
     Leaving(Leaving),
     #[prost(message, tag = "4")]
     Lost(Lost),
+    #[prost(message, tag = "5")]
+    Introductions(Introductions),
 }
 
 impl From<FrameKind> for Frame {
@@ -229,6 +237,57 @@ pub(crate) struct Leaving {
     /// And is gone now.
     #[prost(bool, tag = "1")]
     pub(crate) gone: bool,
+}
+
+/// On a stream of the gossip plane: a message of iroh-gossip's protocol.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct GossipFrame {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(crate) message: bytes::Bytes,
+}
+
+/// What is handed on of a node.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct WireNews {
+    /// Signed by the node: `Said`, and when.
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) record: Vec<u8>,
+    /// Words about the node, and words that were taken back lately.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub(crate) words: Vec<Vec<u8>>,
+}
+
+/// What a node says to all.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Said {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) card: Option<Card>,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) report: Option<Report>,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) leaving: Option<Leaving>,
+    /// Nodes that it lost without a word a short while ago.
+    #[prost(message, repeated, tag = "4")]
+    pub(crate) lost: Vec<Lost>,
+}
+
+/// The sender's own words about its members, and about the reader among them.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Introductions {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) words: Vec<WireIntroduced>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct WireIntroduced {
+    /// Signed.
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) word: Vec<u8>,
+    /// Where the node was last, as in a card.
+    #[prost(string, repeated, tag = "2")]
+    pub(crate) direct: Vec<String>,
+    #[prost(string, optional, tag = "3")]
+    pub(crate) relay: Option<String>,
 }
 
 /// The sender lost another node without a word. It is a reason to doubt that one, and never proves anything.

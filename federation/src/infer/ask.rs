@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, watch as views};
 use tokio_util::task::TaskTracker;
 
-use crate::{Accounts, PeerTransport, PeerView};
+use crate::{Accounts, PeerState, PeerTransport, PeerView};
 
 use super::account::Books;
 use super::wire::request::{Request, Wanted};
@@ -31,6 +31,9 @@ use exchange::Exchange;
 const GENERATE_BUDGET: Duration = Duration::from_secs(3_600);
 const EMBED_BUDGET: Duration = Duration::from_secs(600);
 const QUESTION_BUDGET: Duration = Duration::from_secs(30);
+/// How long a peer that is known by hearsay is not called after it did not answer.
+const GIVEN_UP_FOR: Duration = Duration::from_secs(30);
+const UNANSWERED: &str = "it did not answer when it was called";
 /// Streams that are settled after they were dropped, at once; more are just broken off.
 const FAREWELLS_MAX: usize = 64;
 
@@ -50,6 +53,8 @@ struct Peer {
     salt: [u8; 32],
     in_flight: AtomicU32,
     unseen: Mutex<Unseen>,
+    /// When it last did not answer a call.
+    unanswered: Mutex<Option<Duration>>,
     farewells: TaskTracker,
     farewell_places: Arc<Semaphore>,
 }
@@ -86,6 +91,7 @@ impl PeerBackend {
             salt,
             in_flight: AtomicU32::new(0),
             unseen: Mutex::default(),
+            unanswered: Mutex::default(),
             farewells: TaskTracker::new(),
             farewell_places: Arc::new(Semaphore::new(FAREWELLS_MAX)),
         }))
@@ -169,8 +175,11 @@ impl Peer {
             ..view.facts.clone()
         };
         let reason = || view.reason.clone();
-        let unavailable = (!view.state.is_routable())
-            .then(|| reason().unwrap_or_else(|| format!("it is {:?}", view.state).to_lowercase()));
+        let unavailable = match view.state {
+            PeerState::Distant if self.is_given_up() => Some(UNANSWERED.to_owned()),
+            state if state.is_askable() => None,
+            state => Some(reason().unwrap_or_else(|| format!("it is {state:?}").to_lowercase())),
+        };
         // Recordings do not go from node to node yet.
         let models = view.models.iter();
         let models = models.filter(|model| model.kind != ModelKind::Transcribe);
@@ -180,6 +189,17 @@ impl Peer {
             load: Some(load),
             place: Place::Peer(Arc::new(facts)),
         }
+    }
+
+    /// It was called and did not answer: others are asked for a while, if all that is known of it is hearsay.
+    fn unanswered(&self) {
+        let now = self.books.clock.monotonic();
+        *self.unanswered.lock().expect("no holder panics") = Some(now);
+    }
+
+    fn is_given_up(&self) -> bool {
+        let at = *self.unanswered.lock().expect("no holder panics");
+        at.is_some_and(|at| self.books.clock.monotonic().saturating_sub(at) < GIVEN_UP_FOR)
     }
 
     /// The peer's last word on its load, and what it was given after that.

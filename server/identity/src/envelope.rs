@@ -27,6 +27,8 @@ pub enum Domain {
     CounterSignature,
     /// What a node says of itself, for others to hand on.
     NodeRecord,
+    /// A node's word that another one is a member, or no longer.
+    Introduction,
 }
 
 impl Domain {
@@ -37,6 +39,7 @@ impl Domain {
             Self::Receipt => "receipt",
             Self::CounterSignature => "counter-signature",
             Self::NodeRecord => "node-record",
+            Self::Introduction => "introduction",
         }
     }
 }

@@ -9,6 +9,7 @@ mod conversations;
 mod documents;
 mod files;
 mod health;
+mod introductions;
 mod invitations;
 mod kept;
 mod keys;
@@ -28,6 +29,7 @@ pub use documents::{
     NewDatabase, Purged, WriteError, Written,
 };
 pub use files::FileRecord;
+pub use introductions::IntroductionRecord;
 pub use invitations::{InvitationRecord, Redeemed};
 pub use ledger::{AccruableReceipt, HeldService, LedgerSnapshot, Period, StatementLine, Terminus};
 pub use log::{Log, LogHead};

@@ -83,6 +83,35 @@ impl Store {
         Ok(())
     }
 
+    /// Makes a member of a node by the owner's word alone, or gives a member this tier. An empty address leaves the
+    /// known one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn trust_member(
+        &self,
+        node: NodeId,
+        tier: Tier,
+        address: &[u8],
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO members (node, tier, address, joined_at_ms) VALUES (?, ?, ?, ?)
+             ON CONFLICT (node) DO UPDATE SET tier = excluded.tier,
+                 address = IIF(excluded.address = x'', address, excluded.address),
+                 joined_at_ms = IIF(removed_at_ms IS NULL, joined_at_ms, excluded.joined_at_ms),
+                 met_at_ms = IIF(removed_at_ms IS NULL, met_at_ms, NULL),
+                 removed_at_ms = NULL",
+        )
+        .bind(node.0.as_slice())
+        .bind(tier.number())
+        .bind(address)
+        .bind(now_ms)
+        .execute(&self.writer)
+        .await?;
+        Ok(())
+    }
+
     /// Keeps where a member is and that it has let this node in, so that no ticket need be shown any more. An empty
     /// address leaves the known one; nothing is written where nothing is new.
     ///
@@ -117,6 +146,23 @@ impl Store {
         )
         .bind(now_ms)
         .bind(node.0.as_slice())
+        .execute(&self.writer)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Keeps a node out that is no member and never was, whoever introduces it; `false` if it was one or is kept out
+    /// already.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn refuse_member(&self, node: NodeId, now_ms: i64) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "INSERT INTO members (node, tier, address, joined_at_ms, removed_at_ms)
+             VALUES (?1, 3, x'', ?2, ?2) ON CONFLICT (node) DO NOTHING",
+        )
+        .bind(node.0.as_slice())
+        .bind(now_ms)
         .execute(&self.writer)
         .await?;
         Ok(done.rows_affected() == 1)

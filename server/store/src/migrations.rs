@@ -42,6 +42,11 @@ const FILES: &[(i64, &str, &str)] = &[
         include_str!("../../../migrations/0006_continued.sql"),
     ),
     (
+        8,
+        "introductions",
+        include_str!("../../../migrations/0008_introductions.sql"),
+    ),
+    (
         9,
         "ledger",
         include_str!("../../../migrations/0009_ledger.sql"),

@@ -99,5 +99,6 @@ pub(super) fn index(plane: Plane) -> usize {
     match plane {
         Plane::Control => 0,
         Plane::Inference => 1,
+        Plane::Gossip => 2,
     }
 }

@@ -207,7 +207,7 @@ fn specimens() -> Vec<Vec<u8>> {
         FrameKind::Lost(Lost::of(NodeId([3; 32]), 9)),
     ];
     let frames = frames.map(|kind| Frame::from(kind).encode_to_vec());
-    let hello = Hello::of(card, Some(vec![1; 50])).encode_to_vec();
+    let hello = Hello::of(card, Some(vec![1; 50]), Vec::new()).encode_to_vec();
     [
         vec![hello, answer(welcome), answer(refused)],
         frames.to_vec(),

@@ -1,21 +1,31 @@
 //! Who is a member, and who of many members comes first.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kwaainet_core::{NodeId, Tier};
 
 use super::{Keeper, LEFT_OUT, MEMBERS_MAX, PEERS_MAX};
+use crate::control::introductions::distance;
 use crate::control::peer::Peer;
 use crate::{Member, PeerState};
 
 impl Keeper {
-    pub(super) fn read(&mut self, members: Vec<Member>, asked: Duration) {
-        let mut before: Vec<NodeId> = self.peers.keys().copied().collect();
+    pub(super) fn read(&mut self, members: Vec<Member>, removed: Vec<NodeId>, asked: Duration) {
+        let mut members: Vec<Member> = members
+            .into_iter()
+            .filter(|member| member.node != self.here)
+            .take(MEMBERS_MAX)
+            .collect();
+        let now_ms = self.unix_ms();
+        if self.introductions.book_read(&members, removed, now_ms) {
+            self.given.send_replace(self.introductions.given());
+        }
+        self.write_words();
+        members.extend(self.introductions.learned(now_ms));
+        let mut before: BTreeSet<NodeId> = self.peers.keys().copied().collect();
         for member in members.into_iter().take(MEMBERS_MAX) {
-            if member.node == self.here {
-                continue;
-            }
-            before.retain(|node| *node != member.node);
+            before.remove(&member.node);
             self.know(member).joined = None;
         }
         for node in before {
@@ -47,6 +57,12 @@ impl Keeper {
         peer
     }
 
+    pub(super) fn know_if_there_is_room(&mut self, member: Member) {
+        if self.peers.len() < MEMBERS_MAX || self.peers.contains_key(&member.node) {
+            self.know(member);
+        }
+    }
+
     pub(super) fn forget(&mut self, node: NodeId) {
         if let Some(mut peer) = self.peers.remove(&node) {
             if let Some(live) = peer.lost("it is no member any more") {
@@ -64,10 +80,12 @@ impl Keeper {
         self.around.tiers.set(tiers);
         let mut order: Vec<NodeId> = self.peers.keys().copied().collect();
         order.sort_by_cached_key(|node| self.rank(*node));
-        for node in order.iter().skip(PEERS_MAX) {
-            if let Some(peer) = self.peers.get_mut(node)
-                && peer.state() == PeerState::Connecting
-            {
+        for (at, node) in order.iter().enumerate() {
+            let Some(peer) = self.peers.get_mut(node) else {
+                continue;
+            };
+            peer.is_left_out = at >= PEERS_MAX;
+            if peer.is_left_out && peer.state() == PeerState::Connecting {
                 peer.lost(LEFT_OUT);
             }
         }
@@ -76,12 +94,7 @@ impl Keeper {
 
     /// See [`PEERS_MAX`]; the first is the smallest.
     pub(super) fn rank(&self, node: NodeId) -> (Option<Tier>, [u8; 32]) {
-        let mut distance = node.0;
-        distance
-            .iter_mut()
-            .zip(self.here.0)
-            .for_each(|(a, b)| *a ^= b);
         let tier = self.peers.get(&node).map(|peer| peer.member.tier);
-        (tier, distance)
+        (tier, distance(node, self.here))
     }
 }

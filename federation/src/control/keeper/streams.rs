@@ -3,24 +3,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kwaainet_core::NodeId;
+use kwaainet_core::{NodeId, Tier};
+use prost::Message;
+use tokio::sync::watch;
 
-use super::{Event, INCARNATION_STEP, Keeper, Knock, LEFT_OUT, MET_WITHIN, PEERS_MAX, UNUSED};
+use super::{
+    Event, FULL_WAIT, INCARNATION_STEP, INSTEAD_BYTES, INSTEAD_MAX, Keeper, Knock, LEFT_OUT,
+    MET_WITHIN, PEERS_MAX, UNUSED,
+};
 use crate::control::described::Described;
 use crate::control::hello::{CallError, Lines, call};
 use crate::control::peer::{Live, Peer, REFUSED_WAIT, Second};
 use crate::control::session::{Session, Signals};
-use crate::control::wire::{Answer, AnswerKind, Card, Hello, Reason, Refused, Welcome};
+use crate::control::wire::{
+    Answer, AnswerKind, Card, Hello, Reason, Refused, Welcome, WireIntroduced,
+};
 use crate::{PeerAddress, PeerState};
 
 impl Keeper {
     pub(super) fn call_one(&mut self, node: NodeId) {
         let card = self.card();
+        let shown = self.introductions.shown(self.unix_ms());
         let Some(peer) = self.peers.get_mut(&node) else {
             return;
         };
         peer.calls.under_way = true;
-        let hello = Hello::of(card, peer.member.invitation.clone());
+        let hello = Hello::of(card, peer.member.invitation.clone(), shown);
         let transport = Arc::clone(&self.around.transport);
         let events = self.around.events.clone();
         self.around.tasks.spawn_until_leaving(async move {
@@ -37,6 +45,9 @@ impl Keeper {
         if let Some(member) = joined.clone().filter(|m| m.node == node) {
             self.know(member).joined = Some(now);
             self.count_members();
+        }
+        if !knock.introductions.is_empty() {
+            self.hear_words(knock.introductions);
         }
         let described = Described::from(knock.card);
         let refused = match self.choose(node, false, described.incarnation, now) {
@@ -75,9 +86,15 @@ impl Keeper {
             return;
         }
         peer.calls.failed(self.here, node, now);
+        let mut instead = Vec::new();
         if let CallError::Refused(refused) = &error {
+            instead = refused.instead.clone();
             match Reason::try_from(refused.reason).unwrap_or(Reason::Unknown) {
                 Reason::Duplicate | Reason::Later => {}
+                Reason::Full => {
+                    peer.is_full = true;
+                    peer.calls.wait(FULL_WAIT, now);
+                }
                 Reason::Outdated => {
                     let step = refused.known.saturating_sub(self.incarnation);
                     let step = step.min(INCARNATION_STEP) + 1;
@@ -92,6 +109,8 @@ impl Keeper {
             self.urgent = true;
             self.around.complaints.tell(node, now, &error);
         }
+        let words = instead.into_iter().take(INSTEAD_MAX);
+        self.introduced(node, words.filter_map(WireIntroduced::read).collect());
     }
 
     /// Whether to use a stream on which a node greeted this one. Ends what stands against it.
@@ -107,8 +126,8 @@ impl Keeper {
         };
         match peer.second(self.here, dialed, incarnation, now) {
             Err(outdated) => Err(Refused {
-                reason: Reason::Outdated.into(),
                 known: outdated.known,
+                ..Refused::because(Reason::Outdated)
             }),
             Ok(Second::Leave) => Err(Refused::because(Reason::Duplicate)),
             Ok(Second::Restarted) => {
@@ -129,7 +148,10 @@ impl Keeper {
         }
         let last = live().map(Peer::node).max_by_key(|node| self.rank(*node));
         let Some(last) = last.filter(|last| self.rank(*last) > self.rank(node)) else {
-            return Err(Refused::because(Reason::Full));
+            return Err(Refused {
+                instead: self.instead(node),
+                ..Refused::because(Reason::Full)
+            });
         };
         if let Some(peer) = self.peers.get_mut(&last) {
             if let Some(live) = peer.lost(LEFT_OUT) {
@@ -138,6 +160,19 @@ impl Keeper {
             peer.calls.wait(REFUSED_WAIT, now);
         }
         Ok(())
+    }
+
+    /// As much as fits into a refusal.
+    fn instead(&self, node: NodeId) -> Vec<WireIntroduced> {
+        let mut room = INSTEAD_BYTES;
+        let all = self.introductions.instead(node).into_iter();
+        let some = all.map(|introduced| WireIntroduced::from(&introduced));
+        let some = some.take_while(|introduced| {
+            let rest = room.checked_sub(introduced.encoded_len() + 3);
+            room = rest.unwrap_or(0);
+            rest.is_some()
+        });
+        some.collect()
     }
 
     fn use_stream(
@@ -160,6 +195,7 @@ impl Keeper {
             leave: self.around.tasks.leave.clone(),
         };
         let address = described.address.clone();
+        let is_learned = peer.member.introduced_by.is_some();
         let came = peer.live.is_none();
         if let Some(before) = peer.greeted(described, live) {
             before.replaced();
@@ -168,6 +204,11 @@ impl Keeper {
         if came {
             tracing::info!(peer = %node.short(), tier = %peer.member.tier, "federation: a peer is here");
         }
+        // Just anybody is told of nobody.
+        let given = match peer.member.tier {
+            Tier::T3 => watch::Sender::default().subscribe(),
+            _ => self.given.subscribe(),
+        };
         let session = Session {
             node,
             id: self.streams,
@@ -175,11 +216,16 @@ impl Keeper {
             answer,
             reports: self.around.reports.clone(),
             losses: self.losses.subscribe(),
+            given,
             signals,
             heard: self.heard.clone(),
             clock: Arc::clone(&self.around.clock),
         };
         self.around.tasks.spawn(session.run());
+        if is_learned && !address.is_empty() {
+            self.introductions.located(node, &address);
+            self.write_words();
+        }
         self.met(node, address);
     }
 

@@ -16,6 +16,7 @@ fn peer(node: NodeId) -> Peer {
         tier: Tier::T1,
         address: PeerAddress::default(),
         invitation: None,
+        introduced_by: None,
     })
 }
 

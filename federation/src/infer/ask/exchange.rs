@@ -9,7 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use crate::{FrameError, FrameReader, FrameWriter, Plane};
+use crate::{DialError, FrameError, FrameReader, FrameWriter, Plane};
 
 use super::super::SILENCE_MAX;
 use super::super::account::Account;
@@ -54,12 +54,14 @@ impl Exchange {
         let mut watch =
             Watch::begin(peer.views.clone(), peer.node).map_err(|why| peer.failed(why))?;
         let dialing = peer.transport.dial(peer.node, Plane::Inference);
+        let dialing = timeout(watch.patience(), dialing);
         let link = tokio::select! {
             biased;
-            link = dialing => link,
+            link = dialing => link.unwrap_or(Err(DialError::Timeout(peer.node))),
             why = watch.gone() => return Err(peer.failed(why)),
         };
         let link = link.map_err(|error| {
+            peer.unanswered();
             tracing::debug!(peer = %peer.node.short(), "{error}");
             peer.failed("cannot be reached")
         })?;
@@ -101,13 +103,13 @@ impl Exchange {
 
     /// Waits until the peer accepts.
     pub(super) async fn accepted(&mut self) -> Result<(), BackendError> {
-        let said = self.frame().await?;
+        let said = self.answer().await?;
         self.is_accepted(said)
     }
 
     /// Waits until the peer keeps a place; or accepts at once, if it knows no better: then it is false.
     pub(super) async fn held(&mut self) -> Result<bool, BackendError> {
-        match self.frame().await? {
+        match self.answer().await? {
             say::Kind::Hold(_) => Ok(true),
             said => self.is_accepted(said).map(|()| false),
         }
@@ -119,6 +121,12 @@ impl Exchange {
         let told = self.writer.send(&message).await;
         told.map_err(|error| broken(self.peer(), &error))?;
         self.accepted().await
+    }
+
+    /// The peer's first words; without any, it is noted that it did not answer.
+    async fn answer(&mut self) -> Result<say::Kind, BackendError> {
+        let said = self.frame().await;
+        said.inspect_err(|_| self.peer().unanswered())
     }
 
     fn is_accepted(&self, said: say::Kind) -> Result<(), BackendError> {

@@ -12,11 +12,16 @@ use crate::{PeerState, PeerView};
 /// Views change with every report of every peer; each stream looks at most so often.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// Until a stream is there. The transport has a bound of its own.
+const DIAL_WITHIN: Duration = Duration::from_secs(10);
+const DISTANT_WITHIN: Duration = Duration::from_millis(1_500);
+
 /// Looks at what the control plane says of one peer.
 pub(super) struct Watch {
     views: watch::Receiver<Arc<Vec<PeerView>>>,
     node: NodeId,
     incarnation: u64,
+    state: PeerState,
 }
 
 impl Watch {
@@ -31,17 +36,26 @@ impl Watch {
         let seen = views.borrow_and_update();
         let view = seen.iter().find(|view| view.node == node);
         let view = view.ok_or("is no member")?;
-        if !view.state.is_routable() {
+        if !view.state.is_askable() {
             let why = view.reason.as_deref().unwrap_or("of its state");
             return Err(format!("takes no work because {why}"));
         }
-        let incarnation = view.incarnation;
+        let (incarnation, state) = (view.incarnation, view.state);
         drop(seen);
         Ok(Self {
             views,
             node,
             incarnation,
+            state,
         })
+    }
+
+    /// How long to wait for a stream: of one that is known by hearsay nobody knows that it is there at all.
+    pub(super) fn patience(&self) -> Duration {
+        match self.state {
+            PeerState::Distant => DISTANT_WITHIN,
+            _ => DIAL_WITHIN,
+        }
     }
 
     /// Ends when the peer can do nothing any more of what it was given, and says why. May be dropped and
@@ -69,7 +83,9 @@ impl Watch {
         }
         match view.state {
             // It may still come; and who drains finishes what he has.
-            PeerState::Alive | PeerState::Suspect | PeerState::Draining => None,
+            PeerState::Alive | PeerState::Distant | PeerState::Suspect | PeerState::Draining => {
+                None
+            }
             PeerState::Wedged => Some("makes no progress".to_owned()),
             PeerState::Connecting | PeerState::Down => Some("is gone".to_owned()),
         }

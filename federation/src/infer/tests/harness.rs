@@ -126,6 +126,7 @@ pub(super) fn view(models: Vec<ModelFacts>) -> PeerView {
         models,
         incarnation: 1,
         version: "test".into(),
+        introduced_by: None,
     }
 }
 

@@ -1,8 +1,10 @@
 //! `kwaainet peers`.
 
+use std::collections::BTreeSet;
+
 use anyhow::bail;
 use clap::Subcommand;
-use kwaainet_core::{Clock, NodeId, SystemClock};
+use kwaainet_core::{Clock, NodeId, SystemClock, Tier};
 use kwaainet_identity::node_of_name;
 use kwaainet_store::Store;
 use serde_json::Value;
@@ -23,6 +25,15 @@ pub(super) enum PeersCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Say how far this node trusts another that it knows, like one that a member introduced. That another node is
+    /// your own, only you can say.
+    Trust {
+        /// The node, by any of its names, or by the beginning of its id.
+        node: String,
+        /// t0 (my own), t1 (invited), t2 (a swarm).
+        #[arg(long)]
+        tier: Tier,
+    },
     /// End a node's membership. What runs between the two is cut within a second or so, and no invitation from before
     /// lets it in again.
     Remove {
@@ -36,13 +47,16 @@ pub(super) async fn run(
     config: &Config,
     environment: &Environment,
 ) -> anyhow::Result<()> {
-    let node = match command {
-        PeersCommand::List { json } => return list(json, config, environment).await,
-        PeersCommand::Remove { node } => node,
-    };
+    if let PeersCommand::List { json } = command {
+        return list(json, config, environment).await;
+    }
     make_data_dir(&config.data_dir)?;
     let store = Store::open(&config.database()).await?;
-    let done = remove(&node, &store).await;
+    let done = match &command {
+        PeersCommand::List { .. } => Ok(()),
+        PeersCommand::Trust { node, tier } => trust(node, *tier, &store).await,
+        PeersCommand::Remove { node } => remove(node, &store).await,
+    };
     store.close().await;
     done
 }
@@ -72,7 +86,7 @@ fn row(peer: &Value) -> String {
     let models: Vec<_> = models.filter_map(|model| model["id"].as_str()).collect();
     let load = &peer["load"];
     format!(
-        "{:.10}  {:<10} {}  {:>6.1} ms {:<7}  {} running, {} waiting  {}{}",
+        "{:.10}  {:<10} {}  {:>6.1} ms {:<7}  {} running, {} waiting  {}{}{}",
         text("id"),
         text("state"),
         text("tier"),
@@ -81,6 +95,10 @@ fn row(peer: &Value) -> String {
         load["running"],
         load["queued"],
         models.join(", "),
+        peer["introduced_by"]
+            .as_str()
+            .map(|by| format!("  introduced by {by:.10}"))
+            .unwrap_or_default(),
         peer["reason"]
             .as_str()
             .map(|reason| format!("  ({reason})"))
@@ -88,17 +106,40 @@ fn row(peer: &Value) -> String {
     )
 }
 
+async fn trust(name: &str, tier: Tier, store: &Store) -> anyhow::Result<()> {
+    if tier == Tier::T3 {
+        bail!("nobody is made a member of t3: it is everybody");
+    }
+    let node = find(name, store).await?;
+    let words = store.introductions().await?;
+    let word = words.iter().rfind(|word| word.node == node);
+    let members = store.members().await?;
+    if word.is_none() && members.iter().all(|member| member.node != node) {
+        bail!("the node {node} is not known here: it has to be invited, or introduced by a member");
+    }
+    let address = word.map_or(&[][..], |word| &word.address);
+    let now = SystemClock::default().unix_ms();
+    store.trust_member(node, tier, address, now).await?;
+    terminal::note(format!("The node {node} is a member of tier {tier}."));
+    Ok(())
+}
+
+/// One that others introduced is written down as removed, so that they do not bring it in again.
 async fn remove(name: &str, store: &Store) -> anyhow::Result<()> {
     let node = find(name, store).await?;
     let now = SystemClock::default().unix_ms();
-    if !store.remove_member(node, now).await? {
+    let words = store.introductions().await?;
+    let was_introduced = words.iter().any(|word| word.node == node);
+    let is_removed = store.remove_member(node, now).await?
+        || (was_introduced && store.refuse_member(node, now).await?);
+    if !is_removed {
         bail!("the node {node} is no member");
     }
     terminal::note(format!("The node {node} is no member any more."));
     Ok(())
 }
 
-/// The node of a whole name, or the one member whose id begins so.
+/// The node of a whole name, or the one that is known here and whose id begins so.
 async fn find(name: &str, store: &Store) -> anyhow::Result<NodeId> {
     let unknown = match node_of_name(name) {
         Ok(node) => return Ok(node),
@@ -107,10 +148,11 @@ async fn find(name: &str, store: &Store) -> anyhow::Result<NodeId> {
     if name.len() < BEGINNING {
         bail!(unknown);
     }
-    let members = store.members().await?;
-    let mut alike = members
-        .iter()
-        .map(|member| member.node)
+    let mut known: BTreeSet<NodeId> = BTreeSet::new();
+    known.extend(store.members().await?.iter().map(|member| member.node));
+    known.extend(store.introductions().await?.iter().map(|word| word.node));
+    let mut alike = known
+        .into_iter()
         .filter(|node| node.to_string().starts_with(name));
     match (alike.next(), alike.next()) {
         (Some(node), None) => Ok(node),

@@ -35,6 +35,8 @@ pub struct Federation {
     /// Whether an interactive request that is nobody's secret may be told to two peers: when the first takes long
     /// to answer, a second one keeps a place for it.
     pub tied: bool,
+    /// Whether this node introduces its members to each other, and takes members that they introduce.
+    pub introductions: bool,
     /// The file with the passphrase that the node's key is sealed with; empty if it is not, or if
     /// KWAAINET_KEY_PASSPHRASE has it.
     pub passphrase_file: PathBuf,
@@ -61,6 +63,7 @@ impl Default for Federation {
             relay_ca: PathBuf::new(),
             lan: true,
             tied: true,
+            introductions: true,
             passphrase_file: PathBuf::new(),
             region: String::new(),
             price: 0,

@@ -40,6 +40,7 @@ fn peer(view: &PeerView) -> PeerObject {
         state: match view.state {
             PeerState::Connecting => "connecting",
             PeerState::Alive => "alive",
+            PeerState::Distant => "distant",
             PeerState::Suspect => "suspect",
             PeerState::Wedged => "wedged",
             PeerState::Draining => "draining",
@@ -47,6 +48,7 @@ fn peer(view: &PeerView) -> PeerObject {
         },
         reason: view.reason.clone(),
         tier: facts.tier.to_string(),
+        introduced_by: view.introduced_by.map(|node| node.to_string()),
         version: view.version.clone(),
         region: facts.region.clone(),
         price: facts.price,

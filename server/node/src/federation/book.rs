@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use kwaainet_core::{BoxFuture, Clock, NodeId};
-use kwaainet_federation::{Member, MemberBook, PeerAddress, RedeemError, Ticket};
-use kwaainet_store::{MemberRecord, Redeemed, Store, StoreError};
+use kwaainet_federation::{
+    Introduced, Introduction, Member, MemberBook, PeerAddress, RedeemError, Ticket,
+};
+use kwaainet_store::{IntroductionRecord, MemberRecord, Redeemed, Store, StoreError};
 
 /// The book of one node.
 pub struct StoreBook {
@@ -26,6 +28,30 @@ impl MemberBook for StoreBook {
             let members = self.store.members().await;
             let members = members.map_err(|error| error.to_string())?;
             Ok(members.into_iter().map(member).collect())
+        })
+    }
+
+    fn removed(&self) -> BoxFuture<'_, Result<Vec<NodeId>, String>> {
+        Box::pin(async {
+            let removed = self.store.removed_members().await;
+            removed.map_err(|error| error.to_string())
+        })
+    }
+
+    fn introductions(&self) -> BoxFuture<'_, Result<Vec<Introduced>, String>> {
+        Box::pin(async {
+            let kept = self.store.introductions().await;
+            let kept = kept.map_err(|error| error.to_string())?;
+            Ok(kept.into_iter().filter_map(introduced).collect())
+        })
+    }
+
+    fn introduced(&self, words: Vec<Introduced>) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            let records: Vec<_> = words.iter().map(introduction).collect();
+            let now_ms = self.clock.unix_ms();
+            let kept = self.store.keep_introductions(&records, now_ms).await;
+            kept.map_err(|error| error.to_string())
         })
     }
 
@@ -89,7 +115,27 @@ fn member(record: MemberRecord) -> Member {
         // One that came without an address has none in its row.
         address: PeerAddress::from_bytes(&record.address).unwrap_or_default(),
         invitation: record.ticket,
+        introduced_by: None,
     }
+}
+
+fn introduction(introduced: &Introduced) -> IntroductionRecord {
+    let word = &introduced.word;
+    IntroductionRecord {
+        by: word.by,
+        node: word.node,
+        until_ms: i64::try_from(word.until_ms).unwrap_or(i64::MAX),
+        word: word.as_bytes().to_vec(),
+        address: introduced.address.to_bytes(),
+    }
+}
+
+/// One whose signature is not good any more says nothing.
+fn introduced(record: IntroductionRecord) -> Option<Introduced> {
+    Some(Introduced {
+        word: Introduction::open(&record.word).ok()?,
+        address: PeerAddress::from_bytes(&record.address).unwrap_or_default(),
+    })
 }
 
 #[cfg(test)]
@@ -197,6 +243,23 @@ mod tests {
         assert_eq!(node.show(&ticket, guest).await, Err(RedeemError::Expired));
         let members = node.book.members().await.expect("it answers");
         assert!(members.is_empty());
+    }
+
+    #[tokio::test]
+    async fn words_are_kept_until_they_say_nothing() {
+        let node = Node::new().await;
+        let said = |until_ms| Introduced {
+            word: Introduction::issue(&node.key, NodeId([1; 32]), 1, until_ms, Some(Tier::T1)),
+            address: address("10.0.0.1:1"),
+        };
+        let words = vec![said(500)];
+        node.book.introduced(words.clone()).await.expect("kept");
+        let kept = node.book.introductions().await;
+        assert_eq!(kept.expect("it answers"), words);
+        node.clock.advance(Duration::from_secs(1));
+        node.book.introduced(Vec::new()).await.expect("tidied");
+        let kept = node.book.introductions().await;
+        assert!(kept.expect("it answers").is_empty());
     }
 
     #[tokio::test]

@@ -158,7 +158,7 @@ impl Live {
             Some((config, nodes)) => relay(config, nodes, node, tiers.clone()).await,
             None => None,
         };
-        let (ledger, entries) = match open_ledger(setup.key, &store, clock.as_ref()).await {
+        let (ledger, entries) = match open_ledger(setup.key.clone(), &store, clock.as_ref()).await {
             Ok(ledger) => ledger,
             Err(error) => {
                 tracing::error!(%error, "the books cannot be read; this node works alone");
@@ -179,6 +179,8 @@ impl Live {
             drain: drain.clone(),
             inference,
             tiers,
+            key: setup.key,
+            introductions: setup.config.introductions,
             clock: Arc::clone(&clock),
         });
         tracing::info!(node = %node, "the federation is open");

@@ -197,6 +197,7 @@ async fn a_ticket_brings_two_nodes_together() {
         tier: Tier::T0,
         address: address(),
         invitation: Some(ticket.as_bytes().to_vec()),
+        introduced_by: None,
     };
     assert_eq!(guest.members().await, [expected]);
 
