@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kwaainet_core::{
-    BackendError, Conversation, Event, EventStream, FinishReason, GenerateParams, Grammar,
-    ModelId, Numerics, PrincipalId, Prompt, Resume, TextTokens, Tokenized, Usage,
+    BackendError, Conversation, Event, EventStream, FinishReason, GenerateParams, Grammar, ModelId,
+    Numerics, PrincipalId, Prompt, Resume, TextTokens, Tokenized, Usage,
 };
 use kwaainet_decoder::{Decoder, FileError, Gguf, ModelConfig};
 
@@ -21,8 +21,8 @@ use crate::grammar::{Compiled, Grammars};
 use crate::tokenizer::{TEXT_BYTES_MAX, TextError, TextModel};
 use crate::tools::Plan;
 use crate::{ModelCosts, ModelError};
-use digest::Hashing;
 pub(crate) use digest::Hashed;
+use digest::Hashing;
 use echo::{Echo, echoed};
 
 /// Choices of one prompt; the published API has the same bound.

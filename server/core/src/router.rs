@@ -10,9 +10,9 @@ mod order;
 mod reason;
 mod size;
 mod snapshot;
-mod tie;
 #[cfg(test)]
 mod tests;
+mod tie;
 
 use crate::{BackendId, Constraints, Job, ModelDigest, ModelId, ModelKind, Origin, Work};
 

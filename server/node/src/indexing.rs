@@ -193,8 +193,7 @@ impl chunks::Tokens for Counter<'_> {
     async fn count(&self, text: &str) -> Result<chunks::Counted, Trouble> {
         let counted = patiently(|| async {
             let hallway = &self.app.hallway;
-            let (backend, _permit) =
-                hallway.question(self.principal, self.model, &in_private())?;
+            let (backend, _permit) = hallway.question(self.principal, self.model, &in_private())?;
             let text = kwaainet_core::Tokenized::Text {
                 text: text.to_owned(),
                 add_special: true,

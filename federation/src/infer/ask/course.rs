@@ -9,8 +9,8 @@ use kwaainet_core::{BackendError, Event, EventStream, GenerateRequest};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::super::wire::says::{End, Events, say};
 use super::super::wire::request::{Request, Wanted};
+use super::super::wire::says::{End, Events, say};
 use super::super::wire::{Bad, event, list};
 use super::order::Order;
 use super::{Exchange, Peer};

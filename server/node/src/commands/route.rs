@@ -134,7 +134,9 @@ fn print(plan: &Value) -> Option<()> {
     }
     if let [_, second] = plan["tied"].as_array()?.as_slice() {
         let second = second.as_str()?;
-        terminal::line(format!("tied: {second} keeps a place if the first takes long to answer"));
+        terminal::line(format!(
+            "tied: {second} keeps a place if the first takes long to answer"
+        ));
     }
     for one in plan["dropped"].as_array()? {
         let (backend, reason) = (one["backend"].as_str()?, one["reason"].as_str()?);

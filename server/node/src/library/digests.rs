@@ -95,7 +95,10 @@ fn write(list: &Path, known: &HashMap<PathBuf, (FileStamp, ModelDigest)>) -> io:
         // A name of two lines cannot be told from two names.
         if !path.contains(['\n', '\r']) {
             let (seconds, nanos) = (since.as_secs(), since.subsec_nanos());
-            text.push_str(&format!("{digest} {} {seconds} {nanos} {path}\n", stamp.bytes));
+            text.push_str(&format!(
+                "{digest} {} {seconds} {nanos} {path}\n",
+                stamp.bytes
+            ));
         }
     }
     if let Some(folder) = list.parent() {
@@ -147,7 +150,10 @@ mod tests {
         fs::write(&model, b"weights").expect("it can be written");
         let digest = "0".repeat(64);
         let (good, path) = (stamp(&model), model.display());
-        let since = good.modified.duration_since(UNIX_EPOCH).expect("it is later");
+        let since = good
+            .modified
+            .duration_since(UNIX_EPOCH)
+            .expect("it is later");
         let (bytes, seconds, nanos) = (good.bytes, since.as_secs(), since.subsec_nanos());
         let whole = format!("{digest} {bytes} {seconds} {nanos} {path}\n");
         let broken = [

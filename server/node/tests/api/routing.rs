@@ -8,7 +8,9 @@ use axum::http::Request;
 use clap::Parser;
 use kwaainet::commands::Cli;
 use kwaainet::config::Config;
-use kwaainet_core::{BackendError, GridEvidence, GridIntensity, Load, NodeId, PeerFacts, Place, Tier};
+use kwaainet_core::{
+    BackendError, GridEvidence, GridIntensity, Load, NodeId, PeerFacts, Place, Tier,
+};
 use kwaainet_testkit::{Fault, Script, ScriptHandle, ScriptedBackend};
 use serde_json::{Value, json};
 
@@ -191,7 +193,10 @@ async fn every_door_heeds_what_is_demanded() {
     }
     let ranked = json!({"model": EMBEDDER, "query": "a", "documents": ["b"], "kwaai": there});
     let ranked = node.post("/v1/rerank", ranked).await;
-    assert_eq!((ranked.status.as_u16(), served_by(&ranked)), (200, id(2).as_str()));
+    assert_eq!(
+        (ranked.status.as_u16(), served_by(&ranked)),
+        (200, id(2).as_str())
+    );
     assert_eq!(
         (friends.counts().started, node.script.counts().started),
         (0, 0)
@@ -203,9 +208,16 @@ async fn every_door_heeds_what_is_demanded() {
 async fn whoever_computes_vectors_here_is_told_too() {
     let (node, _) = federated().await;
     let embedded = json!({"model": EMBEDDER, "input": "hi"});
-    assert_eq!(served_by(&node.post("/v1/embeddings", embedded).await), "local");
+    assert_eq!(
+        served_by(&node.post("/v1/embeddings", embedded).await),
+        "local"
+    );
     let nothing = json!({"model": EMBEDDER, "input": ""});
-    assert_eq!(served_by(&node.post("/api/embed", nothing).await), "", "nobody did anything");
+    assert_eq!(
+        served_by(&node.post("/api/embed", nothing).await),
+        "",
+        "nobody did anything"
+    );
     node.settled().await;
 }
 
@@ -219,7 +231,10 @@ async fn files_in_vector_stores_are_not_sent_to_peers() {
     let store = create(&node, json!({"file_ids": [file]})).await;
     let shown = read(&node, &store).await;
     assert_eq!(shown["file_counts"]["failed"], 1, "{shown}");
-    assert_eq!((friends.counts().started, strangers.counts().started), (0, 0));
+    assert_eq!(
+        (friends.counts().started, strangers.counts().started),
+        (0, 0)
+    );
 }
 
 #[tokio::test]

@@ -71,10 +71,7 @@ impl Backend for Slow {
         })
     }
 
-    fn reserve(
-        &self,
-        _: GenerateRequest,
-    ) -> BoxFuture<'_, Result<Reserved<'_>, BackendError>> {
+    fn reserve(&self, _: GenerateRequest) -> BoxFuture<'_, Result<Reserved<'_>, BackendError>> {
         Box::pin(async {
             note(self.log, format!("{} asked", self.id));
             let asked = Asked(self.id.clone(), self.log);

@@ -45,7 +45,10 @@ fn where_nothing_is_known_two_know_more_than_one() {
 #[test]
 fn what_stays_here_or_goes_to_an_upstream_is_not_tied() {
     let job = asks(Constraints::default());
-    assert!(!ties(&job, vec![here("here"), peer(1, 50.0), peer(2, 50.0)]));
+    assert!(!ties(
+        &job,
+        vec![here("here"), peer(1, 50.0), peer(2, 50.0)]
+    ));
     assert!(!ties(&job, vec![peer(1, 50.0), upstream("up")]));
 }
 
