@@ -12,10 +12,10 @@ use kwaainet_decoder::FileError;
 
 use super::*;
 use crate::testing::{END, Tiny, TinyFile};
-use crate::{CandleBackend, CandleConfig, KvFormat};
+use crate::{CandleBackend, CandleConfig, FileStamp, KvFormat};
 
-/// Three names for one file.
-struct Names(PathBuf);
+/// Three names for one file, and what it hashed to.
+struct Names(PathBuf, Mutex<Option<ModelDigest>>);
 
 impl Library for Names {
     fn list(&self) -> Vec<LibraryEntry> {
@@ -23,13 +23,20 @@ impl Library for Names {
             id: ModelId::from(*name),
             files: Files::Gguf(self.0.clone()),
             created: 5,
-            digest: None,
+            digest: *self.1.lock().expect("no holder panics"),
         };
         ["a", "b", "c"].iter().map(entry).collect()
     }
 
     fn find(&self, model: &ModelId) -> Option<LibraryEntry> {
         self.list().into_iter().find(|entry| entry.id == *model)
+    }
+
+    fn hashed(&self, entry: &LibraryEntry, stamp: FileStamp, digest: ModelDigest) {
+        let metadata = self.0.metadata().expect("it is there");
+        assert_eq!(FileStamp::of(&metadata), Some(stamp));
+        assert_eq!(entry.files, Files::Gguf(self.0.clone()));
+        *self.1.lock().expect("no holder panics") = Some(digest);
     }
 }
 
@@ -45,7 +52,7 @@ fn bench(max_loaded: usize) -> Bench {
 
 fn bench_with(max_loaded: usize, limits: EngineLimits) -> Bench {
     let file = Tiny::new("llama").file();
-    let library = Arc::new(Names(file.path.clone()));
+    let library = Arc::new(Names(file.path.clone(), Mutex::default()));
     let clock = Arc::new(ManualClock::default());
     let config = CandleConfig {
         id: "local".into(),
@@ -124,6 +131,22 @@ async fn how_keys_and_values_are_kept_is_part_of_the_numerics_class() {
         let numerics = bench.backend.report().models[0].numerics.clone();
         assert_eq!(numerics, Some(Numerics::of(class)));
     }
+}
+
+#[tokio::test]
+async fn what_was_hashed_once_is_known_without_being_loaded() {
+    let bench = bench(1);
+    let of = |model: usize| {
+        let facts = bench.backend.report().models.swap_remove(model);
+        (facts.loaded, facts.digest, facts.numerics)
+    };
+    assert_eq!(of(1), (false, None, None));
+    bench.backend.preload(&"a".into()).await.expect("it loads");
+    let (loaded, digest, numerics) = of(0);
+    assert!(loaded && digest.is_some() && numerics.is_some());
+    assert_eq!(of(1), (false, digest, numerics));
+    std::fs::write(&bench.file.path, b"nothing").expect("it can be written");
+    assert_eq!(of(1), (false, digest, None), "it would not be loaded");
 }
 
 #[tokio::test]

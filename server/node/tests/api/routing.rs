@@ -8,11 +8,15 @@ use axum::http::Request;
 use clap::Parser;
 use kwaainet::commands::Cli;
 use kwaainet::config::Config;
-use kwaainet_core::{GridEvidence, GridIntensity, Load, NodeId, PeerFacts, Place, Tier};
+use kwaainet_core::{
+    BackendError, GridEvidence, GridIntensity, Load, NodeId, PeerFacts, Place, Tier,
+};
 use kwaainet_testkit::{Fault, Script, ScriptHandle, ScriptedBackend};
 use serde_json::{Value, json};
 
+use crate::files::upload;
 use crate::harness::{Answer, CONTEXT, EMBEDDER, MODEL, SOON, TestNode, listening, post};
+use crate::vector_stores::{create, read};
 
 const CHAT: &str = "/v1/chat/completions";
 const ROUTE: &str = "/v1/kwaai/route";
@@ -184,15 +188,53 @@ async fn every_door_heeds_what_is_demanded() {
         let body = json!({"model": EMBEDDER, input: "hi", "kwaai": there});
         let answer = node.post(path, body).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+        assert_eq!(served_by(&answer), id(2), "{path}");
         assert_eq!(strangers.counts().started, before + 1, "{path}");
     }
     let ranked = json!({"model": EMBEDDER, "query": "a", "documents": ["b"], "kwaai": there});
-    assert_eq!(node.post("/v1/rerank", ranked).await.status, 200);
+    let ranked = node.post("/v1/rerank", ranked).await;
+    assert_eq!(
+        (ranked.status.as_u16(), served_by(&ranked)),
+        (200, id(2).as_str())
+    );
     assert_eq!(
         (friends.counts().started, node.script.counts().started),
         (0, 0)
     );
     node.settled().await;
+}
+
+#[tokio::test]
+async fn whoever_computes_vectors_here_is_told_too() {
+    let (node, _) = federated().await;
+    let embedded = json!({"model": EMBEDDER, "input": "hi"});
+    assert_eq!(
+        served_by(&node.post("/v1/embeddings", embedded).await),
+        "local"
+    );
+    let nothing = json!({"model": EMBEDDER, "input": ""});
+    assert_eq!(
+        served_by(&node.post("/api/embed", nothing).await),
+        "",
+        "nobody did anything"
+    );
+    node.settled().await;
+}
+
+#[tokio::test]
+async fn files_in_vector_stores_are_not_sent_to_peers() {
+    let (node, [friends, strangers]) = federated().await;
+    let reason = "it does not work here now".to_owned();
+    let broken = Fault::Refuse(BackendError::Upstream { reason });
+    node.script.set(Script::failing(broken));
+    let file = upload(&node, "assistants", "diary.txt", b"nobody's business").await;
+    let store = create(&node, json!({"file_ids": [file]})).await;
+    let shown = read(&node, &store).await;
+    assert_eq!(shown["file_counts"]["failed"], 1, "{shown}");
+    assert_eq!(
+        (friends.counts().started, strangers.counts().started),
+        (0, 0)
+    );
 }
 
 #[tokio::test]

@@ -52,11 +52,10 @@ class Watch:
     def __init__(self, federation: Federation, by: Node, of: str) -> None:
         self.host = federation.host_of(by)
         self.by, self.of = by, of
-        self.cut = time.monotonic()
-        # When it was shown as serving last, and first after the cable was in again.
-        self.last_there = self.cut
+        # When it was seen that it is not shown as serving any more, and that it is again.
+        self.gone: float | None = None
         self.back: float | None = None
-        self.mended: float | None = None
+        self.cut = self.mended = 0.0
         self.over = threading.Event()
         self.failed: list[BaseException] = []
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -70,25 +69,26 @@ class Watch:
 
     def _look(self) -> None:
         while not self.over.wait(LOOK_EVERY):
-            asked = time.monotonic()
             mended = self.mended
             states = {peer["id"]: peer["state"] for peer in peers(self.by)}
-            if states.get(self.of) != "alive":
-                continue
-            if mended is None:
-                self.last_there = asked
-            elif self.back is None:
+            is_there = states.get(self.of) == "alive"
+            if not mended:
+                self.gone = None if is_there else self.gone or time.monotonic()
+            elif is_there and not self.back:
                 self.back = time.monotonic()
 
-    @property
     def gone_after(self) -> float:
-        return self.last_there - self.cut
+        """Until it was not shown as serving any more, and that for good."""
+        eventually(lambda: self.gone or self.failed, within=4 * GONE_MAX)
+        assert not self.failed, self.failed
+        assert self.gone
+        return self.gone - self.cut
 
     def back_after(self) -> float:
         """Until it was shown as serving again."""
         eventually(lambda: self.back or self.failed, within=4 * BACK_MAX)
         assert not self.failed, self.failed
-        assert self.back and self.mended
+        assert self.back
         return self.back - self.mended
 
     def end(self) -> None:
@@ -113,20 +113,21 @@ def test_a_stream_survives_the_cut_of_its_nodes_cable(lan: Lan, federation: Fede
         watches: list[Watch] = []
 
         def pull(server: str, watches: list[Watch] = watches) -> None:
-            lan.cut(federation.hosts[server])
             others = (node for node in federation.nodes() if node is not federation.servers[server])
             watches += [Watch(federation, node, server) for node in others]
+            for watch in watches:
+                watch.cut = time.monotonic()
+            lan.cut(federation.hosts[server])
 
         told = federation.ask(
             lambda body=REQUESTS[kind], at=at, pull=pull: stream(url, body, at, pull)
         )
         # Long enough for a node that is shown again although it is not there.
         time.sleep(max(0.0, GONE_MAX + 0.5 - (time.monotonic() - watches[0].cut)))
-        mended = time.monotonic()
+        gone += [watch.gone_after() for watch in watches]
         for watch in watches:
-            watch.mended = mended
+            watch.mended = time.monotonic()
         lan.mend(federation.hosts[told.server])
-        gone += [watch.gone_after for watch in watches]
         back += [watch.back_after() for watch in watches]
         for watch in watches:
             watch.end()
