@@ -5,6 +5,7 @@
 //! forward-only files in `migrations/`, which are part of the binary.
 
 mod batches;
+mod carbon;
 mod conversations;
 mod files;
 mod invitations;
@@ -19,6 +20,10 @@ mod services;
 mod vector_stores;
 
 pub use batches::{BatchCounts, BatchEnd, BatchLine, BatchRecord, BatchStatus};
+pub use carbon::{
+    CarbonBy, CarbonHour, CarbonRequest, CarbonSum, ForecastRecord, IntensityRecord, KeptHour,
+    MatchedHour,
+};
 pub use files::FileRecord;
 pub use invitations::{InvitationRecord, Redeemed};
 pub use members::MemberRecord;

@@ -41,6 +41,11 @@ const FILES: &[(i64, &str, &str)] = &[
         "continued",
         include_str!("../../../migrations/0006_continued.sql"),
     ),
+    (
+        12,
+        "carbon",
+        include_str!("../../../migrations/0012_carbon.sql"),
+    ),
 ];
 
 pub(crate) async fn run(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {
@@ -147,6 +152,7 @@ mod tests {
             queued_ms: 2,
             first_token_ms: None,
             duration_ms: 3,
+            footprint: None,
         };
         store.record(&[receipt]).await.expect("it is written");
         let counts = store.receipt_counts().await.expect("it answers");

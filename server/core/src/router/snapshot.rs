@@ -95,7 +95,7 @@ impl Place {
     }
 }
 
-/// What this node knows of itself, as its owner said it.
+/// What this node knows of itself: as its owner said it, or as it was measured.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Here {
     /// Its name, where it has a key.
@@ -106,4 +106,6 @@ pub struct Here {
     pub grid: Option<GridIntensity>,
     /// Watts that it uses for its work.
     pub watts: Option<f32>,
+    /// Why it does nothing for other nodes now, if it does not.
+    pub withholds: Option<&'static str>,
 }
