@@ -8,7 +8,7 @@ mod watttime;
 use kwaainet_core::BoxFuture;
 
 use crate::client::FetchError;
-use crate::intensity::{AnyForecast, Average, Marginal, Point};
+use crate::intensity::{AnyForecast, Average, IntensityKind, Marginal, Point};
 use crate::time::Instant;
 
 pub use electricity_maps::ElectricityMaps;
@@ -31,6 +31,9 @@ pub trait LiveSource: Send + Sync {
 
     /// The place, as the source names it.
     fn location(&self) -> &str;
+
+    /// What it speaks of.
+    fn kind(&self) -> IntensityKind;
 
     /// What holds now.
     fn now(&self, at: Instant) -> BoxFuture<'_, Result<Live, FetchError>>;

@@ -13,9 +13,9 @@ use crate::continued::{Thread, continued, fix_seed};
 use crate::router::{InHand, plan_question};
 use crate::{
     Admission, AdmissionError, Admitted, Backend, BackendError, Bits, Constraints, EmbedRequest,
-    Embeddings, Event, EventStream, GenerateRequest, Job, MeteredStream, ModelId, Origin, Outcome,
-    Own, Place, Principal, PrincipalId, Priority, Prompt, Route, RouteError, Snapshot,
-    TranscribeRequest, Transcript, Usage, Work, plan,
+    Embeddings, Event, EventStream, Footprint, GenerateRequest, Job, MeteredStream, ModelId,
+    Origin, Outcome, Own, Place, Principal, PrincipalId, Priority, Prompt, Route, RouteError,
+    Snapshot, TranscribeRequest, Transcript, Usage, Work, plan,
 };
 
 /// Takes jobs in and runs them.
@@ -168,6 +168,23 @@ impl Hallway {
         job: Job,
         priority: Priority,
     ) -> Result<Embeddings, JobError> {
+        let counted = self.embed_counted(principal, job, priority).await;
+        counted.map(|(embeddings, _)| embeddings)
+    }
+
+    /// The same, with what it took of energy where that is known.
+    ///
+    /// # Errors
+    /// Whatever kept it from being done.
+    ///
+    /// # Panics
+    /// When the job is not an embedding: the caller made it.
+    pub async fn embed_counted(
+        &self,
+        principal: Principal,
+        job: Job,
+        priority: Priority,
+    ) -> Result<(Embeddings, Option<Footprint>), JobError> {
         let mut admitted = self.admit(principal, job, priority).await?;
         let result = self.start_embed(&mut admitted, priority).await;
         match &result {
@@ -180,17 +197,21 @@ impl Hallway {
             }
             Err(_) => admitted.meter.ended(Outcome::Error),
         }
-        result
+        Ok((result?, settled(admitted)))
     }
 
-    /// Runs a transcription.
+    /// Runs a transcription; with what it took of energy where that is known.
     ///
     /// # Errors
     /// Whatever kept it from being done.
     ///
     /// # Panics
     /// When the job is not a transcription: the caller made it.
-    pub async fn transcribe(&self, principal: Principal, job: Job) -> Result<Transcript, JobError> {
+    pub async fn transcribe(
+        &self,
+        principal: Principal,
+        job: Job,
+    ) -> Result<(Transcript, Option<Footprint>), JobError> {
         let mut admitted = self.admit(principal, job, Priority::Interactive).await?;
         let result = self.start_transcribe(&mut admitted).await;
         match &result {
@@ -203,7 +224,7 @@ impl Hallway {
             }
             Err(_) => admitted.meter.ended(Outcome::Error),
         }
-        result
+        Ok((result?, settled(admitted)))
     }
 
     /// A job that has no route is told so at the door: it takes no place and leaves no receipt.
@@ -364,6 +385,13 @@ impl Hallway {
         };
         (own, prefix)
     }
+}
+
+/// Gives the job's place back, and says what it took.
+fn settled(admitted: Admitted) -> Option<Footprint> {
+    let course = admitted.meter.course();
+    drop(admitted);
+    course.stages().footprint
 }
 
 /// The same vectors as at once, since each is what it would be alone.

@@ -3,6 +3,7 @@
 //! The only place that reads the environment. Every key has a default, so that the set of keys is
 //! known, and a key that is not in it is an error wherever it stands.
 
+mod carbon;
 mod federation;
 mod layers;
 
@@ -14,6 +15,9 @@ use std::time::Duration;
 use kwaainet_candle::Device;
 use serde::{Deserialize, Serialize};
 
+pub use carbon::{
+    Carbon, CarbonSource, Contributes, EnergyGauge, MeterKind, Power, PowerMeter, SourceKind,
+};
 pub use federation::Federation;
 pub use layers::{Effective, Environment, Flags};
 
@@ -80,6 +84,10 @@ pub struct Config {
     pub responses: Responses,
     /// Other nodes.
     pub federation: Federation,
+    /// Energy, and what it costs the climate.
+    pub carbon: Carbon,
+    /// When this machine works for other nodes, and the meters of the house.
+    pub power: Power,
     /// The log.
     pub log: Log,
 }
@@ -256,6 +264,8 @@ impl Default for Config {
             upstream: Vec::new(),
             responses: Responses::default(),
             federation: Federation::default(),
+            carbon: Carbon::default(),
+            power: Power::default(),
             log: Log::default(),
         }
     }
@@ -415,6 +425,8 @@ impl Config {
             return Err(ConfigError::Value(format!("{key} must be at most {max}")));
         }
         self.federation.check()?;
+        self.carbon.check()?;
+        self.power.check()?;
         let device = self.engine.device;
         if !device.is_built_in() {
             let name = device.name();

@@ -9,6 +9,7 @@ mod audio;
 mod auth;
 mod batches;
 mod body;
+mod carbon;
 mod chat;
 mod completions;
 mod constraints;
@@ -16,8 +17,10 @@ mod conversations;
 mod dialect;
 mod docs;
 mod embeddings;
+mod emissions;
 mod error;
 mod files;
+mod footprint;
 mod form;
 mod format;
 mod health;
@@ -66,6 +69,7 @@ pub use responses::Background;
 pub(crate) use responses::end_unfinished;
 
 use crate::bell::Bells;
+use crate::carbon::CarbonDesk;
 use crate::metrics::Metrics;
 use crate::shelf::Shelf;
 use crate::vault::Vault;
@@ -110,6 +114,8 @@ pub struct App {
     pub node: Option<NodeId>,
     /// The other members.
     pub peers: Option<watch::Receiver<Arc<Vec<PeerView>>>>,
+    /// Energy and carbon.
+    pub carbon: Arc<CarbonDesk>,
 }
 
 impl App {
@@ -201,6 +207,17 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
         .routes(routes!(peers::list))
+        .routes(routes!(carbon::node))
+        .routes(routes!(carbon::request))
+        .routes(routes!(carbon::report::report))
+        .routes(routes!(carbon::best_window))
+        .routes(routes!(emissions::by_location))
+        .routes(routes!(emissions::by_locations))
+        .routes(routes!(emissions::best))
+        .routes(routes!(emissions::forecasts::current))
+        .routes(routes!(emissions::forecasts::batch))
+        .routes(routes!(emissions::average))
+        .routes(routes!(emissions::average_batch))
         .routes(routes!(anthropic::create))
         .routes(routes!(anthropic::count_tokens))
         .merge(ollama::routes())
@@ -213,14 +230,19 @@ fn cors() -> CorsLayer {
         .allow_origin(AllowOrigin::predicate(ours))
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([
-            request_id::HEADER,
-            dialect::REQUEST_ID,
-            header::RETRY_AFTER,
-            stream::SERVED_BY,
-            stream::CONTINUED,
-            stream::INEXACT,
-        ])
+        .expose_headers(
+            [
+                request_id::HEADER,
+                dialect::REQUEST_ID,
+                header::RETRY_AFTER,
+                stream::SERVED_BY,
+                stream::CONTINUED,
+                stream::INEXACT,
+            ]
+            .into_iter()
+            .chain(footprint::HEADERS)
+            .collect::<Vec<_>>(),
+        )
 }
 
 async fn unknown_path(method: Method, uri: Uri) -> ApiError {

@@ -15,9 +15,12 @@ const PIECE: usize = 16 << 10;
 impl Session<'_> {
     pub(super) async fn embed(mut self, job: Job) {
         let hall = &self.door.hall;
-        let embedding = hall.embed_as(self.principal.clone(), job, Priority::Interactive);
+        let embedding = hall.embed_counted(self.principal.clone(), job, Priority::Interactive);
         let embeddings = match self.line.until(embedding).await {
-            Ok(Ok(embeddings)) => embeddings,
+            Ok(Ok((embeddings, footprint))) => {
+                self.account.took(footprint);
+                embeddings
+            }
             Ok(Err(error)) => return self.refuse(error).await,
             Err(stop) => return self.stopped(stop).await,
         };

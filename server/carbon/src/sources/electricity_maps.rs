@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::{Live, LiveSource, POINTS_MAX, until_the_next};
 use crate::client::{FetchError, Secret, Source, is_name};
-use crate::intensity::{AnyForecast, Average, Forecast, Intensity, Point};
+use crate::intensity::{AnyForecast, Average, Forecast, Intensity, IntensityKind, Point};
 use crate::time::Instant;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -64,6 +64,10 @@ impl LiveSource for ElectricityMaps {
 
     fn location(&self) -> &str {
         &self.zone
+    }
+
+    fn kind(&self) -> IntensityKind {
+        IntensityKind::Average
     }
 
     fn now(&self, _: Instant) -> BoxFuture<'_, Result<Live, FetchError>> {

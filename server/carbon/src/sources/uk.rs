@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::{Live, LiveSource, POINTS_MAX};
 use crate::client::{FetchError, Source};
-use crate::intensity::{AnyForecast, Average, Forecast, Intensity, Point};
+use crate::intensity::{AnyForecast, Average, Forecast, Intensity, IntensityKind, Point};
 use crate::time::Instant;
 
 /// Great Britain, or one of its regions.
@@ -106,6 +106,10 @@ impl LiveSource for UkCarbonIntensity {
 
     fn location(&self) -> &str {
         &self.location
+    }
+
+    fn kind(&self) -> IntensityKind {
+        IntensityKind::Average
     }
 
     fn now(&self, _: Instant) -> BoxFuture<'_, Result<Live, FetchError>> {

@@ -6,7 +6,7 @@ use tokio::sync::Mutex;
 
 use super::{Live, LiveSource, POINTS_MAX, until_the_next};
 use crate::client::{FetchError, Secret, Source, is_name};
-use crate::intensity::{AnyForecast, Forecast, Intensity, Marginal, Point};
+use crate::intensity::{AnyForecast, Forecast, Intensity, IntensityKind, Marginal, Point};
 use crate::time::Instant;
 
 /// Pounds a megawatt-hour in grams a kilowatt-hour: 453.59237 g over 1,000 kWh.
@@ -139,6 +139,10 @@ impl LiveSource for WattTime {
 
     fn location(&self) -> &str {
         &self.region
+    }
+
+    fn kind(&self) -> IntensityKind {
+        IntensityKind::Marginal
     }
 
     /// The forecast's first point: what holds now is not told otherwise.

@@ -67,6 +67,7 @@ pub(super) async fn run(
         engine: Some(Arc::clone(&local.backend)),
         shelf: None,
         federation: None,
+        carbon: None,
         not_ready,
     })
     .await;

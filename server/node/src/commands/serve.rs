@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
+use crate::carbon;
 use crate::config::{Config, Environment};
 use crate::federation::Setup;
 use crate::identity;
@@ -38,6 +39,7 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
     let store = Store::open(&config.database()).await?;
 
     let federation = federation(&config, environment)?;
+    let carbon = carbon::Setup::of(&config, environment)?;
     let (readiness, not_ready) = watch::channel(Some("models are loading".to_owned()));
     let node = Node::start(Parts {
         config,
@@ -47,6 +49,7 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
         engine: Some(Arc::clone(&local.backend)),
         shelf: Some(local.shelf()),
         federation,
+        carbon: Some(carbon),
         not_ready,
     })
     .await?;

@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use kwaainet_core::{
-    AdmissionError, Constraints, Job, JobId, Principal, SpeechTask, Transcribe, Transcript, Work,
+    AdmissionError, Constraints, Footprint, Job, JobId, Principal, SpeechTask, Transcribe,
+    Transcript, Work,
 };
 use kwaainet_openapi::{SpeechText, TranscriptionForm, TranslationForm};
 
 use super::constraints::Demands;
+use super::footprint::Figures;
 use super::{ApiError, App};
 use asked::Asked;
 
@@ -92,8 +94,9 @@ async fn serve(
     let (head, body) = request.into_parts();
     let asked = asked::receive(&head.headers, body, app.recording_bytes_max).await?;
     let format = asked.format;
-    let transcript = hear(app, asking, asked, task).await?;
-    Ok(answer::write(transcript, task, format))
+    let (transcript, footprint) = hear(app, asking, asked, task).await?;
+    let answer = answer::write(transcript, task, format);
+    Ok((Figures(footprint), answer).into_response())
 }
 
 async fn hear(
@@ -101,7 +104,7 @@ async fn hear(
     asking: Asking,
     asked: Asked,
     task: SpeechTask,
-) -> Result<Transcript, ApiError> {
+) -> Result<(Transcript, Option<Footprint>), ApiError> {
     let job = Job::new(
         JobId::random(),
         asked.model,

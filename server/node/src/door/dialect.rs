@@ -4,12 +4,12 @@
 
 use axum::Json;
 use axum::extract::Request;
-use axum::http::{HeaderName, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::request_id::RequestId;
-use super::{ApiError, anthropic, ollama};
+use super::{ApiError, anthropic, emissions, ollama};
 
 /// Anthropic's name for what OpenAI calls `x-request-id`.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
@@ -20,6 +20,8 @@ pub(crate) enum Dialect {
     OpenAi,
     Anthropic,
     Ollama,
+    /// The Carbon Aware SDK's WebApi.
+    Emissions,
 }
 
 impl Dialect {
@@ -33,6 +35,8 @@ impl Dialect {
             Self::Anthropic
         } else if is_under("/api") {
             Self::Ollama
+        } else if is_under("/emissions") {
+            Self::Emissions
         } else {
             Self::OpenAi
         }
@@ -62,7 +66,14 @@ pub(crate) async fn speak(request: Request, next: Next) -> Response {
             let body = Json(ollama::error_body(&error)).into_response();
             reworded(response, body)
         }
-        (Dialect::Ollama, None) | (Dialect::OpenAi, _) => response,
+        (Dialect::Emissions, Some(error)) => {
+            let body = Json(emissions::error_body(&error)).into_response();
+            let mut response = reworded(response, body);
+            let kind = HeaderValue::from_static("application/problem+json");
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            response
+        }
+        (Dialect::Ollama | Dialect::Emissions, None) | (Dialect::OpenAi, _) => response,
     }
 }
 
@@ -87,6 +98,7 @@ mod tests {
             ("/api", Dialect::Ollama),
             ("/api/chat", Dialect::Ollama),
             ("/apix", Dialect::OpenAi),
+            ("/emissions/bylocation", Dialect::Emissions),
             ("/", Dialect::OpenAi),
         ] {
             assert_eq!(Dialect::of(path), dialect, "{path}");

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::body::{self, ApiJson};
 use super::constraints::Demands;
+use super::footprint::Figures;
 use super::{ApiError, App, params, unsupported};
 
 /// OpenAI's limit.
@@ -33,11 +34,10 @@ pub(crate) async fn create(
     Extension(principal): Extension<Principal>,
     demands: Demands,
     ApiJson(request): ApiJson<EmbeddingRequest>,
-) -> Result<Json<EmbeddingList>, ApiError> {
+) -> Result<(Figures, Json<EmbeddingList>), ApiError> {
     let asked = Asked::parse(request, demands)?;
-    Ok(Json(
-        whole(&app, principal, asked, Priority::Interactive).await?,
-    ))
+    let (list, figures) = whole(&app, principal, asked, Priority::Interactive).await?;
+    Ok((figures, Json(list)))
 }
 
 /// Where a request would go.
@@ -53,7 +53,7 @@ pub(crate) async fn answer(
     priority: Priority,
 ) -> Result<Value, ApiError> {
     let asked = Asked::parse(body::from_value(body)?, Demands::default())?;
-    let list = whole(app, principal, asked, priority).await?;
+    let (list, _) = whole(app, principal, asked, priority).await?;
     Ok(body::to_value(&list))
 }
 
@@ -88,10 +88,11 @@ async fn whole(
     principal: Principal,
     asked: Asked,
     priority: Priority,
-) -> Result<EmbeddingList, ApiError> {
+) -> Result<(EmbeddingList, Figures), ApiError> {
     let Asked { job, format } = asked;
     let model = job.model.clone();
-    let embeddings = app.hallway.embed_as(principal, job, priority).await?;
+    let counted = app.hallway.embed_counted(principal, job, priority).await?;
+    let (embeddings, footprint) = counted;
     let data = (0_u32..)
         .zip(embeddings.vectors)
         .map(|(index, vector)| Embedding {
@@ -99,7 +100,7 @@ async fn whole(
             index,
             embedding: write(vector, format),
         });
-    Ok(EmbeddingList {
+    let list = EmbeddingList {
         object: "list",
         data: data.collect(),
         model: model.to_string(),
@@ -107,7 +108,8 @@ async fn whole(
             prompt_tokens: embeddings.prompt_tokens,
             total_tokens: embeddings.prompt_tokens,
         },
-    })
+    };
+    Ok((list, Figures(footprint)))
 }
 
 fn inputs(input: Option<Value>) -> Result<Vec<EmbedInput>, ApiError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::{Extension, Json};
-use kwaainet_core::{EmbedInput, Job, JobId, Principal, Work};
+use kwaainet_core::{EmbedInput, Job, JobId, Principal, Priority, Work};
 use kwaainet_openapi::{
     RerankApiVersion, RerankMeta, RerankRequest, RerankResult, RerankText, RerankTokens,
     RerankUsage, Reranked,
@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::body::ApiJson;
 use super::constraints::Demands;
+use super::footprint::Figures;
 use super::{ApiError, App, params, unsupported};
 
 const DOCUMENTS_MAX: usize = 1_000;
@@ -32,8 +33,8 @@ pub(crate) async fn create(
     Extension(principal): Extension<Principal>,
     demands: Demands,
     ApiJson(request): ApiJson<RerankRequest>,
-) -> Result<Json<Reranked>, ApiError> {
-    rank(&app, principal, demands, request).await.map(Json)
+) -> Result<(Figures, Json<Reranked>), ApiError> {
+    rank(&app, principal, demands, request).await
 }
 
 /// The same where Cohere's own clients look for it.
@@ -50,8 +51,8 @@ pub(crate) async fn create_v2(
     Extension(principal): Extension<Principal>,
     demands: Demands,
     ApiJson(request): ApiJson<RerankRequest>,
-) -> Result<Json<Reranked>, ApiError> {
-    rank(&app, principal, demands, request).await.map(Json)
+) -> Result<(Figures, Json<Reranked>), ApiError> {
+    rank(&app, principal, demands, request).await
 }
 
 /// The same where clients of other servers look for it.
@@ -68,8 +69,8 @@ pub(crate) async fn create_bare(
     Extension(principal): Extension<Principal>,
     demands: Demands,
     ApiJson(request): ApiJson<RerankRequest>,
-) -> Result<Json<Reranked>, ApiError> {
-    rank(&app, principal, demands, request).await.map(Json)
+) -> Result<(Figures, Json<Reranked>), ApiError> {
+    rank(&app, principal, demands, request).await
 }
 
 async fn rank(
@@ -77,7 +78,7 @@ async fn rank(
     principal: Principal,
     demands: Demands,
     request: RerankRequest,
-) -> Result<Reranked, ApiError> {
+) -> Result<(Figures, Json<Reranked>), ApiError> {
     unsupported::check_rerank(&request.other)?;
     let model = params::model(request.model)?;
     let constraints = demands.with(request.kwaai)?;
@@ -97,8 +98,12 @@ async fn rank(
     )
     .within(constraints);
     let id = format!("rerank-{}", job.id);
-    let embedded = app.hallway.embed(principal, job).await;
-    let embedded = embedded.map_err(|error| ApiError::from(error).renamed("input", "documents"))?;
+    let embedded = app
+        .hallway
+        .embed_counted(principal, job, Priority::Interactive)
+        .await;
+    let (embedded, footprint) =
+        embedded.map_err(|error| ApiError::from(error).renamed("input", "documents"))?;
 
     let ranked = by_nearness(&embedded.vectors).into_iter().take(top);
     let keep_text = request.return_documents.unwrap_or(false);
@@ -110,7 +115,7 @@ async fn rank(
         }),
     });
     let tokens = embedded.prompt_tokens;
-    Ok(Reranked {
+    let reranked = Reranked {
         id,
         object: "list",
         model: model.to_string(),
@@ -125,7 +130,8 @@ async fn rank(
                 input_tokens: tokens,
             },
         },
-    })
+    };
+    Ok((Figures(footprint), Json(reranked)))
 }
 
 /// A cosine as a score from 0 to 1: what points away from the query is as bad as what has nothing to do

@@ -61,6 +61,7 @@ impl Setup {
                 evidence: GridEvidence::Stated,
             }),
             watts: known(config.watts),
+            withholds: None,
         }
     }
 

@@ -78,6 +78,7 @@ pub(super) async fn run(
         engine: Some(Arc::clone(&backend)),
         shelf: None,
         federation: None,
+        carbon: None,
         not_ready,
     })
     .await?;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::{Extension, Json};
-use kwaainet_core::{Constraints, EmbedInput, Embeddings, Job, JobId, ModelId, Principal, Work};
+use kwaainet_core::{
+    Constraints, EmbedInput, Embeddings, Job, JobId, ModelId, Principal, Priority, Work,
+};
 use kwaainet_openapi::{
     OllamaEmbedRequest, OllamaEmbedding, OllamaEmbeddingRequest, OllamaEmbeddings,
 };
@@ -13,6 +15,7 @@ use serde_json::Value;
 use super::{named, not_found};
 use crate::door::body::ApiJson;
 use crate::door::constraints::Demands;
+use crate::door::footprint::Figures;
 use crate::door::{ApiError, App, params};
 
 /// As at OpenAI's door.
@@ -32,7 +35,7 @@ pub(crate) async fn embed(
     Extension(principal): Extension<Principal>,
     demands: Demands,
     ApiJson(request): ApiJson<OllamaEmbedRequest>,
-) -> Result<Json<OllamaEmbeddings>, ApiError> {
+) -> Result<(Figures, Json<OllamaEmbeddings>), ApiError> {
     let came = app.clock.monotonic();
     let constraints = demands.with(request.kwaai)?;
     let named = named(&app.hallway, request.model)?;
@@ -45,15 +48,16 @@ pub(crate) async fn embed(
         dimensions: dimensions.map(|keep| keep as u32),
         constraints,
     };
-    let embeddings = vectors(&app, principal, asked).await?;
+    let (embeddings, figures) = vectors(&app, principal, asked).await?;
     let took = app.clock.monotonic().saturating_sub(came).as_nanos();
-    Ok(Json(OllamaEmbeddings {
+    let answer = OllamaEmbeddings {
         model: named.asked,
         embeddings: embeddings.vectors,
         total_duration: u64::try_from(took).unwrap_or(u64::MAX),
         load_duration: 0,
         prompt_eval_count: embeddings.prompt_tokens,
-    }))
+    };
+    Ok((figures, Json(answer)))
 }
 
 /// Makes a vector of one text.
@@ -70,7 +74,7 @@ pub(crate) async fn embedding(
     Extension(principal): Extension<Principal>,
     demands: Demands,
     ApiJson(request): ApiJson<OllamaEmbeddingRequest>,
-) -> Result<Json<OllamaEmbedding>, ApiError> {
+) -> Result<(Figures, Json<OllamaEmbedding>), ApiError> {
     let constraints = demands.with(request.kwaai)?;
     let named = named(&app.hallway, request.model)?;
     let text = request.prompt.filter(|text| !text.is_empty());
@@ -80,10 +84,11 @@ pub(crate) async fn embedding(
         dimensions: None,
         constraints,
     };
-    let mut embeddings = vectors(&app, principal, asked).await?;
-    Ok(Json(OllamaEmbedding {
+    let (mut embeddings, figures) = vectors(&app, principal, asked).await?;
+    let answer = OllamaEmbedding {
         embedding: embeddings.vectors.pop().unwrap_or_default(),
-    }))
+    };
+    Ok((figures, Json(answer)))
 }
 
 fn texts(input: Option<Value>) -> Result<Vec<String>, ApiError> {
@@ -119,7 +124,11 @@ struct Asked {
 }
 
 /// No texts make no vectors, if only the model is here.
-async fn vectors(app: &App, principal: Principal, asked: Asked) -> Result<Embeddings, ApiError> {
+async fn vectors(
+    app: &App,
+    principal: Principal,
+    asked: Asked,
+) -> Result<(Embeddings, Figures), ApiError> {
     let Asked { model, texts, .. } = asked;
     if texts.is_empty() {
         let snapshot = app.hallway.snapshot();
@@ -127,10 +136,11 @@ async fn vectors(app: &App, principal: Principal, asked: Asked) -> Result<Embedd
         if !candidates.any(|candidate| candidate.model.id == model) {
             return Err(not_found(&model));
         }
-        return Ok(Embeddings {
+        let none = Embeddings {
             vectors: Vec::new(),
             prompt_tokens: 0,
-        });
+        };
+        return Ok((none, Figures(None)));
     }
     let job = Job::new(
         JobId::random(),
@@ -141,5 +151,9 @@ async fn vectors(app: &App, principal: Principal, asked: Asked) -> Result<Embedd
         },
     )
     .within(asked.constraints);
-    Ok(app.hallway.embed(principal, job).await?)
+    let counted = app
+        .hallway
+        .embed_counted(principal, job, Priority::Interactive);
+    let (embeddings, footprint) = counted.await?;
+    Ok((embeddings, Figures(footprint)))
 }
