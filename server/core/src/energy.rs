@@ -38,6 +38,25 @@ pub struct Footprint {
     pub carbon: Option<Carbon>,
 }
 
+impl Footprint {
+    /// Of two pieces of work together, with the method that is worth less. Carbon is known where it is known of both.
+    pub fn plus(self, other: Self) -> Self {
+        let carbon = self.carbon.zip(other.carbon).map(|(a, b)| Carbon {
+            operational_ng: a.operational_ng.saturating_add(b.operational_ng),
+            embodied_ng: a.embodied_ng.saturating_add(b.embodied_ng),
+            evidence: a.evidence,
+        });
+        let worse = self.uncertainty_percent < other.uncertainty_percent;
+        Self {
+            energy_uj: self.energy_uj.saturating_add(other.energy_uj),
+            method: if worse { other.method } else { self.method },
+            uncertainty_percent: self.uncertainty_percent.max(other.uncertainty_percent),
+            machine_us: self.machine_us.saturating_add(other.machine_us),
+            carbon,
+        }
+    }
+}
+
 /// What work cost the climate, in nanograms of CO2 equivalent: by the average intensity of the grid where the
 /// machine stands, never by the marginal one and never less what was bought elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
