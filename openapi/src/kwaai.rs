@@ -44,6 +44,9 @@ pub struct Kwaai {
     /// given.
     #[serde(default)]
     pub inexact: Option<bool>,
+    /// Whether the usage of a chat or a completion says what the request took of energy; false if not given.
+    #[serde(default)]
+    pub carbon: Option<bool>,
     /// Fields that are not named here.
     #[serde(flatten)]
     #[schema(ignore)]

@@ -7,12 +7,14 @@
 mod anthropic;
 mod audio;
 mod batch;
+mod carbon;
 mod chat;
 mod completion;
 mod conversation;
 mod couch;
 mod doctor;
 mod embedding;
+mod emissions;
 mod error;
 mod file;
 mod format;
@@ -49,6 +51,11 @@ pub use batch::{
     BatchOutput, BatchOutputError, BatchOutputTokens, BatchRequest, BatchResponse, BatchUsage,
     ExpiresAfter,
 };
+pub use carbon::{
+    BestWindow, CarbonCost, CarbonDay, CarbonEnergy, CarbonForecast, CarbonIntensity,
+    CarbonMarginal, CarbonMatch, CarbonNode, CarbonPower, CarbonReport, CarbonRequestFigures,
+    CarbonScore, CarbonSums, CarbonWindow, UsageFootprint,
+};
 pub use chat::{
     AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatContent,
     ChatDelta, ChatEvent, ChatLogprobs, ChatMessage, ChatRequest, ContentPart, TokenLogprob,
@@ -69,6 +76,10 @@ pub use doctor::{DoctorFinding, DoctorReport};
 pub use embedding::{
     Embedding, EmbeddingInput, EmbeddingList, EmbeddingRequest, EmbeddingUsage, EmbeddingVector,
     EncodingFormat,
+};
+pub use emissions::{
+    AverageIntensity, AverageIntensityRequest, EmissionsData, EmissionsForecast,
+    EmissionsForecastRequest, EmissionsPoint, ProblemDetails,
 };
 pub use error::{ErrorBody, ErrorObject};
 pub use file::{Deleted, FileList, FileObject, FileUpload};

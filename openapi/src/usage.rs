@@ -1,6 +1,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::UsageFootprint;
+
 /// Tokens counted over one request.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Usage {
@@ -14,6 +16,9 @@ pub struct Usage {
     pub prompt_tokens_details: PromptTokensDetails,
     /// More about the answer.
     pub completion_tokens_details: CompletionTokensDetails,
+    /// Extension: what the request took of energy, if that was asked for and is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kwaai: Option<UsageFootprint>,
 }
 
 /// More about a prompt's tokens.

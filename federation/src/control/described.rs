@@ -9,7 +9,9 @@ use kwaainet_core::{
     ModelKind, NodeId, Numerics, Place, Snapshot,
 };
 
-use super::wire::{Card, Evidence, Grid, Kind, Lost, Model, Report, WireIntroduced, WireLoad};
+use super::wire::{
+    Card, Evidence, Grid, Kind, Lost, Model, Power, Report, WireIntroduced, WireLoad,
+};
 use crate::{Introduced, Introduction, PeerAddress};
 
 /// The capability of a node that takes requests on the inference plane.
@@ -64,15 +66,7 @@ impl Card {
             capabilities: vec![INFERENCE.to_owned()],
             region: about.region.clone(),
             price: about.price,
-            grid: about.grid.map(|grid| Grid {
-                g_per_kwh: grid.g_per_kwh,
-                evidence: match grid.evidence {
-                    GridEvidence::Stated => Evidence::Stated,
-                    GridEvidence::Yearly => Evidence::Yearly,
-                    GridEvidence::Live => Evidence::Live,
-                }
-                .into(),
-            }),
+            grid: about.grid.map(Grid::from),
             watts: about.watts,
             direct: direct.map(ToString::to_string).collect(),
             relay: address.relay.clone(),
@@ -82,24 +76,11 @@ impl Card {
 
 impl From<Card> for Described {
     fn from(card: Card) -> Self {
-        let grid = card.grid.and_then(|grid| {
-            let evidence = match Evidence::try_from(grid.evidence).ok()? {
-                Evidence::Unknown => return None,
-                Evidence::Stated => GridEvidence::Stated,
-                Evidence::Yearly => GridEvidence::Yearly,
-                Evidence::Live => GridEvidence::Live,
-            };
-            let g_per_kwh = measure(grid.g_per_kwh)?;
-            Some(GridIntensity {
-                g_per_kwh,
-                evidence,
-            })
-        });
         let about = About {
             version: word(card.version).unwrap_or_default(),
             region: card.region.and_then(word).map(|r| r.to_lowercase()),
             price: card.price,
-            grid,
+            grid: card.grid.and_then(Grid::read),
             watts: card.watts.and_then(measure),
         };
         let mut capabilities = card.capabilities.iter().take(CAPABILITIES_MAX);
@@ -145,6 +126,44 @@ impl WireIntroduced {
     }
 }
 
+impl From<GridIntensity> for Grid {
+    fn from(grid: GridIntensity) -> Self {
+        let evidence = match grid.evidence {
+            GridEvidence::Stated => Evidence::Stated,
+            GridEvidence::Yearly => Evidence::Yearly,
+            GridEvidence::Live => Evidence::Live,
+        };
+        Self {
+            g_per_kwh: grid.g_per_kwh,
+            evidence: evidence.into(),
+        }
+    }
+}
+
+impl Grid {
+    fn read(self) -> Option<GridIntensity> {
+        let evidence = match Evidence::try_from(self.evidence).ok()? {
+            Evidence::Unknown => return None,
+            Evidence::Stated => GridEvidence::Stated,
+            Evidence::Yearly => GridEvidence::Yearly,
+            Evidence::Live => GridEvidence::Live,
+        };
+        Some(GridIntensity {
+            g_per_kwh: measure(self.g_per_kwh)?,
+            evidence,
+        })
+    }
+}
+
+impl About {
+    /// What a report says later holds, where it says anything.
+    pub(crate) fn told(&mut self, power: Option<Power>) {
+        let Some(power) = power else { return };
+        self.grid = power.grid.and_then(Grid::read).or(self.grid);
+        self.watts = power.watts.and_then(measure).or(self.watts);
+    }
+}
+
 /// A short printable word, if it is one.
 fn word(text: String) -> Option<String> {
     let good = !text.is_empty() && text.len() <= WORD_MAX;
@@ -157,12 +176,14 @@ fn measure(value: f32) -> Option<f32> {
 }
 
 impl Report {
-    /// What this node computes itself and takes work for: nothing that it would have to ask others for. Where
-    /// several backends of it have work, the sum of it.
+    /// What this node computes itself and takes work for: nothing that it would have to ask others for, and nothing
+    /// at all while its owner does not let it work for others. Where several backends of it have work, the sum of it.
     pub(crate) fn of(own: &Snapshot) -> Self {
         let here = |candidate: &&Candidate| candidate.place == Place::Here;
         let offered = |candidate: &&Candidate| {
-            candidate.unavailable.is_none() && candidate.model.id.as_str().len() <= NAME_MAX
+            own.here.withholds.is_none()
+                && candidate.unavailable.is_none()
+                && candidate.model.id.as_str().len() <= NAME_MAX
         };
         let mine = || own.candidates.iter().filter(here);
         let mut counted: BTreeSet<&BackendId> = BTreeSet::new();
@@ -173,11 +194,16 @@ impl Report {
             .filter(offered)
             .filter(|candidate| named.insert(&candidate.model.id))
             .take(MODELS_MAX);
+        let power = Power {
+            grid: own.here.grid.map(Grid::from),
+            watts: own.here.watts,
+        };
         Self {
             load: loads.reduce(sum).map(WireLoad::from),
             models: models
                 .map(|candidate| Model::of(&candidate.model))
                 .collect(),
+            power: (power != Power::default()).then_some(power),
         }
     }
 

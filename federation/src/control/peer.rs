@@ -251,6 +251,8 @@ impl Peer {
     /// It says what it serves.
     pub(crate) fn reported(&mut self, report: Report, now: Duration) -> Told {
         let still = report.still();
+        let before = self.described.about.clone();
+        self.described.about.told(report.power);
         let (load, mut models) = report.read();
         if !self.described.serves {
             models.clear();
@@ -259,7 +261,7 @@ impl Peer {
         self.membership.stuck(self.progress.is_stuck(now));
         let told = match () {
             () if self.models != models => Told::Models,
-            () if self.load != load => Told::Numbers,
+            () if self.load != load || self.described.about != before => Told::Numbers,
             () => Told::Nothing,
         };
         (self.load, self.models) = (load, models);

@@ -63,7 +63,7 @@ fn pace(said: &Report, now: &Report) -> Duration {
     let in_hand = |load: Option<WireLoad>| load.map_or((0, 0), |l| (l.running, l.queued));
     if said.models != now.models || in_hand(said.load) != in_hand(now.load) {
         SOON
-    } else if said.load != now.load || in_hand(now.load) != (0, 0) {
+    } else if said.load != now.load || said.power != now.power || in_hand(now.load) != (0, 0) {
         WATCHED
     } else {
         IDLE
@@ -81,7 +81,7 @@ mod tests {
                 tokens_out,
                 ..WireLoad::default()
             }),
-            models: Vec::new(),
+            ..Report::default()
         }
     }
 

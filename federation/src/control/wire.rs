@@ -48,7 +48,7 @@ pub(crate) struct Card {
     pub(crate) relay: Option<String>,
 }
 
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, Copy, PartialEq, Message)]
 pub(crate) struct Grid {
     #[prost(float, tag = "1")]
     pub(crate) g_per_kwh: f32,
@@ -177,6 +177,18 @@ pub(crate) struct Report {
     pub(crate) load: Option<WireLoad>,
     #[prost(message, repeated, tag = "2")]
     pub(crate) models: Vec<Model>,
+    /// In place of what the card says, which is as old as the stream.
+    #[prost(message, optional, tag = "3")]
+    pub(crate) power: Option<Power>,
+}
+
+/// What a node's power costs the climate, and how much of it its work takes, as of now.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct Power {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) grid: Option<Grid>,
+    #[prost(float, optional, tag = "2")]
+    pub(crate) watts: Option<f32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]

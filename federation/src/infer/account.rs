@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kwaainet_core::{Clock, Event, ModelDigest, NodeId, Resume, Usage};
+use kwaainet_core::{Clock, Event, Footprint, ModelDigest, NodeId, Resume, Usage};
 use sha2::{Digest, Sha256};
 
 use crate::{Accounts, Service};
@@ -27,6 +27,7 @@ pub(super) struct Account {
     /// Without the tokens that the request began with.
     usage: Usage,
     resumed: u32,
+    footprint: Option<Footprint>,
 }
 
 impl Account {
@@ -47,6 +48,7 @@ impl Account {
             transcript: Sha256::new(),
             usage: Usage::default(),
             resumed: 0,
+            footprint: None,
             books,
         }
     }
@@ -86,6 +88,11 @@ impl Account {
             Event::Call(_) | Event::Finished { .. } => {}
             Event::Done(usage) => self.set_usage(*usage),
         }
+    }
+
+    /// What the work took of energy, once it is over.
+    pub(super) fn took(&mut self, footprint: Option<Footprint>) {
+        self.footprint = footprint;
     }
 
     /// What was counted until now, of the whole.
@@ -145,8 +152,12 @@ impl Account {
             usage: self.usage,
             began_ms: u64::try_from(self.began_ms).unwrap_or(0),
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            energy_mj: 0,
-            energy_method: "none",
+            energy_mj: self.footprint.map_or(0, |took| took.energy_uj / 1_000),
+            energy_method: match self.footprint {
+                None => "none",
+                Some(took) if took.method.is_measured() => "measured",
+                Some(_) => "modelled",
+            },
             transcript_hash: self.transcript.clone().finalize().into(),
             complete,
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::meter::Meter;
-use crate::{Clock, Job, Principal, PrincipalId, Priority, Receipt};
+use crate::{Clock, EnergyMeter, Job, Principal, PrincipalId, Priority, Receipt};
 
 /// How much is let in.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +42,7 @@ pub struct Admission {
     service_ms: Arc<AtomicU64>,
     /// The same of batch work, which waits for others and so says nothing of them.
     batch_service_ms: Arc<AtomicU64>,
+    energy: Option<Arc<dyn EnergyMeter>>,
 }
 
 /// A job that may run. Its place is given back, and its receipt leaves, when this (or the stream
@@ -123,7 +124,14 @@ impl Admission {
             admitted: AtomicU64::new(0),
             service_ms: Arc::new(AtomicU64::new(1_000)),
             batch_service_ms: Arc::default(),
+            energy: None,
         }
+    }
+
+    /// The same, with an account of energy for each job.
+    pub fn metered(self, energy: Arc<dyn EnergyMeter>) -> Self {
+        let energy = Some(energy);
+        Self { energy, ..self }
     }
 
     /// Lets the job in, waiting for a slot if there is room to wait.
@@ -174,6 +182,7 @@ impl Admission {
             queued,
             Arc::clone(&self.clock),
             Arc::clone(service_ms),
+            self.energy.as_deref(),
         );
         self.admitted.fetch_add(1, Ordering::Relaxed);
         Ok(Admitted { job, meter })

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::router::Given;
-use crate::{BackendId, Place};
+use crate::{BackendId, Footprint, JobEnergy, Place};
 
 /// How a job goes its way. Shared; changes while the job runs.
 #[derive(Debug, Default)]
@@ -14,6 +14,8 @@ struct State {
     stages: Stages,
     /// Counts the job as somebody's while it runs.
     given: Option<Given>,
+    /// Counts what it takes of energy, where that is metered.
+    energy: Option<Box<dyn JobEnergy>>,
 }
 
 /// A look at a [`Course`].
@@ -27,6 +29,8 @@ pub struct Stages {
     pub continued: u32,
     /// Whether one backend alone would have said something else.
     pub inexact: bool,
+    /// What it took, once it is over and where that is known.
+    pub footprint: Option<Footprint>,
 }
 
 /// What came of a job that is over, and how it went.
@@ -39,6 +43,14 @@ pub struct Served<T> {
 }
 
 impl Course {
+    /// Of a job whose energy is metered.
+    pub(crate) fn metered(energy: Box<dyn JobEnergy>) -> Self {
+        Self(Mutex::new(State {
+            energy: Some(energy),
+            ..State::default()
+        }))
+    }
+
     /// As of now.
     pub fn stages(&self) -> Stages {
         self.state().stages.clone()
@@ -53,6 +65,9 @@ impl Course {
         let mut state = self.state();
         state.stages.backend = Some(given.backend().clone());
         state.stages.place = Some(given.place().clone());
+        if let Some(energy) = &mut state.energy {
+            energy.at(given.place());
+        }
         state.given = Some(given);
     }
 
@@ -67,6 +82,9 @@ impl Course {
     pub(crate) fn over(&self) -> Stages {
         let mut state = self.state();
         state.given = None;
+        if let Some(energy) = state.energy.take() {
+            state.stages.footprint = energy.close();
+        }
         state.stages.clone()
     }
 

@@ -13,6 +13,7 @@ mod clock;
 mod constraints;
 mod continued;
 mod course;
+mod energy;
 mod event;
 mod hallway;
 mod ids;
@@ -37,6 +38,7 @@ pub use backend::{
 pub use clock::{Clock, ManualClock, SystemClock, civil_date};
 pub use constraints::{Bits, Constraints, DataClass, Origin, Prefer};
 pub use course::{Course, Served, Stages};
+pub use energy::{Carbon, EnergyMeter, EnergyMethod, Footprint, JobEnergy};
 pub use event::{
     CallDelta, CallStart, Delta, Event, FinishReason, TokenLogprob, TopLogprob, Usage,
 };

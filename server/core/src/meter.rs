@@ -12,8 +12,8 @@ use tokio::sync::mpsc::OwnedPermit;
 use crate::admission::Permit;
 use crate::router::Given;
 use crate::{
-    BackendError, Clock, Course, Event, EventStream, Job, Outcome, Principal, PrincipalId, Receipt,
-    Usage, Work,
+    BackendError, Clock, Course, EnergyMeter, Event, EventStream, Job, Outcome, Principal,
+    PrincipalId, Receipt, Usage, Work,
 };
 
 /// Holds a job's place and the draft of its receipt, which leaves in `Drop`.
@@ -36,6 +36,7 @@ impl Meter {
         queued: Duration,
         clock: Arc<dyn Clock>,
         service_ms: Arc<AtomicU64>,
+        energy: Option<&dyn EnergyMeter>,
     ) -> Self {
         let draft = Receipt {
             job: job.id.clone(),
@@ -55,10 +56,13 @@ impl Meter {
             queued_ms: queued.as_millis() as u64,
             first_token_ms: None,
             duration_ms: 0,
+            footprint: None,
         };
         Self {
             draft,
-            course: Arc::default(),
+            course: Arc::new(
+                energy.map_or_else(Course::default, |energy| Course::metered(energy.open())),
+            ),
             admitted: clock.monotonic(),
             clock,
             service_ms,
@@ -130,6 +134,7 @@ impl Drop for Meter {
         let stages = self.course.over();
         self.draft.backend = stages.backend;
         self.draft.continued = stages.continued;
+        self.draft.footprint = stages.footprint;
         // An average over some eight jobs; a lost update under contention does no harm.
         let average = self.service_ms.load(Ordering::Relaxed);
         let next = (average

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{BackendId, JobId, KeyId, ModelId, PrincipalId, Usage};
+use crate::{BackendId, Footprint, JobId, KeyId, ModelId, PrincipalId, Usage};
 
 /// One for each admitted job, however it ended. Holds no word of the prompt or the answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -33,6 +33,8 @@ pub struct Receipt {
     pub first_token_ms: Option<u64>,
     /// From admission to the end.
     pub duration_ms: u64,
+    /// What it took of energy, where that is known.
+    pub footprint: Option<Footprint>,
 }
 
 /// How a job ended.

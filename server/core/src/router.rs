@@ -166,6 +166,9 @@ impl Judge<'_> {
     }
 
     fn refusal(&self, candidate: &Candidate) -> Option<Reason> {
+        if let (Origin::Peer(_), Some(why)) = (self.job.origin, self.here.withholds) {
+            return Some(Reason::Unavailable(why.to_owned()));
+        }
         let refused = filter::refusal(candidate, &self.job.constraints, self.here);
         let is_recording = matches!(self.job.work, Work::Transcribe(_));
         refused.or_else(|| match candidate.place {

@@ -3,6 +3,7 @@
 //! The only place that reads the environment. Every key has a default, so that the set of keys is
 //! known, and a key that is not in it is an error wherever it stands.
 
+mod carbon;
 mod federation;
 mod layers;
 mod relay;
@@ -16,6 +17,9 @@ use std::time::Duration;
 use kwaainet_candle::Device;
 use serde::{Deserialize, Serialize};
 
+pub use carbon::{
+    Carbon, CarbonSource, Contributes, EnergyGauge, MeterKind, Power, PowerMeter, SourceKind,
+};
 pub use federation::Federation;
 pub(crate) use federation::PORT as FEDERATION_PORT;
 pub use layers::{Effective, Environment, Flags};
@@ -91,6 +95,10 @@ pub struct Config {
     pub relay: Relay,
     /// What work is paid.
     pub rewards: Rewards,
+    /// Energy, and what it costs the climate.
+    pub carbon: Carbon,
+    /// When this machine works for other nodes, and the meters of the house.
+    pub power: Power,
     /// The log.
     pub log: Log,
 }
@@ -284,6 +292,8 @@ impl Default for Config {
             federation: Federation::default(),
             relay: Relay::default(),
             rewards: Rewards::default(),
+            carbon: Carbon::default(),
+            power: Power::default(),
             log: Log::default(),
         }
     }
@@ -473,6 +483,8 @@ impl Config {
         self.federation.check()?;
         self.relay.check(self.federation.enabled)?;
         self.rewards.check()?;
+        self.carbon.check()?;
+        self.power.check()?;
         let device = self.engine.device;
         if !device.is_built_in() {
             let name = device.name();

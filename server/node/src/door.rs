@@ -9,6 +9,7 @@ mod audio;
 mod auth;
 mod batches;
 mod body;
+mod carbon;
 mod chat;
 mod completions;
 mod constraints;
@@ -18,8 +19,10 @@ mod dialect;
 mod docs;
 mod doctor;
 mod embeddings;
+mod emissions;
 mod error;
 mod files;
+mod footprint;
 mod form;
 mod format;
 mod health;
@@ -74,6 +77,7 @@ pub use responses::Background;
 pub(crate) use responses::end_unfinished;
 
 use crate::bell::Bells;
+use crate::carbon::CarbonDesk;
 use crate::doctor::Network;
 use crate::metrics::Metrics;
 use crate::rewards::Paying;
@@ -129,6 +133,8 @@ pub struct App {
     pub peers: Option<watch::Receiver<Arc<Vec<PeerView>>>>,
     /// The way to them, for whoever looks after this node.
     pub network: Network,
+    /// Energy and carbon.
+    pub carbon: Arc<CarbonDesk>,
 }
 
 impl App {
@@ -223,6 +229,17 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(health::metrics))
         .routes(routes!(peers::list))
         .routes(routes!(doctor::examine))
+        .routes(routes!(carbon::node))
+        .routes(routes!(carbon::request))
+        .routes(routes!(carbon::report::report))
+        .routes(routes!(carbon::best_window))
+        .routes(routes!(emissions::by_location))
+        .routes(routes!(emissions::by_locations))
+        .routes(routes!(emissions::best))
+        .routes(routes!(emissions::forecasts::current))
+        .routes(routes!(emissions::forecasts::batch))
+        .routes(routes!(emissions::average))
+        .routes(routes!(emissions::average_batch))
         .routes(routes!(anthropic::create))
         .routes(routes!(anthropic::count_tokens))
         .merge(ollama::routes())
@@ -245,16 +262,21 @@ fn cors() -> CorsLayer {
         // PouchDB asks for it always. Nothing here lives on a cookie.
         .allow_credentials(true)
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([
-            request_id::HEADER,
-            dialect::REQUEST_ID,
-            header::RETRY_AFTER,
-            header::ETAG,
-            header::CONTENT_RANGE,
-            stream::SERVED_BY,
-            stream::CONTINUED,
-            stream::INEXACT,
-        ])
+        .expose_headers(
+            [
+                request_id::HEADER,
+                dialect::REQUEST_ID,
+                header::RETRY_AFTER,
+                header::ETAG,
+                header::CONTENT_RANGE,
+                stream::SERVED_BY,
+                stream::CONTINUED,
+                stream::INEXACT,
+            ]
+            .into_iter()
+            .chain(footprint::HEADERS)
+            .collect::<Vec<_>>(),
+        )
 }
 
 async fn unknown_path(method: Method, uri: Uri) -> ApiError {

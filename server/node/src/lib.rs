@@ -5,6 +5,7 @@
 
 mod batches;
 pub mod bell;
+pub mod carbon;
 mod client;
 pub mod commands;
 pub mod config;

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bell::Bells;
+use crate::carbon::{self, CarbonDesk};
 use crate::config::Config;
 use crate::doctor::Network;
 use crate::door::{self, App, Background};
@@ -98,6 +99,8 @@ pub struct Parts {
     pub key: Option<NodeKey>,
     /// Its key and what it tells others, if it takes part in a federation.
     pub federation: Option<Setup>,
+    /// Who measures and who is asked of carbon; as the configuration has it, but with nobody to ask, if none.
+    pub carbon: Option<carbon::Setup>,
     /// Why it is not ready yet; none once it is.
     pub not_ready: watch::Receiver<Option<String>>,
 }
@@ -114,12 +117,14 @@ pub struct Assembled {
     observer: Arc<Observer>,
     engine: Option<Arc<CandleBackend>>,
     store: Store,
+    carbon: Arc<CarbonDesk>,
     federation: Option<Serving>,
 }
 
 impl Assembled {
     /// Puts the parts together and starts the ledger and the snapshot.
-    pub async fn new(parts: Parts) -> Self {
+    pub async fn new(mut parts: Parts) -> Self {
+        let carbon = Arc::new(desk(&mut parts));
         let limits = &parts.config.limits;
         let tasks = TaskTracker::new();
         let metrics = Metrics::new(parts.engine.clone());
@@ -138,12 +143,19 @@ impl Assembled {
             receipts,
             Arc::clone(&parts.clock),
         );
+        let admission = match carbon.is_on {
+            true => admission.metered(Arc::new(carbon.books.clone())),
+            false => admission,
+        };
+        let metering = Arc::clone(&carbon).meter();
 
         let (peers, theirs) = federation::nobody();
         let here = parts.federation.as_ref().map(Setup::here);
         let here = here.unwrap_or_default();
         let node = here.node;
-        let observer = Arc::new(Observer::new(parts.backends.clone(), theirs, here));
+        let surroundings = carbon.subscribe();
+        let observer = Observer::new(parts.backends.clone(), theirs, here, surroundings);
+        let observer = Arc::new(observer);
         let live = match parts.federation {
             None => None,
             Some(setup) => {
@@ -162,6 +174,7 @@ impl Assembled {
         tasks.spawn(over.clone().run_until_cancelled_owned(watch));
         let upkeep = upkeep(metrics.clone());
         tasks.spawn(over.clone().run_until_cancelled_owned(upkeep));
+        tasks.spawn(over.clone().run_until_cancelled_owned(metering));
 
         let responses = &parts.config.responses;
         let app = Arc::new(App {
@@ -195,6 +208,7 @@ impl Assembled {
                 None if node.is_some() => Network::Failed,
                 None => Network::Off,
             },
+            carbon: Arc::clone(&carbon),
         });
         let federation = live.map(|live| live.serve(Arc::clone(&app.hallway)));
         Self {
@@ -205,6 +219,7 @@ impl Assembled {
             observer,
             engine: parts.engine,
             store: parts.store,
+            carbon,
             federation,
         }
     }
@@ -225,6 +240,11 @@ impl Assembled {
         self.tasks.spawn(over().run_until_cancelled_owned(paying));
         let running = batches::run(Arc::clone(&self.app));
         self.tasks.spawn(over().run_until_cancelled_owned(running));
+        let listening = Arc::clone(&self.carbon).listen();
+        self.tasks
+            .spawn(over().run_until_cancelled_owned(listening));
+        let reading = Arc::clone(&self.carbon).read_house();
+        self.tasks.spawn(over().run_until_cancelled_owned(reading));
     }
 
     /// Ends the background tasks once every job is over and every receipt is written. Clones of
@@ -237,11 +257,25 @@ impl Assembled {
         self.over.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.carbon.keep().await;
         if let Some(engine) = self.engine {
             engine.shutdown().await;
         }
         self.store.close().await;
     }
+}
+
+/// Who counts energy. A gauge that is asked for and not there is no reason not to start: the node says so, and models.
+fn desk(parts: &mut Parts) -> CarbonDesk {
+    let chosen = parts
+        .carbon
+        .take()
+        .map_or_else(|| carbon::Setup::without_sources(&parts.config), Ok);
+    let setup = chosen.unwrap_or_else(|error| {
+        tracing::warn!(%error, "energy is not metered as configured, but by processor time");
+        carbon::Setup::modelled(&parts.config)
+    });
+    CarbonDesk::new(setup, parts.store.clone(), Arc::clone(&parts.clock))
 }
 
 /// So many bodies of the largest size are read at once; any number of small ones.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::carbon::Surroundings;
 use kwaainet_core::{Backend, BackendReport, Candidate, Here, Snapshot};
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
@@ -22,21 +23,30 @@ pub(crate) struct Observer {
     /// What the fixed backends said last; held while a snapshot is made.
     reports: Mutex<Vec<BackendReport>>,
     here: Here,
+    /// What of it changes.
+    surroundings: watch::Receiver<Surroundings>,
     publish: watch::Sender<Arc<Snapshot>>,
 }
 
 impl Observer {
     /// One of these backends, in order of preference, and after them the peers'; with the first snapshot
     /// already taken.
-    pub(crate) fn new(fixed: Vec<Arc<dyn Backend>>, peers: Peers, here: Here) -> Self {
+    pub(crate) fn new(
+        fixed: Vec<Arc<dyn Backend>>,
+        peers: Peers,
+        here: Here,
+        surroundings: watch::Receiver<Surroundings>,
+    ) -> Self {
         let reports = ask(&fixed);
-        let snapshot = gather(&fixed, &reports, &peers, &here);
+        let now = as_of_now(&here, *surroundings.borrow());
+        let snapshot = gather(&fixed, &reports, &peers, now);
         let (publish, _) = watch::channel(Arc::new(snapshot));
         Self {
             fixed: Arc::new(fixed),
             peers,
             reports: Mutex::new(reports),
             here,
+            surroundings,
             publish,
         }
     }
@@ -78,8 +88,18 @@ impl Observer {
     }
 
     fn publish(&self, reports: &[BackendReport]) {
-        let snapshot = gather(&self.fixed, reports, &self.peers, &self.here);
+        let here = as_of_now(&self.here, *self.surroundings.borrow());
+        let snapshot = gather(&self.fixed, reports, &self.peers, here);
         self.publish.send_replace(Arc::new(snapshot));
+    }
+}
+
+/// What the owner says of this node, with what was heard and measured since in place of it.
+fn as_of_now(here: &Here, now: Surroundings) -> Here {
+    Here {
+        grid: now.grid.or(here.grid),
+        withholds: now.withholds,
+        ..here.clone()
     }
 }
 
@@ -92,7 +112,7 @@ fn gather(
     fixed: &[Arc<dyn Backend>],
     reports: &[BackendReport],
     peers: &Peers,
-    here: &Here,
+    here: Here,
 ) -> Snapshot {
     let peers: Vec<_> = peers.borrow().clone();
     let theirs = ask(&peers);
@@ -109,6 +129,6 @@ fn gather(
     Snapshot {
         candidates: candidates.collect(),
         backends: fixed.iter().chain(&peers).map(Arc::clone).collect(),
-        here: here.clone(),
+        here,
     }
 }

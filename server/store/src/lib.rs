@@ -5,6 +5,7 @@
 //! forward-only files in `migrations/`, which are part of the binary.
 
 mod batches;
+mod carbon;
 mod conversations;
 mod documents;
 mod files;
@@ -24,6 +25,10 @@ mod services;
 mod vector_stores;
 
 pub use batches::{BatchCounts, BatchEnd, BatchLine, BatchRecord, BatchStatus};
+pub use carbon::{
+    CarbonBy, CarbonHour, CarbonRequest, CarbonSum, ForecastRecord, IntensityRecord, KeptHour,
+    MatchedHour,
+};
 pub use documents::{
     Body, Compacted, DatabaseRecord, DocumentRow, DocumentStore, GroupWriter, IdRange, LocalEdit,
     NewDatabase, Purged, WriteError, Written,

@@ -51,6 +51,11 @@ const FILES: &[(i64, &str, &str)] = &[
         "ledger",
         include_str!("../../../migrations/0009_ledger.sql"),
     ),
+    (
+        12,
+        "carbon",
+        include_str!("../../../migrations/0012_carbon.sql"),
+    ),
 ];
 
 // Those of the file that holds documents.
@@ -176,6 +181,7 @@ mod tests {
             queued_ms: 2,
             first_token_ms: None,
             duration_ms: 3,
+            footprint: None,
         };
         store.record(&[receipt]).await.expect("it is written");
         let counts = store.receipt_counts().await.expect("it answers");

@@ -14,11 +14,15 @@ impl Store {
     pub async fn record(&self, receipts: &[Receipt]) -> Result<(), StoreError> {
         let mut transaction = self.writer.begin().await?;
         for receipt in receipts {
+            let footprint = receipt.footprint;
+            let carbon = footprint.and_then(|took| took.carbon);
             sqlx::query(
                 "INSERT INTO receipts (job, principal, key, model, work, backend, outcome,
                      prompt_tokens, cached_tokens, completion_tokens,
-                     admitted_at_ms, queued_ms, first_token_ms, duration_ms, continued)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                     admitted_at_ms, queued_ms, first_token_ms, duration_ms, continued,
+                     energy_uj, energy_method, energy_uncertainty, machine_us,
+                     operational_ng, embodied_ng, grid_evidence)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                  ON CONFLICT (job) DO NOTHING",
             )
             .bind(receipt.job.as_str())
@@ -32,10 +36,17 @@ impl Store {
             .bind(receipt.usage.cached_tokens)
             .bind(receipt.usage.completion_tokens)
             .bind(receipt.admitted_at_ms)
-            .bind(millis(receipt.queued_ms))
-            .bind(receipt.first_token_ms.map(millis))
-            .bind(millis(receipt.duration_ms))
+            .bind(whole(receipt.queued_ms))
+            .bind(receipt.first_token_ms.map(whole))
+            .bind(whole(receipt.duration_ms))
             .bind(receipt.continued)
+            .bind(footprint.map(|took| whole(took.energy_uj)))
+            .bind(footprint.map(|took| took.method.as_str()))
+            .bind(footprint.map(|took| took.uncertainty_percent))
+            .bind(footprint.map(|took| whole(took.machine_us)))
+            .bind(carbon.map(|cost| whole(cost.operational_ng)))
+            .bind(carbon.map(|cost| whole(cost.embodied_ng)))
+            .bind(carbon.map(|cost| cost.evidence.as_str()))
             .execute(&mut *transaction)
             .await?;
             if let Some(key) = &receipt.key {
@@ -71,8 +82,8 @@ impl Store {
     }
 }
 
-/// SQLite has signed integers only; no duration comes near their end.
-fn millis(value: u64) -> i64 {
+/// SQLite has signed integers only; no duration and no amount comes near their end.
+pub(crate) fn whole(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
@@ -101,6 +112,7 @@ mod tests {
             queued_ms: 2,
             first_token_ms: None,
             duration_ms: u64::MAX,
+            footprint: None,
         };
         let batch = [
             receipt(Outcome::Done),

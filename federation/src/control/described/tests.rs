@@ -90,6 +90,43 @@ fn only_what_is_computed_here_is_offered() {
 }
 
 #[test]
+fn a_node_that_withholds_itself_offers_nothing() {
+    let mut own = snapshot(vec![candidate("mine", Place::Here)]);
+    own.here.withholds = Some("it runs on battery");
+    let report = Report::of(&own);
+    assert_eq!(report.models, []);
+    assert!(report.load.is_some(), "it is there all the same");
+}
+
+#[test]
+fn what_power_costs_is_as_new_as_the_report() {
+    let mut own = snapshot(Vec::new());
+    own.here.grid = Some(GridIntensity {
+        g_per_kwh: 41.5,
+        evidence: GridEvidence::Live,
+    });
+    let report = Report::of(&own);
+    let read = Report::decode(report.encode_to_vec().as_slice()).expect("a report");
+    let mut known = about();
+    known.told(read.power);
+    let expected = About {
+        grid: own.here.grid,
+        ..about()
+    };
+    assert_eq!(known, expected, "the watts stay what they were");
+    known.told(None);
+    assert_eq!(known, expected);
+    known.told(Some(Power {
+        grid: Some(Grid {
+            g_per_kwh: f32::INFINITY,
+            evidence: 3,
+        }),
+        watts: Some(-1.0),
+    }));
+    assert_eq!(known, expected, "odd values count as unsaid");
+}
+
+#[test]
 fn several_backends_are_added_up() {
     let mut other = candidate("other", Place::Here);
     other.backend = "second".into();

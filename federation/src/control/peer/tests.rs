@@ -141,7 +141,10 @@ fn a_peer_that_is_gone_offers_nothing() {
         id: "m".into(),
         ..Default::default()
     }];
-    let report = Report { load: None, models };
+    let report = Report {
+        models,
+        ..Report::default()
+    };
     assert_eq!(large.reported(report.clone(), ms(1)), Told::Models);
     assert_eq!(large.reported(report, ms(2)), Told::Nothing);
     assert_eq!(large.view().models.len(), 1);

@@ -17,7 +17,10 @@ impl Session<'_> {
         let hall = &self.door.hall;
         let embedding = hall.embed_as(self.principal.clone(), job, Priority::Interactive);
         let embeddings = match self.line.until(embedding).await {
-            Ok(Ok(served)) => served.answer,
+            Ok(Ok(served)) => {
+                self.account.took(served.course.stages().footprint);
+                served.answer
+            }
             Ok(Err(error)) => return self.refuse(error).await,
             Err(stop) => return self.stopped(stop).await,
         };

@@ -27,10 +27,15 @@ impl Session<'_> {
             Ok(Err(error)) => return self.refuse(error).await,
             Err(stop) => return self.stopped(stop).await,
         };
+        let place = events.course();
         let course = match self.accept().await {
             Ok(()) => self.stream(events).await,
-            Err(stop) => Course::Stopped(stop),
+            Err(stop) => {
+                drop(events);
+                Course::Stopped(stop)
+            }
         };
+        self.account.took(place.stages().footprint);
         self.close(course).await;
     }
 

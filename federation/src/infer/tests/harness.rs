@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use kwaainet_core::{
-    Admission, AdmissionLimits, AdmissionLoad, Backend, BackendError, BoxFuture, Candidate, Event,
-    EventStream, GenerateParams, GenerateRequest, Hallway, Load, ModelFacts, NodeId, PeerFacts,
-    Place, Principal, PrincipalId, Prompt, Receipt, Sampling, Snapshot, SystemClock, Tier,
+    Admission, AdmissionLimits, AdmissionLoad, Backend, BackendError, BoxFuture, Candidate,
+    EnergyMeter, EnergyMethod, Event, EventStream, Footprint, GenerateParams, GenerateRequest,
+    Hallway, JobEnergy, Load, ModelFacts, NodeId, PeerFacts, Place, Principal, PrincipalId, Prompt,
+    Receipt, Sampling, Snapshot, SystemClock, Tier,
 };
 use kwaainet_testkit::{ScriptHandle, ScriptedBackend};
 use tokio::io::duplex;
@@ -251,7 +252,8 @@ impl Server {
         let (snapshot, seen) = watch::channel(Arc::new(snapshot));
         let (outbox, receipts) = mpsc::channel(4_096);
         let clock = Arc::new(SystemClock::default());
-        let hall = Hallway::new(Admission::new(LIMITS, outbox, clock.clone()), seen);
+        let admission = Admission::new(LIMITS, outbox, clock.clone()).metered(Arc::new(Metered));
+        let hall = Hallway::new(admission, seen);
         let hall = Arc::new(hall);
         let books = Arc::new(Notebook::default());
         let door = InferenceDoor::new(Arc::clone(&hall), Some(books.clone()), clock);
@@ -406,5 +408,36 @@ impl Accounts for Notebook {
         let mut signed = self.signed.lock().expect("no holder panics");
         signed.push(receipt.to_vec());
         Ok(())
+    }
+}
+
+/// What each job of a server takes.
+pub(super) const TOOK: Footprint = Footprint {
+    energy_uj: 7_654_321,
+    method: EnergyMethod::Rapl,
+    uncertainty_percent: 15,
+    machine_us: 1,
+    carbon: None,
+};
+
+struct Metered;
+
+impl EnergyMeter for Metered {
+    fn open(&self) -> Box<dyn JobEnergy> {
+        Box::new(Metered)
+    }
+}
+
+impl std::fmt::Debug for Metered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metered")
+    }
+}
+
+impl JobEnergy for Metered {
+    fn at(&mut self, _: &Place) {}
+
+    fn close(self: Box<Self>) -> Option<Footprint> {
+        Some(TOOK)
     }
 }

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use kwaainet_core::{Backend, BackendError, EmbedInput, EmbedRequest, Usage};
 use kwaainet_testkit::{Answer, Fault, Script, ScriptedCall};
 
-use super::harness::{Asker, EMBEDDER, SOON, Server, collect, pair, request};
+use super::harness::{Asker, EMBEDDER, SOON, Server, TOOK, collect, pair, request};
 
 /// Waits until so many receipts are signed by both sides, and gives the last.
 async fn settled(asker: &Asker, server: &mut Server, count: usize) -> crate::Service {
@@ -43,6 +43,8 @@ async fn what_was_served_is_signed_twice() {
         completion_tokens: 5,
     };
     assert_eq!(first.usage, usage);
+    let energy = (first.energy_mj, first.energy_method);
+    assert_eq!(energy, (TOOK.energy_uj / 1_000, "measured"));
 
     let call = ScriptedCall::new("f", &["{}"]);
     server.script.set(Script {
@@ -63,6 +65,7 @@ async fn what_was_served_is_signed_twice() {
     vectors.await.expect("vectors");
     let third = settled(&asker, &mut server, 3).await;
     assert_eq!((third.usage.prompt_tokens, third.complete), (3, true));
+    assert_eq!(third.energy_mj, TOOK.energy_uj / 1_000);
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ impl Hallway {
             }
             Err(_) => admitted.meter.ended(Outcome::Error),
         }
-        served(result, &admitted)
+        served(result, admitted)
     }
 
     /// Runs a transcription.
@@ -79,7 +79,7 @@ impl Hallway {
             }
             Err(_) => admitted.meter.ended(Outcome::Error),
         }
-        served(result, &admitted)
+        served(result, admitted)
     }
 
     async fn start_embed(
@@ -142,8 +142,10 @@ impl Hallway {
     }
 }
 
-fn served<T>(result: Result<T, JobError>, admitted: &Admitted) -> Result<Served<T>, JobError> {
+/// Gives the job's place back; from then on its course says what it took.
+fn served<T>(result: Result<T, JobError>, admitted: Admitted) -> Result<Served<T>, JobError> {
     let course = admitted.meter.course();
+    drop(admitted);
     result.map(|answer| Served { answer, course })
 }
 

@@ -95,7 +95,7 @@ impl Place {
     }
 }
 
-/// What this node knows of itself, as its owner said it.
+/// What this node knows of itself: as its owner said it, or as it was measured.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Here {
     /// Its name, where it has a key.
@@ -108,4 +108,6 @@ pub struct Here {
     pub watts: Option<f32>,
     /// Whether a second peer keeps a place for a job where the first may take long to answer.
     pub ties: bool,
+    /// Why it does nothing for other nodes now, if it does not.
+    pub withholds: Option<&'static str>,
 }

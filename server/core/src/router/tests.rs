@@ -121,6 +121,21 @@ fn kept(constraints: Constraints, candidates: [Candidate; 2]) -> (String, Reason
 }
 
 #[test]
+fn a_node_that_withholds_itself_serves_its_owner_and_nobody_else() {
+    let mut snapshot = among(vec![here("mine")]);
+    snapshot.here.withholds = Some("it runs on battery");
+    let mut job = asks(Constraints::default());
+    assert!(plan(&job, &snapshot, &Own::default()).is_ok());
+    job.origin = Origin::Peer(NodeId([1; 32]));
+    let refused = plan(&job, &snapshot, &Own::default());
+    let Err(RouteError::Unavailable { dropped, .. }) = refused else {
+        panic!("{refused:?}")
+    };
+    let reason = Reason::Unavailable("it runs on battery".to_owned());
+    assert_eq!(dropped[0].reason, reason);
+}
+
+#[test]
 fn what_is_here_keeps_its_order_and_the_rest_is_explained() {
     let mut down = here("down");
     down.unavailable = Some("it burns".into());

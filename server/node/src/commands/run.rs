@@ -69,6 +69,7 @@ pub(super) async fn run(
         shelf: None,
         key: None,
         federation: None,
+        carbon: None,
         not_ready,
     })
     .await;

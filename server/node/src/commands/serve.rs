@@ -15,6 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
+use crate::carbon;
 use crate::config::{Config, Environment};
 use crate::federation::Setup;
 use crate::identity;
@@ -44,6 +45,7 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
         Some(key) => Some(setup(&config, key)?),
         None => None,
     };
+    let carbon = carbon::Setup::of(&config, environment)?;
     let (readiness, not_ready) = watch::channel(Some("models are loading".to_owned()));
     let node = Node::start(Parts {
         config,
@@ -55,6 +57,7 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
         shelf: Some(local.shelf()),
         key,
         federation,
+        carbon: Some(carbon),
         not_ready,
     })
     .await?;

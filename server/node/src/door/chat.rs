@@ -25,7 +25,7 @@ use super::constraints::Demands;
 use super::format::format_fields;
 use super::params::{self, IncludeUsage, sampling_fields};
 use super::stream::{self, ServedBy};
-use super::{ApiError, App, unsupported};
+use super::{ApiError, App, footprint, unsupported};
 use answer::{ChatChunks, Head};
 use tools::{CallForm, Offer};
 
@@ -53,6 +53,7 @@ pub(crate) async fn create(
     match asked.stream {
         Some(include_usage) => {
             let chunks = ChatChunks::new(asked.head(&app), include_usage, asked.choices)
+                .with_carbon(asked.carbon)
                 .with_logprobs(asked.logprobs)
                 .with_calls(asked.calls);
             let events = app.hallway.generate(principal, asked.job).await?;
@@ -82,7 +83,10 @@ async fn whole(
     let events = app.hallway.generate(principal, asked.job).await?;
     let served_by = stream::served_by(&events);
     let (choices, usage) = stream::collect(app, events, asked.choices as usize).await?;
-    let completion = head.completion(choices, usage, asked.logprobs, form);
+    let mut completion = head.completion(choices, usage, asked.logprobs, form);
+    if asked.carbon {
+        completion.usage.kwaai = served_by.footprint().as_ref().map(footprint::usage);
+    }
     Ok((completion, served_by))
 }
 
@@ -107,6 +111,8 @@ struct Asked {
     /// How calls are written, if any can come.
     calls: Option<CallForm>,
     stream: Option<IncludeUsage>,
+    /// Whether the usage says what it took of energy.
+    carbon: bool,
 }
 
 impl Asked {
@@ -117,6 +123,7 @@ impl Asked {
     ) -> Result<Self, ApiError> {
         unsupported::check_chat(&request.other)?;
         let model = params::model(request.model.take())?;
+        let carbon = demands.carbon(request.kwaai.as_ref());
         let constraints = demands.with(request.kwaai.take())?;
         let messages = messages(request.messages.take())?;
         let Offer {
@@ -154,6 +161,7 @@ impl Asked {
             choices: u32::from(n),
             logprobs: logprobs.is_some(),
             calls: can_call.then_some(form),
+            carbon,
             stream: params::streaming(request.stream, request.stream_options)?,
             job: Job::new(
                 JobId::random(),

@@ -69,11 +69,12 @@ async fn whole(
     principal: Principal,
     asked: Asked,
 ) -> Result<(Completion, ServedBy), ApiError> {
-    let answer = asked.chunks(app, IncludeUsage(true));
+    let mut answer = asked.chunks(app, IncludeUsage(true));
     let events = app.hallway.generate(principal, asked.job).await?;
     let served_by = stream::served_by(&events);
     let made = asked.prompts * asked.candidates;
     let (choices, usage) = stream::collect(app, events, made).await?;
+    answer.took = served_by.footprint();
     let choices = best::best(choices, asked.candidates, asked.kept);
     Ok((answer.whole(choices, usage), served_by))
 }
@@ -101,6 +102,8 @@ struct Asked {
     kept: usize,
     logprobs: bool,
     stream: Option<IncludeUsage>,
+    /// Whether the usage says what it took of energy.
+    carbon: bool,
 }
 
 impl Asked {
@@ -111,6 +114,7 @@ impl Asked {
     ) -> Result<Self, ApiError> {
         unsupported::check_completion(&request.other)?;
         let model = params::model(request.model.take())?;
+        let carbon = demands.carbon(request.kwaai.as_ref());
         let constraints = demands.with(request.kwaai.take())?;
         let echo = request.echo.unwrap_or(false);
         let prompts = prompts(request.prompt.take())?;
@@ -139,6 +143,7 @@ impl Asked {
             kept: usize::from(n),
             logprobs: logprobs.is_some(),
             stream,
+            carbon,
             job: Job::new(JobId::random(), model, Work::Generate { prompts, params })
                 .within(constraints),
         })
@@ -150,6 +155,8 @@ impl Asked {
             created: app.clock.unix_ms() / 1_000,
             model: self.job.model.clone(),
             include_usage,
+            carbon: self.carbon,
+            took: None,
             logprobs: self.logprobs,
             offsets: vec![0; self.prompts * self.kept],
         }

@@ -18,7 +18,7 @@ use super::{ApiError, App};
 /// Begins the name of each header.
 pub(crate) const PREFIX: &str = "x-kwaai-";
 /// The headers, without [`PREFIX`], with what each says.
-pub(crate) const HEADERS: [(&str, &str); 9] = [
+pub(crate) const HEADERS: [(&str, &str); 10] = [
     ("prefer", "`local`, `fast`, `green` or `cheap`."),
     (
         "tier-min",
@@ -34,6 +34,10 @@ pub(crate) const HEADERS: [(&str, &str); 9] = [
     ("max-ttft-ms", "Milliseconds to the first token at most."),
     ("peers", "Ids of nodes, with commas between."),
     ("inexact", "`true` or `false`."),
+    (
+        "carbon",
+        "`true` for a usage that says what the request took of energy.",
+    ),
 ];
 /// Endpoints that heed the headers.
 pub(crate) const HEEDED_BY: [&str; 20] = [
@@ -79,6 +83,7 @@ enum Demand {
     FirstToken(u64),
     Peers(Vec<NodeId>),
     Inexact(bool),
+    Carbon(bool),
 }
 
 impl FromRequestParts<Arc<App>> for Demands {
@@ -90,6 +95,12 @@ impl FromRequestParts<Arc<App>> for Demands {
 }
 
 impl Demands {
+    /// Whether the usage is to say what the request took of energy, by the headers or by the body.
+    pub(crate) fn carbon(&self, kwaai: Option<&Kwaai>) -> bool {
+        let header = self.0.contains(&Demand::Carbon(true));
+        header || kwaai.is_some_and(|kwaai| kwaai.carbon == Some(true))
+    }
+
     /// With what stands in the body too.
     pub(crate) fn with(self, kwaai: Option<Kwaai>) -> Result<Constraints, ApiError> {
         let body = kwaai.map_or_else(|| Ok(Vec::new()), of_body)?;
@@ -166,11 +177,14 @@ fn take(kwaai: &mut Kwaai, field: &str, text: &str, at: &str) -> Result<(), ApiE
         "data-class" => kwaai.data_class = Some(text.to_owned()),
         "max-ttft-ms" => kwaai.max_ttft_ms = Some(whole()?),
         "peers" => kwaai.peers = Some(list().collect()),
-        _ => {
+        field => {
             let flag = text
                 .parse()
-                .map_err(|_| wrong(at, "expected 'true' or 'false'"));
-            kwaai.inexact = Some(flag?);
+                .map_err(|_| wrong(at, "expected 'true' or 'false'"))?;
+            match field {
+                "carbon" => kwaai.carbon = Some(flag),
+                _ => kwaai.inexact = Some(flag),
+            }
         }
     }
     Ok(())
@@ -229,6 +243,7 @@ fn read(kwaai: Kwaai, at: impl Fn(&str) -> String) -> Result<Vec<Demand>, ApiErr
         demands.push(Demand::Peers(peers(&ids, &at("peers"))?));
     }
     demands.extend(kwaai.inexact.map(Demand::Inexact));
+    demands.extend(kwaai.carbon.map(Demand::Carbon));
     Ok(demands)
 }
 
@@ -244,6 +259,7 @@ impl Demand {
             Self::FirstToken(_) => "max_ttft_ms",
             Self::Peers(_) => "peers",
             Self::Inexact(_) => "inexact",
+            Self::Carbon(_) => "carbon",
         }
     }
 
@@ -258,6 +274,8 @@ impl Demand {
             Self::FirstToken(ms) => constraints.max_ttft_ms = Some(ms),
             Self::Peers(nodes) => constraints.peers = Some(nodes),
             Self::Inexact(inexact) => constraints.inexact = inexact,
+            // Nothing that a place could fulfil.
+            Self::Carbon(_) => {}
         }
     }
 }

@@ -4,12 +4,12 @@
 
 use axum::Json;
 use axum::extract::Request;
-use axum::http::{HeaderName, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::request_id::RequestId;
-use super::{ApiError, anthropic, couch, ollama};
+use super::{ApiError, anthropic, couch, emissions, ollama};
 
 /// Anthropic's name for what OpenAI calls `x-request-id`.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
@@ -21,6 +21,8 @@ pub(crate) enum Dialect {
     Anthropic,
     Ollama,
     CouchDb,
+    /// The Carbon Aware SDK's WebApi.
+    Emissions,
 }
 
 impl Dialect {
@@ -36,6 +38,8 @@ impl Dialect {
             Self::Ollama
         } else if is_under("/couch") {
             Self::CouchDb
+        } else if is_under("/emissions") {
+            Self::Emissions
         } else {
             Self::OpenAi
         }
@@ -69,7 +73,16 @@ pub(crate) async fn speak(request: Request, next: Next) -> Response {
             let body = Json(couch::error_body(&error)).into_response();
             reworded(response, body)
         }
-        (Dialect::Ollama | Dialect::CouchDb, None) | (Dialect::OpenAi, _) => response,
+        (Dialect::Emissions, Some(error)) => {
+            let body = Json(emissions::error_body(&error)).into_response();
+            let mut response = reworded(response, body);
+            let kind = HeaderValue::from_static("application/problem+json");
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            response
+        }
+        (Dialect::Ollama | Dialect::CouchDb | Dialect::Emissions, None) | (Dialect::OpenAi, _) => {
+            response
+        }
     }
 }
 
@@ -96,6 +109,7 @@ mod tests {
             ("/apix", Dialect::OpenAi),
             ("/couch", Dialect::CouchDb),
             ("/couch/notes/_changes", Dialect::CouchDb),
+            ("/emissions/bylocation", Dialect::Emissions),
             ("/", Dialect::OpenAi),
         ] {
             assert_eq!(Dialect::of(path), dialect, "{path}");

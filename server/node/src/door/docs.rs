@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use kwaainet_openapi::{AnthropicErrorBody, CouchError, ErrorBody, OllamaError};
+use kwaainet_openapi::{AnthropicErrorBody, CouchError, ErrorBody, OllamaError, ProblemDetails};
 use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::Schema;
@@ -27,9 +27,14 @@ const DOCUMENT_PATH: &str = "/openapi.json";
 
 const NO_MODEL: &str = "There is no such model.";
 /// What a 404 says on other routes, by the beginning of their paths.
-const NOT_FOUND: [(&str, &str); 6] = [
+const NOT_FOUND: [(&str, &str); 8] = [
     ("/couch", NO_THING),
+    (
+        "/emissions",
+        "There is nothing known of this place and time.",
+    ),
     ("/v1/batches", NO_THING),
+    ("/v1/carbon", NO_THING),
     ("/v1/conversations", NO_THING),
     ("/v1/files", NO_THING),
     (
@@ -82,7 +87,8 @@ pub(crate) fn base() -> OpenApi {
         .identifier(Some("MIT"))
         .build();
     let about = "A node that a person owns: OpenAI's API from the node's own engine. Errors have \
-                 OpenAI's shape, and under /v1/messages and /api the shape of Anthropic and Ollama.";
+                 OpenAI's shape, under /v1/messages and /api the shape of Anthropic and Ollama, and under \
+                 /emissions that of RFC 9457.";
     let key = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("kw_<id>_<secret>")
@@ -98,6 +104,7 @@ pub(crate) fn base() -> OpenApi {
         ("AnthropicErrorBody", AnthropicErrorBody::schema()),
         ("OllamaError", OllamaError::schema()),
         ("CouchError", CouchError::schema()),
+        ("ProblemDetails", ProblemDetails::schema()),
     ] {
         schemas.push((name.to_owned(), schema));
     }
@@ -194,7 +201,7 @@ fn demand(header: &str) -> RefOr<Schema> {
         "prefer" => return named("KwaaiPrefer"),
         "tier-min" => return named("KwaaiTier"),
         "data-class" => return named("KwaaiDataClass"),
-        "inexact" => plain(Type::Boolean),
+        "inexact" | "carbon" => plain(Type::Boolean),
         "max-gco2-per-1k" => plain(Type::Number).minimum(Some(0)),
         "max-price" | "max-ttft-ms" => plain(Type::Integer).minimum(Some(0)),
         "peers" => plain(Type::String).pattern(Some("^[0-9a-f]{64}(,[0-9a-f]{64})*$")),
@@ -209,11 +216,16 @@ fn error(status: &str, description: &str, dialect: Dialect) -> Response {
         Dialect::Anthropic => "AnthropicErrorBody",
         Dialect::Ollama => "OllamaError",
         Dialect::CouchDb => "CouchError",
+        Dialect::Emissions => "ProblemDetails",
     });
     let content = ContentBuilder::new().schema(Some(schema)).build();
-    let response = ResponseBuilder::new()
-        .description(description)
-        .content("application/json", content);
+    let response = ResponseBuilder::new().description(description).content(
+        match dialect {
+            Dialect::Emissions => "application/problem+json",
+            _ => "application/json",
+        },
+        content,
+    );
     let response = match status {
         "401" => response.header("WWW-Authenticate", header(Type::String, "`Bearer`.")),
         "429" | "503" | "529" => {

@@ -40,6 +40,7 @@ pub(super) use stored::{list, seeker};
 
 use super::body::{self, ApiJson};
 use super::constraints::Demands;
+use super::footprint::Figures;
 use super::{ApiError, App, params, stream};
 use course::Course;
 use kept::Findings;
@@ -75,7 +76,11 @@ pub(crate) async fn create(
     let served_by = events.as_ref().map(stream::served_by);
     let answer = match is_stream {
         true => run.streamed(app, events),
-        false => Json(run.whole(&app, events).await?).into_response(),
+        false => {
+            let (response, took) = run.whole(&app, events).await?;
+            let answer = (served_by, Figures(took), Json(response));
+            return Ok(answer.into_response());
+        }
     };
     Ok((served_by, answer).into_response())
 }
@@ -94,7 +99,8 @@ pub(super) async fn answer(
     asked.params.priority = priority;
     let (run, job) = prepare(app, principal, asked, object).await?;
     let events = run.course.begin(app, job).await?;
-    Ok(body::to_value(&run.whole(app, events).await?))
+    let (response, _) = run.whole(app, events).await?;
+    Ok(body::to_value(&response))
 }
 
 /// Looks up what the request refers to. Gives the response and its first generation.

@@ -9,12 +9,13 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, IntoResponseParts, Response, ResponseParts};
 use futures_util::stream::{self, Stream, StreamExt};
 use kwaainet_core::{
-    AdmissionError, CallDelta, Course, Delta, Event, FinishReason, MeteredStream, Place, ToolCall,
-    Usage,
+    AdmissionError, CallDelta, Course, Delta, Event, FinishReason, Footprint, MeteredStream, Place,
+    ToolCall, Usage,
 };
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::footprint::{self, Figures};
 use super::{ApiError, App};
 
 /// Silence after which a comment is sent, so that proxies do not give up.
@@ -39,6 +40,9 @@ pub(crate) trait Shape: Send + 'static {
 
     /// What goes out for an event. [`Event::Done`] is the last.
     fn event(&mut self, event: Event) -> Vec<Piece>;
+
+    /// What the work took, said before [`Event::Done`], for who has asked for it.
+    fn took(&mut self, _: Footprint) {}
 
     /// What goes out for an error, after which nothing follows.
     fn error(&mut self, error: &ApiError) -> Vec<Piece>;
@@ -123,6 +127,10 @@ pub(crate) fn respond<S: Shape>(app: &App, events: MeteredStream, mut shape: S) 
                 }
             };
             let over = matches!(event, Ok(Event::Done(_)) | Err(_));
+            let footprint = over.then(|| told.course.stages().footprint).flatten();
+            if let Some(footprint) = footprint {
+                shape.took(footprint);
+            }
             let pieces = match event {
                 Ok(event) => shape.event(event),
                 Err(error) => {
@@ -130,7 +138,7 @@ pub(crate) fn respond<S: Shape>(app: &App, events: MeteredStream, mut shape: S) 
                     shape.error(&error)
                 }
             };
-            let news = told.news(S::FRAMING);
+            let news = told.news(S::FRAMING, footprint);
             let rest = (!over).then_some((events, shape, told));
             let bytes = frames(&pieces, S::FRAMING);
             let bytes = match news {
@@ -182,7 +190,14 @@ impl IntoResponseParts for ServedBy {
         if stages.inexact {
             headers.insert(INEXACT, HeaderValue::from_static("true"));
         }
-        Ok(parts)
+        Figures(stages.footprint).into_response_parts(parts)
+    }
+}
+
+impl ServedBy {
+    /// What the work took, once it is over and where that is known.
+    pub(crate) fn footprint(&self) -> Option<Footprint> {
+        self.0.stages().footprint
     }
 }
 
@@ -193,15 +208,18 @@ struct Told {
 }
 
 impl Told {
-    /// A comment for whoever looks at the stream itself, when another machine went on since the last event. Lines
-    /// have no comments.
-    fn news(&mut self, framing: Framing) -> Option<Bytes> {
-        let continued = self.course.continued();
-        if continued == self.continued || framing == Framing::Lines {
+    /// Comments for whoever looks at the stream itself: when another machine went on since the last event, and at
+    /// the end what the work took. Lines have no comments.
+    fn news(&mut self, framing: Framing, footprint: Option<Footprint>) -> Option<Bytes> {
+        if framing == Framing::Lines {
             return None;
         }
-        self.continued = continued;
-        Some(format!(": {CONTINUED} {continued}\n\n").into())
+        let continued = self.course.continued();
+        let moved = std::mem::replace(&mut self.continued, continued) != continued;
+        let moved = moved.then(|| format!(": {CONTINUED} {continued}\n\n"));
+        let took = footprint.map(|footprint| footprint::comment(&footprint));
+        let news: String = moved.into_iter().chain(took).collect();
+        (!news.is_empty()).then(|| news.into())
     }
 }
 
@@ -344,6 +362,7 @@ pub(crate) fn usage(usage: Usage) -> kwaainet_openapi::Usage {
             accepted_prediction_tokens: 0,
             rejected_prediction_tokens: 0,
         },
+        kwaai: None,
     }
 }
 

@@ -66,6 +66,7 @@ impl Setup {
             }),
             watts: known(config.watts),
             ties: config.tied,
+            withholds: None,
         }
     }
 

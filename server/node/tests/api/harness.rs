@@ -12,7 +12,9 @@ use axum::response::Response;
 use http_body_util::BodyExt;
 use kwaainet::config::Config;
 use kwaainet::node::{Assembled, Node, Parts};
-use kwaainet_core::{Admission, AdmissionLoad, Backend, ManualClock, SystemClock};
+use kwaainet_core::{
+    Admission, AdmissionLoad, ApiKey, Backend, KeyRecord, ManualClock, Snapshot, SystemClock,
+};
 use kwaainet_identity::NodeKey;
 use kwaainet_store::{DocumentStore, Store};
 use kwaainet_testkit::{Script, ScriptHandle, ScriptedBackend};
@@ -104,6 +106,36 @@ impl TestNode {
             .map(|other| Arc::new(other) as Arc<dyn Backend>);
         parts.backends.extend(others);
         Self::of((parts, script), config, dir).await
+    }
+
+    /// A node whose energy and carbon are known so.
+    pub(crate) async fn metered(config: Config, carbon: kwaainet::carbon::Setup) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (mut parts, script) = parts_on(config.clone(), &dir).await;
+        parts.carbon = Some(carbon);
+        Self::of((parts, script), config, dir).await
+    }
+
+    /// What routing knows.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.assembled().app.hallway.snapshot()
+    }
+
+    /// A key with these scopes, as its owner has it.
+    pub(crate) async fn key(&self, scopes: &str) -> String {
+        let key = ApiKey::generate();
+        let record = KeyRecord {
+            id: key.id().clone(),
+            name: "a test".to_owned(),
+            hash: key.hash(),
+            scopes: scopes.parse().expect("they are scopes"),
+            created_at_ms: 1,
+            expires_at_ms: None,
+            revoked_at_ms: None,
+            last_used_at_ms: None,
+        };
+        self.store.insert_key(&record).await.expect("it is stored");
+        key.reveal()
     }
 
     /// A node whose time the test moves.
@@ -281,6 +313,7 @@ async fn parts_on(mut config: Config, dir: &tempfile::TempDir) -> (Parts, Script
         shelf: None,
         key: Some(NodeKey::from_seed(&[7; 32])),
         federation: None,
+        carbon: None,
         not_ready,
     };
     (parts, script)

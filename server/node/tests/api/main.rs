@@ -4,6 +4,7 @@ mod anthropic;
 mod audio;
 mod auth;
 mod batches;
+mod carbon;
 mod chat;
 mod completions;
 mod conversations;

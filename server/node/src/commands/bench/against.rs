@@ -80,6 +80,7 @@ pub(super) async fn run(
         shelf: None,
         key: None,
         federation: None,
+        carbon: None,
         not_ready,
     })
     .await?;

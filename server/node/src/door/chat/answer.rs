@@ -1,7 +1,7 @@
 //! Events to OpenAI's answers, whole and in chunks.
 
 use kwaainet_core::{
-    CallDelta, Delta, Event, FinishReason, ModelId, TokenLogprob, ToolCall, Usage,
+    CallDelta, Delta, Event, FinishReason, Footprint, ModelId, TokenLogprob, ToolCall, Usage,
 };
 use kwaainet_openapi::{
     AssistantMessage, ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta,
@@ -9,6 +9,7 @@ use kwaainet_openapi::{
 };
 
 use super::super::ApiError;
+use super::super::footprint;
 use super::super::params::IncludeUsage;
 use super::super::stream::{self, Collected, Framing, Piece, Shape};
 use super::tools::CallForm;
@@ -89,6 +90,9 @@ impl CallForm {
 pub(super) struct ChatChunks {
     head: Head,
     include_usage: IncludeUsage,
+    /// Whether the usage says what it took of energy, and what that was.
+    carbon: bool,
+    took: Option<Footprint>,
     logprobs: bool,
     /// How calls are written, if any can come.
     calls: Option<CallForm>,
@@ -101,10 +105,16 @@ impl ChatChunks {
         Self {
             head,
             include_usage,
+            carbon: false,
+            took: None,
             logprobs: false,
             calls: None,
             opened: vec![false; choices as usize],
         }
+    }
+
+    pub(super) fn with_carbon(self, carbon: bool) -> Self {
+        Self { carbon, ..self }
     }
 
     pub(super) fn with_logprobs(self, logprobs: bool) -> Self {
@@ -124,7 +134,18 @@ impl ChatChunks {
             service_tier: "default",
             system_fingerprint: stream::fingerprint(),
             choices,
-            usage: self.include_usage.0.then(|| usage.map(stream::usage)),
+            usage: self
+                .include_usage
+                .0
+                .then(|| usage.map(|usage| self.usage(usage))),
+        }
+    }
+
+    fn usage(&self, usage: Usage) -> kwaainet_openapi::Usage {
+        let took = self.took.as_ref().filter(|_| self.carbon);
+        kwaainet_openapi::Usage {
+            kwaai: took.map(footprint::usage),
+            ..stream::usage(usage)
         }
     }
 
@@ -226,6 +247,10 @@ impl Shape for ChatChunks {
             Event::Finished { choice, reason } => self.finished(choice, reason),
             Event::Done(usage) => self.done(usage),
         }
+    }
+
+    fn took(&mut self, footprint: Footprint) {
+        self.took = Some(footprint);
     }
 
     fn error(&mut self, error: &ApiError) -> Vec<Piece> {

@@ -1,9 +1,10 @@
 //! Events to OpenAI's text completions, whole and in pieces, which have one shape.
 
-use kwaainet_core::{Delta, Event, FinishReason, ModelId, TokenLogprob, Usage};
+use kwaainet_core::{Delta, Event, FinishReason, Footprint, ModelId, TokenLogprob, Usage};
 use kwaainet_openapi::{Completion, CompletionChoice, CompletionLogprobs};
 
 use super::super::ApiError;
+use super::super::footprint;
 use super::super::params::IncludeUsage;
 use super::super::stream::{self, Collected, Framing, Piece, Shape};
 
@@ -13,6 +14,9 @@ pub(super) struct CompletionChunks {
     pub(super) created: i64,
     pub(super) model: ModelId,
     pub(super) include_usage: IncludeUsage,
+    /// Whether the usage says what it took of energy, and what that was.
+    pub(super) carbon: bool,
+    pub(super) took: Option<Footprint>,
     pub(super) logprobs: bool,
     /// Characters sent so far, for each choice.
     pub(super) offsets: Vec<u32>,
@@ -42,7 +46,18 @@ impl CompletionChunks {
             model: self.model.to_string(),
             choices,
             system_fingerprint: stream::fingerprint(),
-            usage: self.include_usage.0.then(|| usage.map(stream::usage)),
+            usage: self
+                .include_usage
+                .0
+                .then(|| usage.map(|usage| self.usage(usage))),
+        }
+    }
+
+    fn usage(&self, usage: Usage) -> kwaainet_openapi::Usage {
+        let took = self.took.as_ref().filter(|_| self.carbon);
+        kwaainet_openapi::Usage {
+            kwaai: took.map(footprint::usage),
+            ..stream::usage(usage)
         }
     }
 
@@ -98,6 +113,10 @@ impl Shape for CompletionChunks {
             Event::Done(usage) => return self.done(usage),
         };
         chunk.iter().map(Piece::json).collect()
+    }
+
+    fn took(&mut self, footprint: Footprint) {
+        self.took = Some(footprint);
     }
 
     fn error(&mut self, error: &ApiError) -> Vec<Piece> {

@@ -3,8 +3,8 @@
 //! its result, and the model goes on. Bounded in rounds and in searches.
 
 use kwaainet_core::{
-    AdmissionError, BackendError, Conversation, Job, JobError, JobId, MeteredStream, Principal,
-    Prompt, ToolMode, Work,
+    AdmissionError, BackendError, Conversation, Footprint, Job, JobError, JobId, MeteredStream,
+    Principal, Prompt, ToolMode, Work,
 };
 use kwaainet_openapi::{
     FileSearchResult, MessagePart, MessageRole, ResponseItem, ResponseObject, SearchStatus,
@@ -39,6 +39,8 @@ pub(super) struct Course {
     rounds_left: usize,
     searches_left: usize,
     found: Findings,
+    /// What all generations took of energy, as far as it is known.
+    took: Option<Footprint>,
 }
 
 impl Course {
@@ -67,6 +69,7 @@ impl Course {
             rounds_left: ROUNDS_MAX,
             searches_left: asked.searches_max,
             found: Findings::new(),
+            took: None,
             asked,
             said,
         })
@@ -89,6 +92,11 @@ impl Course {
     /// What the model was given by searches.
     pub(super) fn found(&self) -> &Findings {
         &self.found
+    }
+
+    /// What it took of energy until now, as far as that is known.
+    pub(super) fn took(&self) -> Option<Footprint> {
+        self.took
     }
 
     /// The next generation, after this output.
@@ -137,7 +145,14 @@ impl Course {
     ) -> Result<(), Broken> {
         loop {
             if let Some(events) = events {
-                generate(app, writer, events, outlet, stop).await?;
+                let place = events.course();
+                let generated = generate(app, writer, events, outlet, stop).await;
+                let took = place.stages().footprint;
+                self.took = match (self.took, took) {
+                    (Some(before), Some(took)) => Some(before.plus(took)),
+                    (before, took) => before.or(took),
+                };
+                generated?;
             }
             let queries = self.queries(writer);
             if queries.is_empty() {

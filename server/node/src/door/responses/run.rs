@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::response::Response;
 use futures_util::stream;
-use kwaainet_core::{AdmissionError, Event, MeteredStream};
+use kwaainet_core::{AdmissionError, Event, Footprint, MeteredStream};
 use kwaainet_openapi::{ResponseEvent, ResponseObject, ResponseStatus};
 use kwaainet_store::{NewResponse, ResponseState};
 use tokio::sync::mpsc;
@@ -20,6 +20,7 @@ use super::course::Course;
 use super::kept::{Findings, kept, kept_with};
 use super::stored::seeker;
 use super::writer::{Cut, Ending, Writer};
+use crate::door::footprint;
 use crate::door::stream::{Framing, KEEP_ALIVE, Piece, frames, keep_alive, next, streamed};
 use crate::door::{ApiError, App};
 
@@ -113,17 +114,17 @@ impl Run {
         })
     }
 
-    /// The whole response.
+    /// The whole response, and what it took of energy.
     pub(super) async fn whole(
         mut self,
         app: &App,
         events: Option<MeteredStream>,
-    ) -> Result<ResponseObject, ApiError> {
+    ) -> Result<(ResponseObject, Option<Footprint>), ApiError> {
         let never = CancellationToken::new();
         self.make(app, events, &Outlet::Nowhere, &never).await?;
         self.writer.settle(Ending::Done, app.clock.unix_ms());
         self.keep(app).await?;
-        Ok(self.writer.object().clone())
+        Ok((self.writer.object().clone(), self.course.took()))
     }
 
     /// Makes it, all but its end.
@@ -191,6 +192,10 @@ impl Run {
                 .settle(Ending::Failed(&error), app.clock.unix_ms());
         }
         self.writer.last();
+        if let (Outlet::Client(client), Some(took)) = (outlet, self.course.took()) {
+            // The receiver lives as long as the task that runs here.
+            drop(client.send(footprint::comment(&took).into()).await);
+        }
         outlet.tell(&mut self.writer).await;
     }
 

@@ -41,12 +41,14 @@ BOUNDS = {
 # Where a bound that is left out is a fault of the request.
 REQUIRED = ("/v1/messages",)
 
-# What this node has no models for; and a batch of one line is over before it can be cancelled.
+# What this node has no models for, and no live source of intensities; and a batch of one line is over before it can be
+# cancelled.
 UNSERVED = {
     "POST /v1/batches/{batch_id}/cancel",
     "POST /v1/audio/transcriptions",
     "POST /v1/audio/translations",
     "GET /v1/models/{owner}/{name}",
+    "GET /emissions/forecasts/current",
 }
 
 THINGS = Things(os.environ["NODE_URL"])

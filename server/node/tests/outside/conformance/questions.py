@@ -31,7 +31,7 @@ def _with(common: dict[str, Any], *bodies: dict[str, Any]) -> list[dict[str, Any
 
 _RANKED = {"model": MINILM, "query": "moon", "documents": ["sun", {"text": "moon"}], "top_n": 1}
 
-QUESTIONS: dict[str, list[dict[str, Any]]] = {
+QUESTIONS: dict[str, list[Any]] = {
     "POST /v1/chat/completions": [
         *_with(
             {"messages": SAID, "max_tokens": 6, "seed": 1},
@@ -121,6 +121,10 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
     "POST /v1/vector_stores/{vector_store_id}/file_batches": [{"file_ids": ["here"]}],
     "POST /v1/vector_stores/{vector_store_id}/files": [{"file_id": "here"}],
     "POST /v1/vector_stores/{vector_store_id}/search": [{"query": "moon"}],
+    "POST /emissions/forecasts/batch": [[]],
+    "POST /emissions/average-carbon-intensity/batch": [
+        [{"location": "DE", "startTime": "2023-01-01", "endTime": "2023-02-01T00:00:00Z"}]
+    ],
     "POST /v1/conversations": [{"items": [{"role": "user", "content": "moon"}], "metadata": {}}],
 }
 
@@ -129,5 +133,14 @@ QUERIES: dict[str, list[dict[str, str]]] = {
         {"stream": "true"},
         {"stream": "true", "starting_after": "1"},
         {"stream": "true", "starting_after": "9999"},
+    ],
+    "GET /v1/carbon/requests/{request_id}": [{}],
+    "GET /v1/carbon/report": [{"format": "csv"}, {"format": "html"}, {"month": "2026-01"}],
+    "GET /v1/carbon/best-window": [{"duration_minutes": "30"}],
+    "GET /emissions/bylocation": [{"location": "DE"}],
+    "GET /emissions/bylocations": [{"location": "DE"}],
+    "GET /emissions/bylocations/best": [{"location": "DE"}],
+    "GET /emissions/average-carbon-intensity": [
+        {"location": "DE", "startTime": "2023-01-01T00:00:00Z", "endTime": "2023-02-01T00:00:00Z"}
     ],
 }

@@ -1,5 +1,5 @@
-"""Things for requests to refer to: files, stores, batches, responses and conversations that are really
-there. Made by plain requests, all anew when one of them was deleted.
+"""Things for requests to refer to: files, stores, batches, responses, conversations and requests that are
+really there. Made by plain requests, all anew when one of them was deleted.
 """
 
 from __future__ import annotations
@@ -64,5 +64,6 @@ class Things:
             "conversation_id": conversation,
             "item_id": items["data"][0]["id"],
             "response_id": self._post("/responses", {**asked, "background": True})["id"],
+            "request_id": self._post("/completions", _LINE["body"])["id"],
             "previous_response_id": self._post("/responses", asked)["id"],
         }
