@@ -10,11 +10,13 @@ mod batch;
 mod chat;
 mod completion;
 mod conversation;
+mod document;
 mod embedding;
 mod error;
 mod file;
 mod format;
 mod health;
+mod identity;
 mod kwaai;
 mod model;
 mod ollama;
@@ -23,6 +25,7 @@ mod rerank;
 mod response;
 mod response_event;
 mod response_item;
+mod sign_in;
 mod tokenize;
 mod tool;
 mod usage;
@@ -58,6 +61,7 @@ pub use completion::{
 pub use conversation::{
     Conversation, ConversationItemsRequest, ConversationRequest, ConversationUpdate,
 };
+pub use document::JsonDocument;
 pub use embedding::{
     Embedding, EmbeddingInput, EmbeddingList, EmbeddingRequest, EmbeddingUsage, EmbeddingVector,
     EncodingFormat,
@@ -66,6 +70,12 @@ pub use error::{ErrorBody, ErrorObject};
 pub use file::{Deleted, FileList, FileObject, FileUpload};
 pub use format::{JsonSchemaFormat, Prediction, ResponseFormat, StructuredOutputs};
 pub use health::{Health, Readiness};
+pub use identity::{
+    AudienceOptions, CredentialStatusRequest, DidDocumentMetadata, DidResolution,
+    DidResolutionMetadata, Identity, IdentityLink, IdentityLinkList, IdentityTier, IssueOptions,
+    IssueRequest, Issued, PrepareRequest, PresentRequest, Presented, ShowCredentialRequest,
+    Verified, VerifyPresentationRequest, VerifyProblem, VerifyRequest,
+};
 pub use kwaai::{
     Kwaai, KwaaiDataClass, KwaaiPrefer, KwaaiRegions, KwaaiTier, ModelPlaces, RouteCandidate,
     RouteDropped, RouteEstimate, RoutePlace, RoutePlan, RouteRequest,
@@ -99,6 +109,11 @@ pub use response_item::{
     Annotation, FileCitation, FileSearchCallItem, FileSearchResult, FunctionCallItem,
     FunctionCallOutputItem, ItemStatus, MessageItem, MessagePart, MessageRole, OutputLogprob,
     OutputText, OutputTopLogprob, ReasoningItem, ResponseItem, ResponseItemList, SearchStatus,
+};
+pub use sign_in::{
+    Capability, CapabilityRequest, Challenge, ChallengeRequest, PasskeyAnswer, PasskeyCeremony,
+    PasskeyLoginRequest, PasskeyRegistrationRequest, RevokeCapabilityRequest, Revoked, Session,
+    SessionList, SignedMessage,
 };
 pub use tokenize::{DetokenizeRequest, Detokenized, TokenizeRequest, Tokens};
 pub use tool::{

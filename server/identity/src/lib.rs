@@ -48,7 +48,7 @@ pub use proof::{Proof, ProofError, ProofOptions, sign as sign_document};
 pub use public_key::{BadPublicKey, PublicKey};
 pub use resolve::{ResolveError, Resolver};
 pub use seal::Passphrase;
-pub use sign_in::{Expected, NoSigner, Refusal, SignInText, Signer, check_signature};
+pub use sign_in::{BadText, Expected, NoSigner, Refusal, SignInText, Signer, check_signature};
 pub use standing::Standing;
 pub use status::{BadList, LIST_LENGTH, StatusList, entry as status_entry, list_credential};
 pub use timestamp::{parse_timestamp, timestamp};

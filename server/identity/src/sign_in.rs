@@ -6,6 +6,7 @@ mod check;
 mod parse;
 
 pub use check::{Expected, Refusal, check_signature};
+pub use parse::BadText;
 
 use std::fmt;
 

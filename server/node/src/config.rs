@@ -4,6 +4,7 @@
 //! known, and a key that is not in it is an error wherever it stands.
 
 mod federation;
+mod identity;
 mod layers;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use kwaainet_candle::Device;
 use serde::{Deserialize, Serialize};
 
 pub use federation::Federation;
+pub use identity::Identity;
 pub use layers::{Effective, Environment, Flags};
 
 use crate::vault::VaultLimits;
@@ -80,6 +82,8 @@ pub struct Config {
     pub responses: Responses,
     /// Other nodes.
     pub federation: Federation,
+    /// Signing in, and credentials.
+    pub identity: Identity,
     /// The log.
     pub log: Log,
 }
@@ -256,6 +260,7 @@ impl Default for Config {
             upstream: Vec::new(),
             responses: Responses::default(),
             federation: Federation::default(),
+            identity: Identity::default(),
             log: Log::default(),
         }
     }
@@ -415,6 +420,7 @@ impl Config {
             return Err(ConfigError::Value(format!("{key} must be at most {max}")));
         }
         self.federation.check()?;
+        self.identity.check()?;
         let device = self.engine.device;
         if !device.is_built_in() {
             let name = device.name();

@@ -13,6 +13,7 @@ mod chat;
 mod completions;
 mod constraints;
 mod conversations;
+mod credentials;
 mod dialect;
 mod docs;
 mod embeddings;
@@ -21,6 +22,7 @@ mod files;
 mod form;
 mod format;
 mod health;
+mod identity;
 mod models;
 mod objects;
 mod ollama;
@@ -32,6 +34,7 @@ mod request_id;
 mod rerank;
 mod responses;
 mod route;
+mod sign_in;
 mod stream;
 mod tokenize;
 mod tooling;
@@ -66,6 +69,7 @@ pub use responses::Background;
 pub(crate) use responses::end_unfinished;
 
 use crate::bell::Bells;
+use crate::identity::Desk;
 use crate::metrics::Metrics;
 use crate::shelf::Shelf;
 use crate::vault::Vault;
@@ -106,6 +110,8 @@ pub struct App {
     pub keep: Duration,
     /// How many bytes of them for each principal; the oldest go first.
     pub keep_bytes_max: i64,
+    /// What signing in and credentials need.
+    pub desk: Desk,
     /// This node's name, if it takes part in a federation.
     pub node: Option<NodeId>,
     /// The other members.
@@ -201,9 +207,39 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
         .routes(routes!(peers::list))
+        .merge(identity_routes())
         .routes(routes!(anthropic::create))
         .routes(routes!(anthropic::count_tokens))
         .merge(ollama::routes())
+}
+
+fn identity_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(sign_in::challenge))
+        .routes(routes!(sign_in::verify))
+        .routes(routes!(sign_in::sessions::list))
+        .routes(routes!(sign_in::sessions::end))
+        .routes(routes!(sign_in::capabilities::create))
+        .routes(routes!(sign_in::capabilities::revoke))
+        .routes(routes!(sign_in::passkeys::begin_registration))
+        .routes(routes!(sign_in::passkeys::complete_registration))
+        .routes(routes!(sign_in::passkeys::begin_login))
+        .routes(routes!(sign_in::passkeys::complete_login))
+        .routes(routes!(identity::node))
+        .routes(routes!(identity::well_known))
+        .routes(routes!(identity::resolve))
+        .routes(routes!(identity::me))
+        .routes(routes!(identity::show_credential))
+        .routes(routes!(identity::prepare))
+        .routes(routes!(identity::links::list, identity::links::create))
+        .routes(routes!(identity::links::delete))
+        .routes(routes!(identity::links::succeed))
+        .routes(routes!(credentials::issue))
+        .routes(routes!(credentials::verify))
+        .routes(routes!(credentials::verify_presentation))
+        .routes(routes!(credentials::present))
+        .routes(routes!(credentials::status))
+        .routes(routes!(credentials::status_list))
 }
 
 /// Pages that this machine itself serves may read answers; a browser keeps them from all others.

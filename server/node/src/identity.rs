@@ -1,5 +1,10 @@
 //! This node's key: where its file is, and where its passphrase comes from. Never from the command line, which
-//! others on the machine can read.
+//! others on the machine can read. [`Desk`] is what the door needs to sign people in.
+
+mod desk;
+
+pub(crate) use desk::locked;
+pub use desk::{Desk, Errand, Login, Pending, Registration};
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use kwaainet_candle::CandleBackend;
 use kwaainet_core::{Admission, AdmissionLimits, Backend, Clock, Hallway};
+use kwaainet_identity::NodeKey;
 use kwaainet_store::{Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -20,6 +21,7 @@ use crate::bell::Bells;
 use crate::config::Config;
 use crate::door::{self, App, Background};
 use crate::federation::{self, Live, Serving, Setup, Surroundings};
+use crate::identity::Desk;
 use crate::metrics::Metrics;
 use crate::shelf::Shelf;
 use crate::snapshot::Observer;
@@ -88,6 +90,8 @@ pub struct Parts {
     pub engine: Option<Arc<CandleBackend>>,
     /// The models of this machine, if it has an engine.
     pub shelf: Option<Arc<Shelf>>,
+    /// Its key, unless that is sealed and nobody opened it.
+    pub key: Option<NodeKey>,
     /// Its key and what it tells others, if it takes part in a federation.
     pub federation: Option<Setup>,
     /// Why it is not ready yet; none once it is.
@@ -154,7 +158,9 @@ impl Assembled {
         tasks.spawn(over.clone().run_until_cancelled_owned(upkeep));
 
         let responses = &parts.config.responses;
+        let identity = parts.config.identity.clone();
         let app = Arc::new(App {
+            desk: Desk::new(parts.key, identity, Arc::clone(&parts.clock)),
             hallway: Arc::new(Hallway::new(admission, observer.subscribe())),
             store: parts.store.clone(),
             clock: parts.clock,

@@ -7,6 +7,7 @@
 mod batches;
 mod conversations;
 mod files;
+mod identity;
 mod invitations;
 mod kept;
 mod keys;
@@ -20,6 +21,10 @@ mod vector_stores;
 
 pub use batches::{BatchCounts, BatchEnd, BatchLine, BatchRecord, BatchStatus};
 pub use files::FileRecord;
+pub use identity::{
+    AccountRecord, Admission, IssuedCredential, LinkRecord, Linked, PasskeyRecord, SessionRow,
+    ShownCredential,
+};
 pub use invitations::{InvitationRecord, Redeemed};
 pub use members::MemberRecord;
 pub use page::{Listed, Page};

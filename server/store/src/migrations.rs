@@ -41,6 +41,11 @@ const FILES: &[(i64, &str, &str)] = &[
         "continued",
         include_str!("../../../migrations/0006_continued.sql"),
     ),
+    (
+        13,
+        "identity",
+        include_str!("../../../migrations/0013_identity.sql"),
+    ),
 ];
 
 pub(crate) async fn run(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {

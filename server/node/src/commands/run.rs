@@ -66,6 +66,7 @@ pub(super) async fn run(
         backends: wiring::in_order(&local.backend, &upstreams),
         engine: Some(Arc::clone(&local.backend)),
         shelf: None,
+        key: None,
         federation: None,
         not_ready,
     })

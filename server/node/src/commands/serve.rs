@@ -9,6 +9,7 @@ use anyhow::Context;
 use futures_util::future::join_all;
 use kwaainet_core::{Clock, ModelId, ModelKind, SystemClock};
 use kwaainet_http::HttpBackend;
+use kwaainet_identity::{KeyFileError, NodeKey};
 use kwaainet_store::Store;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -37,7 +38,8 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
     let upstreams = wiring::upstreams(&config, environment)?;
     let store = Store::open(&config.database()).await?;
 
-    let federation = federation(&config, environment)?;
+    let key = node_key(&config, environment)?;
+    let federation = federation(&config, key.as_ref());
     let (readiness, not_ready) = watch::channel(Some("models are loading".to_owned()));
     let node = Node::start(Parts {
         config,
@@ -46,6 +48,7 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
         backends: wiring::in_order(&local.backend, &upstreams),
         engine: Some(Arc::clone(&local.backend)),
         shelf: Some(local.shelf()),
+        key,
         federation,
         not_ready,
     })
@@ -90,20 +93,30 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
     }
 }
 
-/// This node's key, made now if there is none, where it is to meet others.
-fn federation(config: &Config, environment: &Environment) -> anyhow::Result<Option<Setup>> {
+/// This node's key, made now if there is none. A node without its passphrase serves all the same, unless it is to meet
+/// others; then it cannot say who it is.
+fn node_key(config: &Config, environment: &Environment) -> anyhow::Result<Option<NodeKey>> {
     let chosen = &config.federation;
-    if !chosen.enabled {
-        return Ok(None);
-    }
     let file = &chosen.passphrase_file;
     let file = (!file.as_os_str().is_empty()).then_some(file.as_path());
     let passphrase = identity::passphrase(environment, file)?;
-    let key = identity::key_file(config).load_or_create(passphrase.as_ref())?;
-    Ok(Some(Setup {
-        key,
+    let key_file = identity::key_file(config);
+    match key_file.load_or_create(passphrase.as_ref()) {
+        Err(error @ KeyFileError::Sealed { .. }) if !chosen.enabled => {
+            tracing::warn!(%error, "the node neither issues credentials nor makes capabilities");
+            Ok(None)
+        }
+        loaded => Ok(Some(loaded?)),
+    }
+}
+
+fn federation(config: &Config, key: Option<&NodeKey>) -> Option<Setup> {
+    let chosen = &config.federation;
+    let key = key.filter(|_| chosen.enabled)?;
+    Some(Setup {
+        key: key.clone(),
         config: chosen.clone(),
-    }))
+    })
 }
 
 /// Pulls and loads what the owner wants from the start, and asks the upstreams what they have;

@@ -275,6 +275,7 @@ async fn parts_on(mut config: Config, dir: &tempfile::TempDir) -> (Parts, Script
         backends: vec![Arc::new(backend)],
         engine: None,
         shelf: None,
+        key: Some(kwaainet_identity::NodeKey::from_seed(&[7; 32])),
         federation: None,
         not_ready,
     };

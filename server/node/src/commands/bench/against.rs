@@ -77,6 +77,7 @@ pub(super) async fn run(
         backends: wiring::in_order(&backend, &[]),
         engine: Some(Arc::clone(&backend)),
         shelf: None,
+        key: None,
         federation: None,
         not_ready,
     })

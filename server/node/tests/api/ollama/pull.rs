@@ -33,6 +33,7 @@ async fn with_catalogue(sha256: &str) -> (Assembled, tempfile::TempDir, tempfile
     let shelf = Shelf::new(&parts.config, catalogue, Sources::default());
     let parts = Parts {
         shelf: Some(Arc::new(shelf)),
+        key: None,
         federation: None,
         ..parts
     };
