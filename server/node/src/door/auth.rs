@@ -68,7 +68,14 @@ pub(crate) async fn authenticate(
     }
     let scope = scope_of(path);
     let signing_in = SIGNING_IN.contains(&path);
-    match identify(&app, &request, scope).await {
+    let asked = Asked {
+        headers: request.headers(),
+        method: request.method().as_str(),
+        path,
+        scope,
+        now_ms: app.clock.unix_ms(),
+    };
+    match identify(&app, asked).await {
         Ok(principal) => {
             if !signing_in {
                 principal.require(scope)?;
@@ -172,6 +179,17 @@ pub(crate) fn standing(account: &AccountRecord) -> Standing {
     }
 }
 
+/// What of a request tells who is asking, and for what.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    headers: &'a HeaderMap,
+    method: &'a str,
+    path: &'a str,
+    /// What the path takes.
+    scope: Scope,
+    now_ms: i64,
+}
+
 /// Why there is no principal.
 enum Stranger {
     /// Nothing was shown.
@@ -186,11 +204,12 @@ impl<E: Into<ApiError>> From<E> for Stranger {
     }
 }
 
-async fn identify(app: &App, request: &Request, scope: Scope) -> Result<Principal, Stranger> {
-    let headers = request.headers();
+async fn identify(app: &App, asked: Asked<'_>) -> Result<Principal, Stranger> {
+    let Asked {
+        headers, now_ms, ..
+    } = asked;
     let keys_exist = app.store.keys_exist().await?;
     let presented = bearer(headers).or_else(|| text(headers, X_API_KEY));
-    let now = app.clock.unix_ms();
     if !keys_exist {
         let browser = Browser {
             host: text(headers, header::HOST),
@@ -201,24 +220,24 @@ async fn identify(app: &App, request: &Request, scope: Scope) -> Result<Principa
         // Clients of OpenAI always send some key; without keys of ours it means nothing.
         return match presented {
             Some(token) if token.starts_with(SessionToken::PREFIX) => {
-                by_session(app, token, now).await
+                by_session(app, token, now_ms).await
             }
             Some(token) if token.starts_with(CAPABILITY_PREFIX) => {
-                by_capability(app, token, request, scope, now).await
+                by_capability(app, token, asked).await
             }
             _ => Ok(owner),
         };
     }
     let presented = presented.ok_or(Stranger::Nobody)?;
     if presented.starts_with(SessionToken::PREFIX) {
-        return by_session(app, presented, now).await;
+        return by_session(app, presented, now_ms).await;
     }
     if presented.starts_with(CAPABILITY_PREFIX) {
-        return by_capability(app, presented, request, scope, now).await;
+        return by_capability(app, presented, asked).await;
     }
     let presented: ApiKey = presented.parse()?;
     let stored = app.store.key(presented.id()).await?;
-    Ok(Principal::from_key(&presented, stored.as_ref(), now)?)
+    Ok(Principal::from_key(&presented, stored.as_ref(), now_ms)?)
 }
 
 async fn by_session(app: &App, token: &str, now_ms: i64) -> Result<Principal, Stranger> {
@@ -230,13 +249,8 @@ async fn by_session(app: &App, token: &str, now_ms: i64) -> Result<Principal, St
 
 /// Whoever shows a capability acts for who made it, who must still be good, and may do what the request's path takes
 /// and nothing else.
-async fn by_capability(
-    app: &App,
-    token: &str,
-    request: &Request,
-    scope: Scope,
-    now_ms: i64,
-) -> Result<Principal, Stranger> {
+async fn by_capability(app: &App, token: &str, asked: Asked<'_>) -> Result<Principal, Stranger> {
+    let Asked { scope, now_ms, .. } = asked;
     let capabilities = app.desk.capabilities.as_ref().ok_or_else(locked)?;
     let unknown = AuthError::Capability("it is none of this node's");
     let capability = capabilities.open(token).map_err(|_| unknown)?;
@@ -246,8 +260,8 @@ async fn by_capability(
     }
     let wanted = Wanted {
         scope,
-        method: request.method().as_str(),
-        path: request.uri().path(),
+        method: asked.method,
+        path: asked.path,
         now_ms,
     };
     if !capability.allows(&wanted) {

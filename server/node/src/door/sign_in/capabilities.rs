@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::{Extension, Json};
 use data_encoding::HEXLOWER;
-use kwaainet_core::Principal;
+use kwaainet_core::{Principal, Scope};
 use kwaainet_identity::{Allowance, Minter, PATHS_MAX};
 use kwaainet_openapi::{Capability, CapabilityRequest, RevokeCapabilityRequest, Revoked};
 
@@ -77,9 +77,10 @@ pub(crate) async fn create(
 )]
 pub(crate) async fn revoke(
     State(app): State<Arc<App>>,
-    Extension(_): Extension<Principal>,
+    Extension(principal): Extension<Principal>,
     ApiJson(request): ApiJson<RevokeCapabilityRequest>,
 ) -> Result<Json<Revoked>, ApiError> {
+    principal.require(Scope::Identity)?;
     let token = required(request.token, "token")?;
     let capabilities = app.desk.capabilities.as_ref().ok_or_else(locked)?;
     let opened = capabilities.open(&token).map_err(|error| {
