@@ -32,6 +32,34 @@ pub struct DidResolutionMetadata {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct DidDocumentMetadata {}
 
+/// The changes of the node's key.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct KeyChangeList {
+    /// `list`.
+    #[schema(value_type = String)]
+    pub object: &'static str,
+    /// The first one first.
+    pub data: Vec<KeyChange>,
+}
+
+/// One key of the node in another's place.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct KeyChange {
+    /// `kwaai.key_change`.
+    #[schema(value_type = String)]
+    pub object: &'static str,
+    /// The key that went, as a DID.
+    pub old: String,
+    /// The key that came.
+    pub new: String,
+    /// Seconds since 1970.
+    pub created_at: i64,
+    /// What the old one signed: an envelope in hexadecimal digits.
+    pub statement: String,
+    /// What the new one signed.
+    pub acceptance: String,
+}
+
 /// Who the caller is to this node.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Identity {

@@ -73,8 +73,8 @@ pub use health::{Health, Readiness};
 pub use identity::{
     AudienceOptions, CredentialStatusRequest, DidDocumentMetadata, DidResolution,
     DidResolutionMetadata, Identity, IdentityLink, IdentityLinkList, IdentityTier, IssueOptions,
-    IssueRequest, Issued, PrepareRequest, PresentRequest, Presented, ShowCredentialRequest,
-    Verified, VerifyPresentationRequest, VerifyProblem, VerifyRequest,
+    IssueRequest, Issued, KeyChange, KeyChangeList, PrepareRequest, PresentRequest, Presented,
+    ShowCredentialRequest, Verified, VerifyPresentationRequest, VerifyProblem, VerifyRequest,
 };
 pub use kwaai::{
     Kwaai, KwaaiDataClass, KwaaiPrefer, KwaaiRegions, KwaaiTier, ModelPlaces, RouteCandidate,

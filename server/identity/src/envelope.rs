@@ -27,6 +27,10 @@ pub enum Domain {
     CounterSignature,
     /// What a node says of itself, for others to hand on.
     NodeRecord,
+    /// Which key comes after a node's own.
+    KeyChange,
+    /// That a key comes after another one.
+    KeyAcceptance,
 }
 
 impl Domain {
@@ -37,6 +41,8 @@ impl Domain {
             Self::Receipt => "receipt",
             Self::CounterSignature => "counter-signature",
             Self::NodeRecord => "node-record",
+            Self::KeyChange => "key-change",
+            Self::KeyAcceptance => "key-acceptance",
         }
     }
 }

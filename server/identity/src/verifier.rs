@@ -13,8 +13,8 @@ use crate::status::StatusList;
 
 /// Lists of states that this node itself keeps.
 pub trait OwnLists: Send + Sync {
-    /// The signed list of this URL; none if it is another's.
-    fn list<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Option<Map<String, Value>>>;
+    /// The list of this URL, if the issuer is this node, now or with an earlier key; none if it is another's.
+    fn list<'a>(&'a self, issuer: &'a str, url: &'a str) -> BoxFuture<'a, Option<StatusList>>;
 }
 
 /// Checks what others show.
@@ -132,13 +132,30 @@ impl<'a> Verifier<'a> {
 
     async fn status(&self, credential: &Credential, entry: &StatusEntry) -> Result<(), Problem> {
         let unknown = |reason: String| Problem::StatusUnknown(reason);
-        let list = match self.lists.list(&entry.list).await {
-            Some(own) => own,
-            None => {
-                let fetched = self.resolver.fetch().object(&entry.list).await;
-                fetched.map_err(|error| unknown(error.to_string()))?
-            }
+        let set = match self.lists.list(&credential.issuer, &entry.list).await {
+            Some(own) if entry.purpose == "revocation" => own.get(entry.place),
+            Some(_) => None,
+            None => self.foreign_state(credential, entry).await?,
         };
+        match set {
+            Some(false) => Ok(()),
+            Some(true) => Err(Problem::Status(match entry.purpose.as_str() {
+                "suspension" => "suspended".into(),
+                _ => "revoked".into(),
+            })),
+            None => Err(unknown("the list has no such place or purpose".into())),
+        }
+    }
+
+    /// What a list says that has to be fetched, and that the same issuer must have signed.
+    async fn foreign_state(
+        &self,
+        credential: &Credential,
+        entry: &StatusEntry,
+    ) -> Result<Option<bool>, Problem> {
+        let unknown = |reason: String| Problem::StatusUnknown(reason);
+        let list = self.resolver.fetch().object(&entry.list).await;
+        let list = list.map_err(|error| unknown(error.to_string()))?;
         let signed = self.signed_credential(&list).await;
         let signed = signed.map_err(|problem| unknown(format!("of the list, {problem}")))?;
         if signed.issuer != credential.issuer {
@@ -154,14 +171,7 @@ impl<'a> Verifier<'a> {
         {
             return Err(unknown("the list is none".into()));
         }
-        match is_set(&list, entry) {
-            Some(false) => Ok(()),
-            Some(true) => Err(Problem::Status(match entry.purpose.as_str() {
-                "suspension" => "suspended".into(),
-                _ => "revoked".into(),
-            })),
-            None => Err(unknown("the list has no such place or purpose".into())),
-        }
+        Ok(is_set(&list, entry))
     }
 }
 

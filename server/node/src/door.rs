@@ -226,6 +226,7 @@ fn identity_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(sign_in::passkeys::begin_login))
         .routes(routes!(sign_in::passkeys::complete_login))
         .routes(routes!(identity::node))
+        .routes(routes!(identity::history))
         .routes(routes!(identity::well_known))
         .routes(routes!(identity::resolve))
         .routes(routes!(identity::me))

@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use kwaainet_candle::CandleBackend;
 use kwaainet_core::{Admission, AdmissionLimits, Backend, Clock, Hallway};
-use kwaainet_identity::NodeKey;
+use kwaainet_identity::{KeyHistory, NodeKey};
 use kwaainet_store::{Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -92,6 +92,8 @@ pub struct Parts {
     pub shelf: Option<Arc<Shelf>>,
     /// Its key, unless that is sealed and nobody opened it.
     pub key: Option<NodeKey>,
+    /// Which keys it had before.
+    pub history: KeyHistory,
     /// Its key and what it tells others, if it takes part in a federation.
     pub federation: Option<Setup>,
     /// Why it is not ready yet; none once it is.
@@ -160,7 +162,7 @@ impl Assembled {
         let responses = &parts.config.responses;
         let identity = parts.config.identity.clone();
         let app = Arc::new(App {
-            desk: Desk::new(parts.key, identity, Arc::clone(&parts.clock)),
+            desk: Desk::new(parts.key, parts.history, identity, Arc::clone(&parts.clock)),
             hallway: Arc::new(Hallway::new(admission, observer.subscribe())),
             store: parts.store.clone(),
             clock: parts.clock,

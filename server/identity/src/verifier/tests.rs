@@ -24,7 +24,7 @@ impl Fetch for Web {
 struct NoLists;
 
 impl OwnLists for NoLists {
-    fn list<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Option<Map<String, Value>>> {
+    fn list<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Option<StatusList>> {
         Box::pin(async { None })
     }
 }

@@ -39,6 +39,7 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
     let store = Store::open(&config.database()).await?;
 
     let key = node_key(&config, environment)?;
+    let history = identity::load_history(&config)?;
     let federation = federation(&config, key.as_ref());
     let (readiness, not_ready) = watch::channel(Some("models are loading".to_owned()));
     let node = Node::start(Parts {
@@ -49,6 +50,7 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
         engine: Some(Arc::clone(&local.backend)),
         shelf: Some(local.shelf()),
         key,
+        history,
         federation,
         not_ready,
     })

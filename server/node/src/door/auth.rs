@@ -17,11 +17,12 @@ use super::{ApiError, App};
 use crate::identity::locked;
 
 /// Paths that need no principal: they say nothing of the owner and cost nothing.
-pub(crate) const PUBLIC: [&str; 5] = [
+pub(crate) const PUBLIC: [&str; 6] = [
     "/healthz",
     "/readyz",
     "/openapi.json",
     "/v1/identity/node",
+    "/v1/identity/node/history",
     "/.well-known/did.json",
 ];
 /// What stands below these does not either: the rendered API page and its parts, and the states of credentials, which

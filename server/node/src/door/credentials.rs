@@ -260,14 +260,21 @@ fn speaks_for_the_node(principal: &Principal) -> Result<(), ApiError> {
 pub(crate) struct Lists<'a>(pub(crate) &'a App);
 
 impl OwnLists for Lists<'_> {
-    fn list<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Option<Map<String, Value>>> {
+    fn list<'a>(&'a self, issuer: &'a str, url: &'a str) -> BoxFuture<'a, Option<StatusList>> {
         Box::pin(async move {
+            let Self(app) = self;
             let (authority, list) = url.split_once("://")?.1.split_once(LISTS)?;
             // One of another node looks the same but for its name.
-            self.0.desk.origin(Some(authority)).ok()?;
-            list_of(self.0, number(list)?, url).await.ok()?
+            app.desk.origin(Some(authority)).ok()?;
+            let number = number(list).filter(|_| app.desk.is_own(issuer))?;
+            bits(app, number).await.ok()?
         })
     }
+}
+
+async fn bits(app: &App, number: u32) -> Result<Option<StatusList>, ApiError> {
+    let places = app.store.revoked_places(number).await?;
+    Ok(places.map(StatusList::of))
 }
 
 /// One form for each number, so that a list has one name.
@@ -281,10 +288,9 @@ async fn list_of(
     number: u32,
     url: &str,
 ) -> Result<Option<Map<String, Value>>, ApiError> {
-    let Some(places) = app.store.revoked_places(number).await? else {
+    let Some(list) = bits(app, number).await? else {
         return Ok(None);
     };
-    let list = StatusList::of(places);
     let (issuer, now) = (app.desk.did()?.to_string(), app.clock.unix_ms());
     let credential = list_credential(url, &issuer, &timestamp(now), &list);
     let signed = app.desk.sign(credential, Purpose::Assertion, (None, None));

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::{Extension, Json};
 use kwaainet_core::{Assurance, Principal, Scope};
-use kwaainet_identity::{DidDocument, FetchError, PublicKey, ResolveError, Verifier};
+use kwaainet_identity::{
+    DidDocument, Envelope, FetchError, PublicKey, ResolveError, Verifier, did_key,
+};
 use kwaainet_openapi::{
     DidDocumentMetadata, DidResolution, DidResolutionMetadata, Identity, IdentityTier,
-    JsonDocument, PrepareRequest, ShowCredentialRequest,
+    JsonDocument, KeyChange, KeyChangeList, PrepareRequest, ShowCredentialRequest,
 };
 use kwaainet_store::ShownCredential;
 
@@ -67,6 +69,32 @@ pub(crate) async fn well_known(
     };
     let document = DidDocument::of_node(&did, &PublicKey::Ed25519(node.0));
     Ok(Json(JsonDocument(document.into_map())))
+}
+
+/// Which keys the node had: each change signed by the key that went and the one that came.
+#[utoipa::path(
+    get,
+    path = "/v1/identity/node/history",
+    tag = "identity",
+    operation_id = "getNodeHistory",
+    responses((status = 200, description = "The first one first.", body = KeyChangeList))
+)]
+pub(crate) async fn history(State(app): State<Arc<App>>) -> Json<KeyChangeList> {
+    let changes = app.desk.history().changes().iter();
+    let hex = |envelope: &Envelope| data_encoding::HEXLOWER.encode(envelope.as_bytes());
+    Json(KeyChangeList {
+        object: "list",
+        data: changes
+            .map(|change| KeyChange {
+                object: "kwaai.key_change",
+                old: did_key(change.old),
+                new: did_key(change.new),
+                created_at: change.at_ms as i64 / SECOND_MS,
+                statement: hex(&change.statement),
+                acceptance: hex(&change.acceptance),
+            })
+            .collect(),
+    })
 }
 
 /// Finds the document of a DID.

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use kwaainet_core::{Clock, NodeId, Scopes, is_loopback_authority};
 use kwaainet_identity::{
-    Capabilities, Challenges, Did, DidDocument, LoggingIn, NodeKey, ProofOptions, PublicKey,
-    Purpose, Registering, Resolver, Signer, WebFetcher, sign_document, timestamp,
+    Capabilities, Challenges, Did, DidDocument, KeyHistory, LoggingIn, NodeKey, ProofOptions,
+    PublicKey, Purpose, Registering, Resolver, Signer, WebFetcher, did_key, sign_document,
+    timestamp,
 };
 use serde_json::{Map, Value};
 
@@ -22,6 +23,7 @@ const OPEN_FOR: Duration = Duration::from_secs(5 * 60);
 /// What the node knows of itself, and what is open.
 pub struct Desk {
     key: Option<NodeKey>,
+    history: KeyHistory,
     /// The tokens that it makes.
     pub capabilities: Option<Capabilities>,
     /// Where names are looked up.
@@ -102,7 +104,12 @@ impl Errand {
 
 impl Desk {
     /// A desk; without the node's key it neither issues nor makes capabilities.
-    pub fn new(key: Option<NodeKey>, config: config::Identity, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        key: Option<NodeKey>,
+        history: KeyHistory,
+        config: config::Identity,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let fetcher = Arc::new(WebFetcher::new(config.local_web));
         let own = web_name(&config).zip(key.as_ref()).map(|(did, key)| {
             let document = DidDocument::of_node(&did, &PublicKey::Ed25519(key.id().0));
@@ -115,6 +122,7 @@ impl Desk {
             registrations: Challenges::new(OPEN_MAX, OPEN_FOR),
             logins: Challenges::new(OPEN_MAX, OPEN_FOR),
             key,
+            history,
             config,
             clock,
         }
@@ -132,6 +140,21 @@ impl Desk {
     pub fn did(&self) -> Result<Did, ApiError> {
         let node = self.node().ok_or_else(locked)?;
         Ok(Did::Key(PublicKey::Ed25519(node.0)))
+    }
+
+    /// Whether a DID is this node's, by its key or by one that it had before.
+    pub fn is_own(&self, did: &str) -> bool {
+        let Some(node) = self.node() else {
+            return false;
+        };
+        let mut keys = self.history.before(node);
+        keys.push(node);
+        keys.into_iter().any(|key| did_key(key) == did)
+    }
+
+    /// Which keys it had.
+    pub fn history(&self) -> &KeyHistory {
+        &self.history
     }
 
     /// Its name on the web, if it has one.

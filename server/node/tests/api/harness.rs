@@ -276,6 +276,7 @@ async fn parts_on(mut config: Config, dir: &tempfile::TempDir) -> (Parts, Script
         engine: None,
         shelf: None,
         key: Some(kwaainet_identity::NodeKey::from_seed(&[7; 32])),
+        history: kwaainet_identity::KeyHistory::default(),
         federation: None,
         not_ready,
     };

@@ -78,6 +78,7 @@ pub(super) async fn run(
         engine: Some(Arc::clone(&backend)),
         shelf: None,
         key: None,
+        history: kwaainet_identity::KeyHistory::default(),
         federation: None,
         not_ready,
     })
