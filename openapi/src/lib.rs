@@ -13,12 +13,14 @@ mod completion;
 mod conversation;
 mod couch;
 mod doctor;
+mod document;
 mod embedding;
 mod emissions;
 mod error;
 mod file;
 mod format;
 mod health;
+mod identity;
 mod kwaai;
 mod model;
 mod ollama;
@@ -28,6 +30,7 @@ mod response;
 mod response_event;
 mod response_item;
 mod rewards;
+mod sign_in;
 mod tokenize;
 mod tool;
 mod usage;
@@ -73,6 +76,7 @@ pub use couch::{
     CouchVendor, CouchWelcome,
 };
 pub use doctor::{DoctorFinding, DoctorReport};
+pub use document::JsonDocument;
 pub use embedding::{
     Embedding, EmbeddingInput, EmbeddingList, EmbeddingRequest, EmbeddingUsage, EmbeddingVector,
     EncodingFormat,
@@ -85,6 +89,12 @@ pub use error::{ErrorBody, ErrorObject};
 pub use file::{Deleted, FileList, FileObject, FileUpload};
 pub use format::{JsonSchemaFormat, Prediction, ResponseFormat, StructuredOutputs};
 pub use health::{Health, Readiness};
+pub use identity::{
+    AudienceOptions, CredentialStatusRequest, DidDocumentMetadata, DidResolution,
+    DidResolutionMetadata, Identity, IdentityLink, IdentityLinkList, IdentityTier, IssueOptions,
+    IssueRequest, Issued, KeyChange, KeyChangeList, PrepareRequest, PresentRequest, Presented,
+    ShowCredentialRequest, Verified, VerifyPresentationRequest, VerifyProblem, VerifyRequest,
+};
 pub use kwaai::{
     Kwaai, KwaaiDataClass, KwaaiPrefer, KwaaiRegions, KwaaiTier, ModelPlaces, RouteCandidate,
     RouteDropped, RouteEstimate, RoutePlace, RoutePlan, RouteRequest,
@@ -123,6 +133,10 @@ pub use rewards::{
     ConsistencyProof, InclusionProof, LedgerFormat, RewardsAccount, RewardsAccountList,
     RewardsAccountStatement, RewardsPrices, RewardsStatement, RewardsStatementLine, RewardsTariff,
     RewardsTransfer, RewardsTransferList,
+pub use sign_in::{
+    Capability, CapabilityRequest, Challenge, ChallengeRequest, PasskeyAnswer, PasskeyCeremony,
+    PasskeyLoginRequest, PasskeyRegistrationRequest, RevokeCapabilityRequest, Revoked, Session,
+    SessionList, SignedMessage,
 };
 pub use tokenize::{DetokenizeRequest, Detokenized, TokenizeRequest, Tokens};
 pub use tool::{

@@ -189,13 +189,15 @@ impl Admission {
     }
 
     fn place(&self, principal: &Principal) -> Result<Place, AdmissionError> {
-        let share = self
-            .shares
-            .take(principal.id(), self.limits.per_principal)
-            .ok_or_else(|| AdmissionError::TooMany {
-                limit: self.limits.per_principal,
-                retry_after: self.retry_after(),
-            })?;
+        let limit = self.limits.per_principal;
+        let limit = principal.jobs_max().map_or(limit, |own| own.min(limit));
+        let share =
+            self.shares
+                .take(principal.id(), limit)
+                .ok_or_else(|| AdmissionError::TooMany {
+                    limit,
+                    retry_after: self.retry_after(),
+                })?;
         let room = Arc::clone(&self.room).try_acquire_owned();
         Ok(Place {
             _room: room.map_err(|_| self.overloaded())?,

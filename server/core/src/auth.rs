@@ -2,12 +2,13 @@
 //! proof that the caller is the owner at his own machine.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::open_door::OpenDoor;
+use crate::session::{SessionRecord, SessionToken, SignedIn};
 use crate::{KeyId, NodeId, PrincipalId, Tier, random_id};
 
 /// A caller who was authenticated, and what he may do.
@@ -17,6 +18,8 @@ pub struct Principal {
     key: Option<KeyId>,
     scopes: Scopes,
     peer: Option<(NodeId, Tier)>,
+    signed_in: Option<SignedIn>,
+    delegated: bool,
 }
 
 impl Principal {
@@ -51,7 +54,54 @@ impl Principal {
             key: None,
             scopes: Scopes::ALL,
             peer: None,
+            signed_in: None,
+            delegated: false,
         }
+    }
+
+    /// Checks a presented session token against what is stored under its id. What it may do is what it was given
+    /// and what its account's tier unlocks.
+    ///
+    /// # Errors
+    /// [`AuthError::InvalidSession`] for an unknown id, a wrong secret, a session that is over or was ended.
+    pub fn from_session(
+        presented: &SessionToken,
+        stored: Option<&SessionRecord>,
+        now_ms: i64,
+    ) -> Result<Self, AuthError> {
+        let stored = stored.ok_or(AuthError::InvalidSession)?;
+        let equal: bool = presented.hash().ct_eq(&stored.hash).into();
+        if equal && stored.id == *presented.id() && stored.is_active(now_ms) {
+            Ok(Self::of_session(stored))
+        } else {
+            Err(AuthError::InvalidSession)
+        }
+    }
+
+    /// Whoever signed in, as the owner of a capability that he made, or of work that he left behind. The caller has
+    /// seen that the session is active.
+    pub fn of_session(stored: &SessionRecord) -> Self {
+        let unlocked = stored.assurance.unlocks();
+        Self {
+            id: PrincipalId::new(stored.subject.as_str()),
+            key: None,
+            scopes: stored.scopes & unlocked.scopes(),
+            peer: None,
+            signed_in: Some(SignedIn {
+                subject: stored.subject.clone(),
+                session: stored.id.clone(),
+                assurance: stored.assurance,
+            }),
+            delegated: false,
+        }
+    }
+
+    /// The same with fewer scopes: whoever shows a capability that this one made.
+    #[must_use]
+    pub fn narrowed(mut self, scopes: Scopes) -> Self {
+        self.scopes = self.scopes & scopes;
+        self.delegated = true;
+        self
     }
 
     /// Whoever left work behind that the node does later by itself, as he stands now. `key` is the one
@@ -79,15 +129,20 @@ impl Principal {
             key: None,
             scopes: [Scope::Inference].into_iter().collect(),
             peer: Some((node, tier)),
+            signed_in: None,
+            delegated: false,
         }
     }
 
-    fn of(stored: &KeyRecord) -> Self {
+    /// Whoever has this key. The caller has seen that it is active.
+    pub fn of(stored: &KeyRecord) -> Self {
         Self {
             id: PrincipalId::new(format!("key:{}", stored.id)),
             key: Some(stored.id.clone()),
             scopes: stored.scopes,
             peer: None,
+            signed_in: None,
+            delegated: false,
         }
     }
 
@@ -104,6 +159,26 @@ impl Principal {
     /// The node that asks and how far it is trusted, if it is one.
     pub fn as_peer(&self) -> Option<(NodeId, Tier)> {
         self.peer
+    }
+
+    /// The account that signed in, if it is one: whose DID is the principal's id.
+    pub fn signed_in(&self) -> Option<&SignedIn> {
+        self.signed_in.as_ref()
+    }
+
+    /// Whether it acts for somebody else, with a capability.
+    pub fn is_delegated(&self) -> bool {
+        self.delegated
+    }
+
+    /// What it may do.
+    pub fn scopes(&self) -> Scopes {
+        self.scopes
+    }
+
+    /// Jobs that it may have under way at once, where that is less than what everybody may.
+    pub fn jobs_max(&self) -> Option<usize> {
+        self.signed_in.as_ref()?.assurance.unlocks().jobs_max
     }
 
     /// Refuses what the principal may not do.
@@ -133,6 +208,12 @@ pub enum AuthError {
     /// The key may not do this.
     #[error("the API key lacks the scope '{0}'")]
     MissingScope(Scope),
+    /// The session is not good.
+    #[error("the session is not valid: it is unknown, over or was ended; sign in again")]
+    InvalidSession,
+    /// The capability is not good, or not for this.
+    #[error("the capability is not valid here: {0}")]
+    Capability(&'static str),
     /// The request came through a name that is not this machine's (DNS rebinding).
     #[error(
         "the Host header does not name this machine; a node without keys answers only to localhost"
@@ -225,6 +306,11 @@ impl Scopes {
         1 << scope as u8
     }
 
+    /// Whether there is none in the set.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
     /// Whether the scope is in the set.
     pub fn contains(self, scope: Scope) -> bool {
         self.0 & Self::bit(scope) != 0
@@ -234,6 +320,14 @@ impl Scopes {
     pub fn iter(self) -> impl Iterator<Item = Scope> {
         let every = Scope::EVERY.into_iter();
         every.filter(move |scope| self.contains(*scope))
+    }
+}
+
+impl std::ops::BitAnd for Scopes {
+    type Output = Self;
+
+    fn bitand(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 }
 
@@ -355,64 +449,6 @@ impl KeyRecord {
     }
 }
 
-/// What a browser says of where a request comes from.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Browser<'a> {
-    /// The `Host` header.
-    pub host: Option<&'a str>,
-    /// The `Origin` header.
-    pub origin: Option<&'a str>,
-    /// The `Sec-Fetch-Site` header.
-    pub fetch_site: Option<&'a str>,
-}
-
-/// Proof that a door without keys may be used: the node has never had a key, and the request
-/// names this machine and comes from no foreign web page.
-#[derive(Debug)]
-pub struct OpenDoor(());
-
-impl OpenDoor {
-    /// Checks the headers that only a browser sets, against DNS rebinding and foreign pages.
-    ///
-    /// # Errors
-    /// [`AuthError::MissingKey`] once keys exist, else what is foreign.
-    pub fn check(keys_exist: bool, browser: Browser<'_>) -> Result<Self, AuthError> {
-        if keys_exist {
-            return Err(AuthError::MissingKey);
-        }
-        if !browser.host.is_some_and(is_loopback_authority) {
-            return Err(AuthError::ForeignHost);
-        }
-        let foreign_origin = browser
-            .origin
-            .is_some_and(|origin| !is_loopback_origin(origin));
-        // A page of this machine on another port is same-site to a browser, so it passes.
-        let foreign_site = browser.fetch_site == Some("cross-site");
-        if foreign_origin || foreign_site {
-            return Err(AuthError::ForeignOrigin);
-        }
-        Ok(Self(()))
-    }
-}
-
-/// Whether an `Origin` is a page that this machine itself serves.
-pub fn is_loopback_origin(origin: &str) -> bool {
-    let authority = origin.split_once("://");
-    authority.is_some_and(|(_, authority)| is_loopback_authority(authority))
-}
-
-/// Whether `host` or `host:port` is a name of this machine's loopback.
-fn is_loopback_authority(authority: &str) -> bool {
-    let host = match authority.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').map_or("", |(host, _)| host),
-        None => authority
-            .split_once(':')
-            .map_or(authority, |(host, _)| host),
-    };
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -486,65 +522,14 @@ mod tests {
     }
 
     #[test]
-    fn an_open_door_is_for_this_machine_only() {
-        let open = |host, origin, fetch_site| {
-            let browser = Browser {
-                host,
-                origin,
-                fetch_site,
-            };
-            OpenDoor::check(false, browser).map(|_| ())
-        };
-        for host in [
-            "localhost",
-            "LOCALHOST:1",
-            "127.0.0.1:11435",
-            "[::1]:80",
-            "127.8.8.8",
-        ] {
-            assert_eq!(open(Some(host), None, None), Ok(()), "{host}");
-        }
-        for host in [
-            "evil.example",
-            "localhost.evil.example:80",
-            "10.0.0.1",
-            "[::2]",
-            "",
-        ] {
-            assert_eq!(
-                open(Some(host), None, None),
-                Err(AuthError::ForeignHost),
-                "{host}"
-            );
-        }
-        assert_eq!(open(None, None, None), Err(AuthError::ForeignHost));
-        let here = Some("localhost:1");
-        assert_eq!(
-            open(here, Some("http://localhost:3000"), Some("same-site")),
-            Ok(())
-        );
-        for origin in [
-            "https://evil.example",
-            "null",
-            "http://127.0.0.1.evil.example",
-        ] {
-            let refused = Err(AuthError::ForeignOrigin);
-            assert_eq!(open(here, Some(origin), None), refused, "{origin}");
-        }
-        assert_eq!(
-            open(here, None, Some("cross-site")),
-            Err(AuthError::ForeignOrigin)
-        );
-        assert!(OpenDoor::check(true, Browser::default()).is_err());
-    }
-
-    #[test]
     fn scopes_are_written_and_read() {
-        assert_eq!(
-            "models metrics inference".parse::<Scopes>(),
-            Ok(Scopes::ALL)
-        );
-        assert_eq!(Scopes::ALL.to_string(), "inference metrics models");
+        let all = "inference metrics models identity storage carbon rewards audit";
+        assert_eq!(all.parse::<Scopes>(), Ok(Scopes::ALL));
+        assert_eq!(Scopes::ALL.to_string(), all);
+        let two = "models inference"
+            .parse::<Scopes>()
+            .expect("both are scopes");
+        assert_eq!(two.to_string(), "inference models");
         assert!("admin".parse::<Scopes>().is_err());
     }
 }

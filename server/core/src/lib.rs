@@ -7,6 +7,7 @@
 
 mod admission;
 mod affinity;
+mod assurance;
 mod auth;
 mod backend;
 mod clock;
@@ -20,16 +21,16 @@ mod ids;
 mod job;
 pub mod merkle;
 mod meter;
+mod open_door;
 mod peer;
 mod receipt;
 mod router;
+mod session;
 mod speech;
 
 pub use admission::{Admission, AdmissionError, AdmissionLimits, AdmissionLoad, Admitted};
-pub use auth::{
-    ApiKey, AuthError, BadScope, Browser, KeyRecord, OpenDoor, Principal, Scope, Scopes,
-    is_loopback_origin,
-};
+pub use assurance::{Assurance, BadAssurance, Unlocks};
+pub use auth::{ApiKey, AuthError, BadScope, KeyRecord, Principal, Scope, Scopes};
 pub use backend::{
     Backend, BackendError, BackendReport, BoxFuture, EmbedRequest, Embeddings, EventStream,
     GenerateRequest, Load, ModelDigest, ModelFacts, ModelKind, Numerics, Reserved, Resume,
@@ -49,10 +50,12 @@ pub use job::{
     Role, Sampling, Tool, ToolCall, ToolChoice, ToolMode, Work,
 };
 pub use meter::MeteredStream;
+pub use open_door::{Browser, OpenDoor, is_loopback_authority, is_loopback_origin};
 pub use peer::{BadNodeId, BadTier, GridEvidence, GridIntensity, NodeId, PeerFacts, Tier};
 pub use receipt::{Outcome, Receipt};
 pub use router::{
     Backends, Candidate, Chosen, Dropped, Estimate, Here, Own, Place, Reason, Route, RouteError,
     Snapshot, plan,
 };
+pub use session::{SessionId, SessionRecord, SessionToken, SignedIn};
 pub use speech::{SpeechSegment, SpeechTask, Transcribe, Transcript};

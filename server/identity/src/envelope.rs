@@ -29,6 +29,10 @@ pub enum Domain {
     NodeRecord,
     /// A node's word that another one is a member, or no longer.
     Introduction,
+    /// Which key comes after a node's own.
+    KeyChange,
+    /// That a key comes after another one.
+    KeyAcceptance,
 }
 
 impl Domain {
@@ -40,6 +44,8 @@ impl Domain {
             Self::CounterSignature => "counter-signature",
             Self::NodeRecord => "node-record",
             Self::Introduction => "introduction",
+            Self::KeyChange => "key-change",
+            Self::KeyAcceptance => "key-acceptance",
         }
     }
 }

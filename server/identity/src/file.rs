@@ -200,6 +200,21 @@ impl KeyFile {
         self.write(&text::render(key, passphrase, Cost::RECOMMENDED))
     }
 
+    /// Writes another key in this one's place, at once and whole. Whoever asks for it has kept the old one.
+    ///
+    /// # Errors
+    /// As of [`create`](Self::create), but for a file that is there.
+    pub fn replace(
+        &self,
+        key: &NodeKey,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<(), KeyFileError> {
+        if passphrase.is_some_and(|passphrase| !passphrase.is_long_enough()) {
+            return Err(KeyFileError::Weak);
+        }
+        self.write(&text::render(key, passphrase, Cost::RECOMMENDED))
+    }
+
     fn refuse_to_overwrite(&self) -> Result<(), KeyFileError> {
         match fs::symlink_metadata(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -75,7 +75,7 @@ enum Command {
     /// Make, list and revoke API keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
-    /// Show, export and import this node's key.
+    /// Show, export, import, restore and change this node's key.
     #[command(subcommand)]
     Identity(identity::IdentityCommand),
     /// Make a ticket with which another node may join this one; list and revoke invitations.

@@ -5,6 +5,7 @@
 
 mod carbon;
 mod federation;
+mod identity;
 mod layers;
 mod relay;
 mod rewards;
@@ -22,6 +23,7 @@ pub use carbon::{
 };
 pub use federation::Federation;
 pub(crate) use federation::PORT as FEDERATION_PORT;
+pub use identity::Identity;
 pub use layers::{Effective, Environment, Flags};
 pub use relay::{RELAY_PORT, Relay};
 pub use rewards::Rewards;
@@ -99,6 +101,8 @@ pub struct Config {
     pub carbon: Carbon,
     /// When this machine works for other nodes, and the meters of the house.
     pub power: Power,
+    /// Signing in, and credentials.
+    pub identity: Identity,
     /// The log.
     pub log: Log,
 }
@@ -294,6 +298,7 @@ impl Default for Config {
             rewards: Rewards::default(),
             carbon: Carbon::default(),
             power: Power::default(),
+            identity: Identity::default(),
             log: Log::default(),
         }
     }
@@ -485,6 +490,7 @@ impl Config {
         self.rewards.check()?;
         self.carbon.check()?;
         self.power.check()?;
+        self.identity.check()?;
         let device = self.engine.device;
         if !device.is_built_in() {
             let name = device.name();

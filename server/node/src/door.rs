@@ -15,6 +15,7 @@ mod completions;
 mod constraints;
 mod conversations;
 mod couch;
+mod credentials;
 mod dialect;
 mod docs;
 mod doctor;
@@ -26,6 +27,7 @@ mod footprint;
 mod form;
 mod format;
 mod health;
+mod identity;
 mod logs;
 mod models;
 mod objects;
@@ -40,6 +42,7 @@ mod rerank;
 mod responses;
 mod rewards;
 mod route;
+mod sign_in;
 mod stream;
 mod tokenize;
 mod tooling;
@@ -79,6 +82,7 @@ pub(crate) use responses::end_unfinished;
 use crate::bell::Bells;
 use crate::carbon::CarbonDesk;
 use crate::doctor::Network;
+use crate::identity::Desk;
 use crate::metrics::Metrics;
 use crate::rewards::Paying;
 use crate::shelf::Shelf;
@@ -123,6 +127,8 @@ pub struct App {
     pub keep: Duration,
     /// How many bytes of them for each principal; the oldest go first.
     pub keep_bytes_max: i64,
+    /// What signing in and credentials need.
+    pub desk: Desk,
     /// This node's name, if it takes part in a federation.
     pub node: Option<NodeId>,
     /// This node's key, unless it is sealed.
@@ -240,11 +246,42 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(emissions::forecasts::batch))
         .routes(routes!(emissions::average))
         .routes(routes!(emissions::average_batch))
+        .merge(identity_routes())
         .routes(routes!(anthropic::create))
         .routes(routes!(anthropic::count_tokens))
         .merge(ollama::routes())
         .merge(rewards::routes())
         .merge(couch::routes())
+}
+
+fn identity_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(sign_in::challenge))
+        .routes(routes!(sign_in::verify))
+        .routes(routes!(sign_in::sessions::list))
+        .routes(routes!(sign_in::sessions::end))
+        .routes(routes!(sign_in::capabilities::create))
+        .routes(routes!(sign_in::capabilities::revoke))
+        .routes(routes!(sign_in::passkeys::begin_registration))
+        .routes(routes!(sign_in::passkeys::complete_registration))
+        .routes(routes!(sign_in::passkeys::begin_login))
+        .routes(routes!(sign_in::passkeys::complete_login))
+        .routes(routes!(identity::node))
+        .routes(routes!(identity::history))
+        .routes(routes!(identity::well_known))
+        .routes(routes!(identity::resolve))
+        .routes(routes!(identity::me))
+        .routes(routes!(identity::show_credential))
+        .routes(routes!(identity::prepare))
+        .routes(routes!(identity::links::list, identity::links::create))
+        .routes(routes!(identity::links::delete))
+        .routes(routes!(identity::links::succeed))
+        .routes(routes!(credentials::issue))
+        .routes(routes!(credentials::verify))
+        .routes(routes!(credentials::verify_presentation))
+        .routes(routes!(credentials::present))
+        .routes(routes!(credentials::status))
+        .routes(routes!(credentials::status_list))
 }
 
 /// Pages that this machine itself serves may read answers; a browser keeps them from all others.

@@ -52,6 +52,7 @@ async fn once(app: &App) -> Result<(), StoreError> {
     }
     app.store.empty_expired_vector_stores(now).await?;
     app.store.delete_old_batches(now - BATCH_KEPT_MS).await?;
+    app.store.sweep_accounts(now).await?;
     let limits = KeepLimits {
         now_ms: now,
         bytes_max: app.keep_bytes_max,

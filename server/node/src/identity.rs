@@ -1,5 +1,13 @@
 //! This node's key: where its file is, and where its passphrase comes from, and other secrets of one line. Never from
-//! the command line, which others on the machine can read.
+//! the command line, which others on the machine can read. [`Desk`] is what the door needs to sign people in.
+
+mod desk;
+mod history;
+
+pub(crate) use desk::locked;
+pub use desk::{Desk, Errand, Login, Pending, Registration};
+pub(crate) use history::save_history;
+pub use history::{HistoryError, load_history};
 
 use std::fs::File;
 use std::io::{self, Read};

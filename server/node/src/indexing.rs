@@ -143,7 +143,7 @@ async fn read(app: &App, work: &VectorWork) -> Result<Vec<Chunk>, Trouble> {
 
 /// Whoever put the file in, if his key is still good.
 async fn principal(app: &App, work: &VectorWork) -> Result<Principal, Trouble> {
-    let principal = returning(app, work.file.key.as_ref()).await?;
+    let principal = returning(app, &work.principal, work.file.key.as_ref()).await?;
     let message = "the API key that the file was put in with is expired or revoked";
     principal.ok_or_else(|| server(message))
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use kwaainet_candle::CandleBackend;
 use kwaainet_core::{Admission, AdmissionLimits, Backend, Clock, Hallway};
-use kwaainet_identity::NodeKey;
+use kwaainet_identity::{KeyHistory, NodeKey};
 use kwaainet_store::{DocumentStore, GroupWriter, Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::doctor::Network;
 use crate::door::{self, App, Background};
 use crate::federation::{self, Live, Serving, Setup, Surroundings};
+use crate::identity::Desk;
 use crate::metrics::Metrics;
 use crate::rewards::{self, Paying};
 use crate::shelf::Shelf;
@@ -95,8 +96,10 @@ pub struct Parts {
     pub engine: Option<Arc<CandleBackend>>,
     /// The models of this machine, if it has an engine.
     pub shelf: Option<Arc<Shelf>>,
-    /// Its key, unless it is sealed and nobody opens it.
+    /// Its key, unless that is sealed and nobody opened it.
     pub key: Option<NodeKey>,
+    /// Which keys it had before.
+    pub history: KeyHistory,
     /// Its key and what it tells others, if it takes part in a federation.
     pub federation: Option<Setup>,
     /// Who measures and who is asked of carbon; as the configuration has it, but with nobody to ask, if none.
@@ -177,7 +180,14 @@ impl Assembled {
         tasks.spawn(over.clone().run_until_cancelled_owned(metering));
 
         let responses = &parts.config.responses;
+        let identity = parts.config.identity.clone();
         let app = Arc::new(App {
+            desk: Desk::new(
+                parts.key.clone(),
+                parts.history,
+                identity,
+                Arc::clone(&parts.clock),
+            ),
             hallway: Arc::new(Hallway::new(admission, observer.subscribe())),
             store: parts.store.clone(),
             clock: parts.clock,

@@ -10,6 +10,7 @@ mod conversations;
 mod documents;
 mod files;
 mod health;
+mod identity;
 mod introductions;
 mod invitations;
 mod kept;
@@ -34,6 +35,10 @@ pub use documents::{
     NewDatabase, Purged, WriteError, Written,
 };
 pub use files::FileRecord;
+pub use identity::{
+    AccountRecord, Admission, IssuedCredential, LinkRecord, Linked, PasskeyRecord, SessionRow,
+    ShownCredential,
+};
 pub use introductions::IntroductionRecord;
 pub use invitations::{InvitationRecord, Redeemed};
 pub use ledger::{AccruableReceipt, HeldService, LedgerSnapshot, Period, StatementLine, Terminus};

@@ -56,6 +56,11 @@ const FILES: &[(i64, &str, &str)] = &[
         "carbon",
         include_str!("../../../migrations/0012_carbon.sql"),
     ),
+    (
+        13,
+        "identity",
+        include_str!("../../../migrations/0013_identity.sql"),
+    ),
 ];
 
 // Those of the file that holds documents.

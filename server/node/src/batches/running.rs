@@ -108,7 +108,7 @@ async fn standing(app: &App, batch: &BatchRecord, room: u64) -> Result<Standing,
         return Ok(Standing::Ends(BatchStatus::Cancelled, None));
     }
     let message = "The API key that the batch was made with is expired or revoked.";
-    let principal = door::returning(app, batch.key.as_ref()).await?;
+    let principal = door::returning(app, &batch.principal, batch.key.as_ref()).await?;
     let principal = principal.ok_or_else(|| fault("invalid_api_key", message))?;
     if app.clock.unix_ms() >= batch.expires_at_ms {
         let error = BatchOutputError {

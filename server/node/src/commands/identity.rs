@@ -1,16 +1,23 @@
-//! `kwaainet identity show|export|import`.
+//! `kwaainet identity show|export|import|phrase|restore|rotate`.
 
+use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use kwaainet_core::NodeId;
-use kwaainet_identity::{KeyFile, NodeKey, Passphrase, did_key, peer_id};
+use kwaainet_core::{Clock, NodeId, SystemClock};
+use kwaainet_identity::{
+    KeyFile, NodeKey, Passphrase, did_key, key_of_phrase, peer_id, recovery_phrase,
+};
+use zeroize::Zeroizing;
 
 use crate::config::{Config, Environment};
-use crate::identity::{PASSPHRASE_VARIABLE, key_file, passphrase};
-use crate::node::make_data_dir;
+use crate::identity::{PASSPHRASE_VARIABLE, key_file, load_history, passphrase, save_history};
+use crate::node::{DataDirLock, make_data_dir};
 use crate::terminal;
+
+/// Bytes of 24 words, with room for spaces.
+const PHRASE_BYTES_MAX: u64 = 4_096;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum IdentityCommand {
@@ -33,6 +40,13 @@ pub(super) enum IdentityCommand {
         #[command(flatten)]
         key: KeyArgs,
     },
+    /// Print the key as 24 words to be written down. Whoever has them is this node.
+    Phrase(KeyArgs),
+    /// Make the key of 24 words, read from the standard input, this node's own, if it has none.
+    Restore(KeyArgs),
+    /// Put a new key in the place of this node's, and keep what shows that both are the same node's. The node must not
+    /// be running.
+    Rotate(KeyArgs),
 }
 
 /// Where the passphrase of a key comes from.
@@ -108,7 +122,79 @@ pub(super) fn run(
             names(key.id(), &own, seal.is_some());
             Ok(())
         }
+        IdentityCommand::Phrase(key) => {
+            let key = own.load(key.passphrase(environment)?.as_ref())?;
+            terminal::note(
+                "Whoever has these words is this node. Write them down, and show them to nobody.",
+            );
+            terminal::line(&*recovery_phrase(&key));
+            Ok(())
+        }
+        IdentityCommand::Restore(key) => restore(&own, &key, environment),
+        IdentityCommand::Rotate(key) => rotate(config, &own, &key, environment),
     }
+}
+
+fn restore(own: &KeyFile, key: &KeyArgs, environment: &Environment) -> anyhow::Result<()> {
+    if own.facts()?.is_some() {
+        let path = own.path().display();
+        bail!("this node has a key already, {path}: export it and move it away first");
+    }
+    let mut words = Zeroizing::new(String::new());
+    std::io::stdin()
+        .take(PHRASE_BYTES_MAX)
+        .read_to_string(&mut words)
+        .context("the words cannot be read")?;
+    let restored = key_of_phrase(&words)?;
+    let passphrase = key.passphrase(environment)?;
+    own.adopt(&restored, passphrase.as_ref())?;
+    names(restored.id(), own, passphrase.is_some());
+    Ok(())
+}
+
+/// In steps that can be cut anywhere and done again: the new key is kept, then the history says that it comes, then it
+/// takes the old one's place.
+fn rotate(
+    config: &Config,
+    own: &KeyFile,
+    key: &KeyArgs,
+    environment: &Environment,
+) -> anyhow::Result<()> {
+    let _lock = DataDirLock::take(&config.data_dir)?;
+    let passphrase = key.passphrase(environment)?;
+    let old = own.load(passphrase.as_ref())?;
+    let sealed = own.facts()?.is_some_and(|facts| facts.sealed);
+    let seal = passphrase.as_ref().filter(|_| sealed);
+    let beside = |name: String| KeyFile::new(config.data_dir.join(name));
+    let next = beside("node.key.next".to_owned());
+    let new = next.load_or_create(seal)?;
+    let history = load_history(config)?;
+    if history
+        .changes()
+        .last()
+        .is_none_or(|last| last.old != old.id())
+    {
+        let now = SystemClock::default().unix_ms().unsigned_abs();
+        save_history(config, &history.changed(&old, &new, now))?;
+    } else if history
+        .changes()
+        .last()
+        .is_some_and(|last| last.new != new.id())
+    {
+        bail!("the key history names another key as the next one, which is not here");
+    }
+    let kept = beside(format!("node.key.{}", old.id().short()));
+    if kept.facts()?.is_none() {
+        kept.create(&old, seal)?;
+    }
+    own.replace(&new, seal)?;
+    std::fs::remove_file(next.path()).context("the copy of the new key cannot be removed")?;
+    terminal::note(format!(
+        "The old key is kept in {}. Invite other nodes anew, and make new capabilities.",
+        kept.path().display()
+    ));
+    names(new.id(), own, sealed);
+    Ok(())
 }
 
 fn show(own: &KeyFile, key: &KeyArgs, environment: &Environment) -> anyhow::Result<()> {

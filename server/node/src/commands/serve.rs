@@ -9,7 +9,7 @@ use anyhow::Context;
 use futures_util::future::join_all;
 use kwaainet_core::{Clock, ModelId, ModelKind, SystemClock};
 use kwaainet_http::HttpBackend;
-use kwaainet_identity::NodeKey;
+use kwaainet_identity::{KeyFileError, NodeKey};
 use kwaainet_store::{DocumentStore, Store};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -41,6 +41,7 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
     let documents = DocumentStore::open(&config.documents()).await?;
 
     let key = own_key(&config, environment)?;
+    let history = identity::load_history(&config)?;
     let federation = match key.clone().filter(|_| config.federation.enabled) {
         Some(key) => Some(setup(&config, key)?),
         None => None,
@@ -56,6 +57,7 @@ pub(super) async fn serve(config: Config, environment: &Environment) -> anyhow::
         engine: Some(Arc::clone(&local.backend)),
         shelf: Some(local.shelf()),
         key,
+        history,
         federation,
         carbon: Some(carbon),
         not_ready,
@@ -131,19 +133,19 @@ fn setup(config: &Config, key: NodeKey) -> anyhow::Result<Setup> {
     })
 }
 
-/// This node's key, made now if there is none. Only a node that is to meet others cannot do without.
+/// This node's key, made now if there is none. A node without its passphrase serves all the same, unless it is to meet
+/// others; then it cannot say who it is.
 fn own_key(config: &Config, environment: &Environment) -> anyhow::Result<Option<NodeKey>> {
     let chosen = &config.federation;
     let file = &chosen.passphrase_file;
     let file = (!file.as_os_str().is_empty()).then_some(file.as_path());
     let passphrase = identity::passphrase(environment, file)?;
     match identity::key_file(config).load_or_create(passphrase.as_ref()) {
-        Ok(key) => Ok(Some(key)),
-        Err(error) if chosen.enabled => Err(error.into()),
-        Err(error) => {
-            tracing::warn!(%error, "the node signs nothing");
+        Err(error @ KeyFileError::Sealed { .. }) if !chosen.enabled => {
+            tracing::warn!(%error, "the node signs nothing: no accounts, no credentials, no capabilities");
             Ok(None)
         }
+        loaded => Ok(Some(loaded?)),
     }
 }
 

@@ -6,16 +6,38 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use kwaainet_core::{ApiKey, AuthError, Browser, KeyId, OpenDoor, Principal, Scope};
-use kwaainet_store::StoreError;
+use kwaainet_core::{
+    ApiKey, AuthError, Browser, KeyId, OpenDoor, Principal, PrincipalId, Scope, Scopes, SessionId,
+    SessionRecord, SessionToken,
+};
+use kwaainet_identity::{CAPABILITY_PREFIX, Minter, Standing, Wanted};
+use kwaainet_store::{AccountRecord, SessionRow, StoreError};
 
 use super::dialect::Dialect;
 use super::{ApiError, App};
+use crate::identity::locked;
 
 /// Paths that need no principal: they say nothing of the owner and cost nothing.
-pub(crate) const PUBLIC: [&str; 3] = ["/healthz", "/readyz", "/openapi.json"];
-/// The rendered API page and its parts, which say nothing of the owner either.
-pub(crate) const PUBLIC_DOCS: &str = "/docs";
+pub(crate) const PUBLIC: [&str; 6] = [
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+    "/v1/identity/node",
+    "/v1/identity/node/history",
+    "/.well-known/did.json",
+];
+/// What stands below these does not either: the rendered API page and its parts, and the states of credentials, which
+/// whoever was shown one has to look at.
+pub(crate) const PUBLIC_BELOW: [&str; 2] = ["/docs", "/v1/credentials/status-lists"];
+/// Paths where somebody becomes a principal, so that he need not be one yet. What he shows nevertheless must be good.
+pub(crate) const SIGNING_IN: [&str; 6] = [
+    "/v1/auth/challenge",
+    "/v1/auth/verify",
+    "/v1/auth/passkey/register/begin",
+    "/v1/auth/passkey/register/complete",
+    "/v1/auth/passkey/login/begin",
+    "/v1/auth/passkey/login/complete",
+];
 
 /// What it takes to use the paths that begin so; everything else takes [`Scope::Inference`].
 const SCOPES: [(&str, Scope); 13] = [
@@ -44,64 +66,233 @@ pub(crate) async fn authenticate(
     next: Next,
 ) -> Result<Response, ApiError> {
     let path = request.uri().path();
-    if PUBLIC.contains(&path) || path == PUBLIC_DOCS || path.starts_with("/docs/") {
+    if is_public(path) {
         return Ok(next.run(request).await);
     }
     let scope = scope_of(path);
-    let basic = Dialect::of(path) == Dialect::CouchDb;
-    let principal = identify(&app, request.headers(), basic).await?;
-    principal.require(scope)?;
-    request.extensions_mut().insert(principal);
+    let signing_in = SIGNING_IN.contains(&path);
+    let asked = Asked {
+        headers: request.headers(),
+        method: request.method().as_str(),
+        path,
+        scope,
+        now_ms: app.clock.unix_ms(),
+    };
+    match identify(&app, asked).await {
+        Ok(principal) => {
+            if !signing_in {
+                principal.require(scope)?;
+            }
+            request.extensions_mut().insert(principal);
+        }
+        Err(Stranger::Nobody) if signing_in => {}
+        Err(Stranger::Nobody) => return Err(AuthError::MissingKey.into()),
+        Err(Stranger::Refused(error)) => return Err(error),
+    }
     Ok(next.run(request).await)
 }
 
+/// Whether a path needs no principal.
+pub(crate) fn is_public(path: &str) -> bool {
+    PUBLIC.contains(&path) || PUBLIC_BELOW.iter().any(|root| is_under(path, root))
+}
+
+fn is_under(path: &str, root: &str) -> bool {
+    path.strip_prefix(root)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 fn scope_of(path: &str) -> Scope {
-    let under = |root: &str| {
-        path.strip_prefix(root)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    let found = SCOPES.iter().find(|(root, _)| under(root));
+    let found = SCOPES.iter().find(|(root, _)| is_under(path, root));
     found.map_or(Scope::Inference, |(_, scope)| *scope)
 }
 
-/// Whoever left work here with this key; none if the key is not good any more.
+/// Whoever left work here, as he stands now; none if he may not have it done any more.
 ///
 /// # Errors
 /// When the database fails.
 pub(crate) async fn returning(
     app: &App,
+    left_by: &PrincipalId,
     key: Option<&KeyId>,
 ) -> Result<Option<Principal>, StoreError> {
-    let stored = match key {
-        Some(key) => app.store.key(key).await?,
-        None => None,
+    let now = app.clock.unix_ms();
+    let principal = match key {
+        None if *left_by != PrincipalId::operator() => account(app, left_by.as_str(), now).await?,
+        None => Some(Principal::operator()),
+        Some(key) => {
+            let stored = app.store.key(key).await?;
+            Principal::returning(Some(key), stored.as_ref(), now).ok()
+        }
     };
-    let principal = Principal::returning(key, stored.as_ref(), app.clock.unix_ms());
     let allowed = |principal: &Principal| principal.require(Scope::Inference).is_ok();
-    Ok(principal.ok().filter(allowed))
+    Ok(principal.filter(allowed))
 }
 
-/// `basic` says whether a key may come as the password of HTTP's Basic scheme (RFC 7617), which is all that
-/// clients of CouchDB know.
-async fn identify(app: &App, headers: &HeaderMap, basic: bool) -> Result<Principal, ApiError> {
-    let failed = |error: kwaainet_store::StoreError| ApiError::internal(error.to_string());
-    let keys_exist = app.store.keys_exist().await.map_err(failed)?;
+/// The account of a DID, as if it had just signed in.
+async fn account(app: &App, did: &str, now_ms: i64) -> Result<Option<Principal>, StoreError> {
+    let Some(account) = app.store.account(did, now_ms).await? else {
+        return Ok(None);
+    };
+    let session = SessionRow {
+        id: SessionId::new(""),
+        hash: [0; 32],
+        scopes: Scopes::ALL,
+        created_at_ms: now_ms,
+        expires_at_ms: now_ms + 1,
+        ended_at_ms: None,
+        account,
+    };
+    Ok(Some(Principal::of_session(&session_record(app, session))))
+}
+
+/// A session as it counts now: what it was given, as far as its account may still have it.
+pub(crate) fn session_record(app: &App, session: SessionRow) -> SessionRecord {
+    let SessionRow { account, .. } = session;
+    let allowed = allowed_to(app, &account);
+    SessionRecord {
+        id: session.id,
+        hash: session.hash,
+        scopes: session.scopes & allowed,
+        assurance: standing(&account).assurance(),
+        subject: account.did,
+        created_at_ms: session.created_at_ms,
+        expires_at_ms: session.expires_at_ms,
+        ended_at_ms: session.ended_at_ms,
+    }
+}
+
+/// What the owner allows an account: what it was let in with while that is good, else what strangers may.
+pub(crate) fn allowed_to(app: &App, account: &AccountRecord) -> Scopes {
+    match account.admitted {
+        true => account.scopes,
+        false => app.desk.config.stranger_scopes(),
+    }
+}
+
+/// What is known of an account.
+pub(crate) fn standing(account: &AccountRecord) -> Standing {
+    Standing {
+        admitted: account.admitted,
+        passkey: account.passkeys > 0,
+        on_chain: account.chains > 0 || account.did.starts_with("did:pkh:"),
+        verified: account.verified_until_ms.is_some(),
+        next_key: account.next_key.is_some(),
+        recovery: account.recovery.is_some(),
+    }
+}
+
+/// What of a request tells who is asking, and for what.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    headers: &'a HeaderMap,
+    method: &'a str,
+    path: &'a str,
+    /// What the path takes.
+    scope: Scope,
+    now_ms: i64,
+}
+
+/// Why there is no principal.
+enum Stranger {
+    /// Nothing was shown.
+    Nobody,
+    /// What was shown is not good.
+    Refused(ApiError),
+}
+
+impl<E: Into<ApiError>> From<E> for Stranger {
+    fn from(error: E) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+/// At CouchDB's paths a key may come as the password of HTTP's Basic scheme (RFC 7617), which is all that its clients
+/// know.
+async fn identify(app: &App, asked: Asked<'_>) -> Result<Principal, Stranger> {
+    let Asked {
+        headers, now_ms, ..
+    } = asked;
+    let keys_exist = app.store.keys_exist().await?;
+    let password = password(headers).filter(|_| Dialect::of(asked.path) == Dialect::CouchDb);
+    let presented = bearer(headers).or_else(|| text(headers, X_API_KEY));
+    let presented = presented.or(password.as_deref());
     if !keys_exist {
         let browser = Browser {
             host: text(headers, header::HOST),
             origin: text(headers, header::ORIGIN),
             fetch_site: text(headers, header::HeaderName::from_static("sec-fetch-site")),
         };
+        let owner = Principal::owner(OpenDoor::check(keys_exist, browser)?);
         // Clients of OpenAI always send some key; without keys of ours it means nothing.
-        return Ok(Principal::owner(OpenDoor::check(keys_exist, browser)?));
+        return match presented {
+            Some(token) if token.starts_with(SessionToken::PREFIX) => {
+                by_session(app, token, now_ms).await
+            }
+            Some(token) if token.starts_with(CAPABILITY_PREFIX) => {
+                by_capability(app, token, asked).await
+            }
+            _ => Ok(owner),
+        };
     }
-    let password = password(headers).filter(|_| basic);
-    let presented = bearer(headers).or_else(|| text(headers, X_API_KEY));
-    let presented = presented.or(password.as_deref());
-    let presented: ApiKey = presented.ok_or(AuthError::MissingKey)?.parse()?;
-    let stored = app.store.key(presented.id()).await.map_err(failed)?;
-    let now = app.clock.unix_ms();
-    Ok(Principal::from_key(&presented, stored.as_ref(), now)?)
+    let presented = presented.ok_or(Stranger::Nobody)?;
+    if presented.starts_with(SessionToken::PREFIX) {
+        return by_session(app, presented, now_ms).await;
+    }
+    if presented.starts_with(CAPABILITY_PREFIX) {
+        return by_capability(app, presented, asked).await;
+    }
+    let presented: ApiKey = presented.parse()?;
+    let stored = app.store.key(presented.id()).await?;
+    Ok(Principal::from_key(&presented, stored.as_ref(), now_ms)?)
+}
+
+async fn by_session(app: &App, token: &str, now_ms: i64) -> Result<Principal, Stranger> {
+    let token: SessionToken = token.parse()?;
+    let found = app.store.session(token.id(), now_ms).await?;
+    let stored = found.map(|session| session_record(app, session));
+    Ok(Principal::from_session(&token, stored.as_ref(), now_ms)?)
+}
+
+/// Whoever shows a capability acts for who made it, who must still be good, and may do what the request's path takes
+/// and nothing else.
+async fn by_capability(app: &App, token: &str, asked: Asked<'_>) -> Result<Principal, Stranger> {
+    let Asked { scope, now_ms, .. } = asked;
+    let capabilities = app.desk.capabilities.as_ref().ok_or_else(locked)?;
+    let unknown = AuthError::Capability("it is none of this node's");
+    let capability = capabilities.open(token).map_err(|_| unknown)?;
+    let ids = capability.revocation_ids();
+    if app.store.is_capability_revoked(&ids).await? {
+        return Err(AuthError::Capability("it was revoked").into());
+    }
+    let wanted = Wanted {
+        scope,
+        method: asked.method,
+        path: asked.path,
+        now_ms,
+    };
+    if !capability.allows(&wanted) {
+        let code = "it does not allow this, here or at this time";
+        return Err(ApiError::forbidden(AuthError::Capability(code).to_string()).into());
+    }
+    let gone = AuthError::Capability("whoever made it is not good any more");
+    let minter = match &capability.minter {
+        Minter::Owner if app.store.keys_exist().await? => None,
+        Minter::Owner => Some(Principal::operator()),
+        Minter::Key(id) => {
+            let stored = app.store.key(id).await?;
+            let stored = stored.filter(|stored| stored.is_active(now_ms));
+            stored.as_ref().map(Principal::of)
+        }
+        Minter::Session(id) => {
+            let found = app.store.session(id, now_ms).await?;
+            let stored = found.map(|session| session_record(app, session));
+            let stored = stored.filter(|stored| stored.is_active(now_ms));
+            stored.as_ref().map(Principal::of_session)
+        }
+    };
+    let minter = minter.ok_or(gone)?;
+    Ok(minter.narrowed([scope].into_iter().collect()))
 }
 
 /// The token after `Bearer`, whose case does not matter (RFC 7235, section 2.1).

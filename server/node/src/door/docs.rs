@@ -18,7 +18,7 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::auth::{PUBLIC, X_API_KEY};
+use super::auth::{X_API_KEY, is_public};
 use super::dialect::Dialect;
 use super::{App, constraints, routes};
 
@@ -27,12 +27,15 @@ const DOCUMENT_PATH: &str = "/openapi.json";
 
 const NO_MODEL: &str = "There is no such model.";
 /// What a 404 says on other routes, by the beginning of their paths.
-const NOT_FOUND: [(&str, &str); 8] = [
+const NOT_FOUND: [(&str, &str); 11] = [
     ("/couch", NO_THING),
     (
         "/emissions",
         "There is nothing known of this place and time.",
     ),
+    ("/v1/auth", NO_THING),
+    ("/v1/credentials", NO_THING),
+    ("/v1/identity", NO_THING),
     ("/v1/batches", NO_THING),
     ("/v1/carbon", NO_THING),
     ("/v1/conversations", NO_THING),
@@ -67,7 +70,7 @@ const ERRORS: [(&str, &str); 11] = [
 pub fn document() -> OpenApi {
     let (_, mut document) = routes().split_for_parts();
     for (path, item) in &mut document.paths.paths {
-        if !PUBLIC.contains(&path.as_str()) {
+        if !is_public(path) {
             let dialect = Dialect::of(path);
             let found = NOT_FOUND.iter().find(|(root, _)| path.starts_with(root));
             let not_found = found.map_or(NO_MODEL, |(_, description)| description);
@@ -92,7 +95,10 @@ pub(crate) fn base() -> OpenApi {
     let key = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("kw_<id>_<secret>")
-        .description(Some("Needed once the node's owner has made a key."))
+        .description(Some(
+            "Needed once the node's owner has made a key. A session's token (`kws_<id>_<secret>`) or a capability \
+             (`biscuit:...`) may stand in its place.",
+        ))
         .build();
     let x_api_key = ApiKeyValue::with_description(
         X_API_KEY.as_str(),
@@ -133,7 +139,7 @@ pub(crate) fn base() -> OpenApi {
 
 /// The document and its page.
 pub(crate) fn routes_of_docs() -> Router<Arc<App>> {
-    SwaggerUi::new(super::auth::PUBLIC_DOCS)
+    SwaggerUi::new(super::auth::PUBLIC_BELOW[0])
         .config(Config::default().use_base_layout().validator_url("none"))
         .url(DOCUMENT_PATH, document())
         .into()

@@ -85,6 +85,25 @@ impl ApiError {
         Self::new(status, SERVER, Some("upstream_error"), message)
     }
 
+    /// A 503 for what this node cannot do as it was started; waiting does not help.
+    pub(crate) fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, SERVER, Some(code), message)
+    }
+
+    /// A 401: somebody did not show that he is who he says.
+    pub(crate) fn unproven(code: &'static str, message: impl Into<String>) -> Self {
+        Self::refused(StatusCode::UNAUTHORIZED, Some(code), message)
+    }
+
+    /// A 403 for who is known and may not.
+    pub(crate) fn forbidden(message: impl Into<String>) -> Self {
+        Self::refused(
+            StatusCode::FORBIDDEN,
+            Some("insufficient_permissions"),
+            message,
+        )
+    }
+
     /// The status it is sent with.
     pub fn status(&self) -> StatusCode {
         self.0.status
@@ -226,6 +245,8 @@ impl From<AuthError> for ApiError {
             AuthError::MissingKey | AuthError::InvalidKey => {
                 Self::refused(StatusCode::UNAUTHORIZED, Some("invalid_api_key"), message)
             }
+            AuthError::InvalidSession => Self::unproven("invalid_session", message),
+            AuthError::Capability(_) => Self::unproven("invalid_capability", message),
             AuthError::MissingScope(_) => {
                 let code = Some("insufficient_permissions");
                 Self::refused(StatusCode::FORBIDDEN, code, message)

@@ -312,6 +312,7 @@ async fn parts_on(mut config: Config, dir: &tempfile::TempDir) -> (Parts, Script
         engine: None,
         shelf: None,
         key: Some(NodeKey::from_seed(&[7; 32])),
+        history: kwaainet_identity::KeyHistory::default(),
         federation: None,
         carbon: None,
         not_ready,

@@ -16,6 +16,7 @@ mod file_search;
 mod files;
 mod formats;
 mod harness;
+mod identity;
 mod ollama;
 mod points;
 mod rerank;

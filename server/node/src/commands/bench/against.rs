@@ -79,6 +79,7 @@ pub(super) async fn run(
         engine: Some(Arc::clone(&backend)),
         shelf: None,
         key: None,
+        history: kwaainet_identity::KeyHistory::default(),
         federation: None,
         carbon: None,
         not_ready,

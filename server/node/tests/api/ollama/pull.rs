@@ -34,6 +34,7 @@ async fn with_catalogue(sha256: &str) -> (Assembled, tempfile::TempDir, tempfile
     let parts = Parts {
         shelf: Some(Arc::new(shelf)),
         key: None,
+        history: kwaainet_identity::KeyHistory::default(),
         federation: None,
         ..parts
     };

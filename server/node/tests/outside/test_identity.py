@@ -1,0 +1,138 @@
+"""Signing in and capabilities with the libraries of PyPI: eth-account's signatures, and biscuits that are
+made weaker without asking the node."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.request
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from biscuit_auth import BlockBuilder, PublicKey, Algorithm, UnverifiedBiscuit, Biscuit
+from eth_account import Account
+from eth_account.messages import encode_defunct
+from support.node import Node
+
+Reply = tuple[int, dict[str, Any]]
+
+
+def ask(node: Node, method: str, path: str, body: Any = None, token: str | None = None) -> Reply:
+    headers = {"Content-Type": "application/json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(node.url + path, data, headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            return reply.status, json.load(reply)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def challenge(node: Node, account: str) -> dict[str, Any]:
+    status, body = ask(node, "POST", "/v1/auth/challenge", {"account": account})
+    assert status == 200, body
+    return body
+
+
+def siwe(node: Node, address: str, nonce: str, **changed: str) -> str:
+    """EIP-4361's message, written here from its text."""
+    host = node.url.removeprefix("http://")
+    fields = {
+        "domain": host,
+        "address": address,
+        "statement": "I want to use this node.",
+        "uri": node.url,
+        "version": "1",
+        "chain": "1",
+        "nonce": nonce,
+        "issued": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        **changed,
+    }
+    return (
+        "{domain} wants you to sign in with your Ethereum account:\n{address}\n\n{statement}\n\n"
+        "URI: {uri}\nVersion: {version}\nChain ID: {chain}\nNonce: {nonce}\nIssued At: {issued}"
+    ).format(**fields)
+
+
+def sign(account: Any, message: str) -> str:
+    signature = account.sign_message(encode_defunct(text=message)).signature.hex()
+    return "0x" + signature.removeprefix("0x")
+
+
+def sign_in(node: Node, account: Any, message: str) -> Reply:
+    signed = {"message": message, "signature": sign(account, message)}
+    return ask(node, "POST", "/v1/auth/verify", signed)
+
+
+def test_eth_account_signs_in(node: Node) -> None:
+    account = Account.create()
+    did = f"did:pkh:eip155:1:{account.address.lower()}"
+    given = challenge(node, did)
+    status, session = sign_in(node, account, siwe(node, account.address, given["nonce"]))
+    assert status == 200, session
+    assert session["subject"] == did
+    assert ask(node, "GET", "/v1/identity/me", token=session["token"])[1]["principal"] == did
+    given = challenge(node, did)
+    status, again = sign_in(node, account, given["message"])
+    assert status == 200, again
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"domain": "evil.example"},
+        {"uri": "https://evil.example/"},
+        {"version": "2"},
+        {"chain": "5"},
+        {"nonce": "abcdefgh12345678"},
+        {"issued": "2020-01-01T00:00:00Z"},
+        {"address": Account.create().address},
+        {"statement": "Two\nlines"},
+    ],
+)
+def test_what_says_something_else_is_refused(node: Node, changed: dict[str, str]) -> None:
+    account = Account.create()
+    given = challenge(node, f"did:pkh:eip155:1:{account.address.lower()}")
+    status, body = sign_in(node, account, siwe(node, account.address, given["nonce"], **changed))
+    assert status in (400, 401), body
+
+
+def test_what_was_changed_after_it_was_signed_is_refused(node: Node) -> None:
+    account = Account.create()
+    given = challenge(node, f"did:pkh:eip155:1:{account.address.lower()}")
+    message = siwe(node, account.address, given["nonce"])
+    signed = {"message": message.replace("I want", "I wish"), "signature": sign(account, message)}
+    status, body = ask(node, "POST", "/v1/auth/verify", signed)
+    assert (status, body["error"]["code"]) == (401, "invalid_signature")
+
+
+def test_a_biscuit_is_checked_and_made_weaker_offline(node: Node) -> None:
+    wanted = {"scopes": ["inference", "identity"], "expires_in": 600}
+    status, made = ask(node, "POST", "/v1/auth/capabilities", wanted)
+    assert status == 200, made
+    token = made["token"]
+    text = token.removeprefix("biscuit:")
+    root = PublicKey.from_bytes(bytes.fromhex(made["root_key"]), Algorithm.Ed25519)
+    biscuit = Biscuit.from_base64(text, root)
+    assert re.search(r'minter\("owner"', biscuit.block_source(0))
+    assert ask(node, "GET", "/v1/models", token=token)[0] == 200
+    assert ask(node, "GET", "/v1/identity/me", token=token)[1]["delegated"] is True
+    assert ask(node, "GET", "/v1/carbon/node", token=token)[0] == 403
+
+    block = BlockBuilder('check if path($p), $p.starts_with("/v1/models"); check if method("GET")')
+    weaker = "biscuit:" + UnverifiedBiscuit.from_base64(text).append(block).to_base64()
+    assert ask(node, "GET", "/v1/models", token=weaker)[0] == 200
+    assert ask(node, "GET", "/v1/identity/me", token=weaker)[0] == 403
+    stronger = BlockBuilder('scope("models"); minter("key", "x")')
+    stronger = "biscuit:" + biscuit.append(stronger).to_base64()
+    assert ask(node, "POST", "/api/pull", {"model": "x"}, token=stronger)[0] == 403
+
+    assert ask(node, "POST", "/v1/auth/capabilities/revoke", {"token": weaker})[0] == 200
+    status, body = ask(node, "GET", "/v1/models", token=weaker)
+    assert (status, body["error"]["code"]) == (401, "invalid_capability")
+    assert ask(node, "GET", "/v1/models", token=token)[0] == 200, "what it was made of stays"
+    assert ask(node, "POST", "/v1/auth/capabilities/revoke", {"token": token})[0] == 200
+    assert ask(node, "GET", "/v1/models", token=token)[0] == 401
