@@ -23,7 +23,9 @@ pub use files::FileRecord;
 pub use invitations::{InvitationRecord, Redeemed};
 pub use members::MemberRecord;
 pub use page::{Listed, Page};
-pub use services::{ServiceEntry, ServiceRecord};
+pub use services::{
+    ClaimRecord, ServiceChanges, ServiceCursor, ServiceEntry, ServicePlace, ServiceRecord,
+};
 pub use vector_stores::{
     Chunk, Hit, SearchPart, VectorFileBatch, VectorFileCounts, VectorFileRecord, VectorFileStatus,
     VectorStoreRecord, VectorWork,

@@ -61,6 +61,18 @@ impl Session<'_> {
             if let Some(end) = end {
                 return end;
             }
+            if let Err(stop) = self.checkpoint().await {
+                return Course::Stopped(stop);
+            }
+        }
+    }
+
+    /// Signs what was said until now, from time to time, so that neither side loses it all with the other.
+    async fn checkpoint(&mut self) -> Result<(), Stop> {
+        self.keep_counter();
+        match self.account.checkpoint(self.node) {
+            Some(receipt) => self.line.checkpoint(receipt).await,
+            None => Ok(()),
         }
     }
 
