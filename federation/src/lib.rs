@@ -21,9 +21,10 @@ pub use control::{About, Federation, FederationParts, PeerStream, Tiers, TurnedA
 pub use frame::{FRAME_MAX, FrameError, FrameReader, FrameWriter};
 pub use infer::{InferenceDoor, PeerBackend};
 pub use receipts::{
-    Checked, Claim, CounterSignature, Cursor, Entry, HEADER as RECEIPTS_HEADER, KeptReceipt,
-    Ledger, Note, NotesPage, Place, ReceiptBook, ReceiptBooks, ReceiptFile, Reconciler,
-    ReconcilerParts, SignedReceipt, Standing, receipt_line,
+    Checked, Claim, Comparison, CounterSignature, Cursor, Difference, Entry,
+    HEADER as RECEIPTS_HEADER, KeptReceipt, Ledger, Note, NotesPage, Place, ReceiptBook,
+    ReceiptBooks, ReceiptFile, Reconciler, ReconcilerParts, SignedReceipt, Standing,
+    compare as compare_receipts, receipt_line,
 };
 pub use seeded::Seeded;
 pub use ticket::{InvitationId, Ticket, TicketError};

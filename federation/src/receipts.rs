@@ -9,6 +9,7 @@
 //! of all that is signed about a stream the highest revision counts.
 
 mod chain;
+mod compare;
 mod file;
 mod ledger;
 mod reconcile;
@@ -19,6 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{BadReceipt, Service};
 
+pub use compare::{Comparison, Difference, compare};
 pub use file::{Checked, HEADER, ReceiptFile, receipt_line};
 pub use ledger::{Claim, Entry, KeptReceipt, Ledger};
 pub use reconcile::{

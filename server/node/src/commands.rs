@@ -82,7 +82,7 @@ enum Command {
     /// Manage the nodes that this one works with.
     #[command(subcommand)]
     Peers(peers::PeersCommand),
-    /// Export and check the signed receipts of work between nodes.
+    /// List, export, check and compare the signed receipts of work between nodes.
     #[command(subcommand)]
     Receipt(receipt::ReceiptCommand),
     /// Ask the running node where requests go.

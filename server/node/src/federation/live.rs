@@ -8,7 +8,7 @@ use std::time::Duration;
 use kwaainet_core::{Backend, Clock, GridEvidence, GridIntensity, Hallway, Here, NodeId, Snapshot};
 use kwaainet_federation::{
     About, Accounts, Federation, FederationParts, InferenceDoor, PeerBackend, PeerState,
-    PeerStream, PeerTransport, PeerView, Plane, Tiers,
+    PeerStream, PeerTransport, PeerView, Plane, ReceiptBooks, Reconciler, ReconcilerParts, Tiers,
 };
 use kwaainet_identity::NodeKey;
 use kwaainet_iroh::{IrohConfig, IrohTransport};
@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{StoreBook, open_ledger, publish_address, write_entries};
+use super::{StoreBook, StoreReceipts, open_ledger, publish_address, write_entries};
 use crate::config;
 use crate::snapshot::Peers;
 
@@ -93,6 +93,7 @@ pub(crate) struct Live {
     federation: Federation,
     transport: Arc<dyn PeerTransport>,
     accounts: Arc<dyn Accounts>,
+    receipts: Arc<ReceiptBooks>,
     clock: Arc<dyn Clock>,
     streams: mpsc::Receiver<PeerStream>,
     drain: CancellationToken,
@@ -125,6 +126,8 @@ impl Live {
             bookkeeping,
         } = around;
         let about = setup.about();
+        let book = StoreReceipts::new(node, store.clone(), Arc::clone(&clock));
+        let receipts = Arc::new(ReceiptBooks::new(setup.key.clone(), Arc::new(book)));
         let (ledger, entries) = match open_ledger(setup.key, &store, clock.as_ref()).await {
             Ok(ledger) => ledger,
             Err(error) => {
@@ -160,12 +163,19 @@ impl Live {
             over.clone()
                 .run_until_cancelled_owned(keeper.keep(backends)),
         );
+        let reconciler = Reconciler::new(ReconcilerParts {
+            books: Arc::clone(&receipts),
+            views: federation.peers(),
+            transport: Arc::clone(&transport),
+        });
+        tasks.spawn(over.clone().run_until_cancelled_owned(reconciler.keep()));
         let telling = tell_address(store, Arc::clone(&transport));
         tasks.spawn(over.clone().run_until_cancelled_owned(telling));
         Some(Self {
             federation,
             transport,
             accounts,
+            receipts,
             clock,
             streams,
             drain,
@@ -185,6 +195,7 @@ impl Live {
             federation,
             transport,
             accounts,
+            receipts,
             clock,
             mut streams,
             drain,
@@ -193,7 +204,8 @@ impl Live {
         } = self;
         let cut = CancellationToken::new();
         let requests = TaskTracker::new();
-        let door = Arc::new(InferenceDoor::new(hall, Some(accounts), clock));
+        let door = InferenceDoor::new(hall, Some(accounts), clock).with_receipts(receipts);
+        let door = Arc::new(door);
         let taking = {
             let (requests, cut) = (requests.clone(), cut.clone());
             async move {
