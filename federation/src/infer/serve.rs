@@ -101,6 +101,7 @@ impl InferenceDoor {
             line,
             load,
             account,
+            owes: false,
         };
         session.answer(request).await;
     }
@@ -135,6 +136,8 @@ struct Session<'a> {
     line: Line,
     load: Option<Load>,
     account: Account,
+    /// Work was accepted and no receipt made of it yet.
+    owes: bool,
 }
 
 /// How a request that was accepted ended.
@@ -209,6 +212,7 @@ impl Session<'_> {
             self.account.set_usage(usage);
         }
         // Also where nobody is there any more to take it: what was done was done.
+        self.owes = false;
         let receipt = self.account.receipt(self.node, complete);
         let failed = |error| {
             let error = error::write(work::told(error, self.tier));
@@ -241,6 +245,15 @@ impl Session<'_> {
     fn keep_counter(&mut self) {
         if let Some(counter) = self.line.checkpoint_counter() {
             self.account.checkpoint_countersigned(self.node, &counter);
+        }
+    }
+}
+
+impl Drop for Session<'_> {
+    /// The node ends in the middle of it.
+    fn drop(&mut self) {
+        if self.owes {
+            self.account.receipt(self.node, false);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Nodes that work for each other are killed, cut off and stopped at random, as the seed says, on either side of a
 //! stream. In the end the books of each two hold the same receipts.
 
+mod hostile;
 mod trader;
 
 use std::time::Duration;

@@ -302,7 +302,8 @@ async fn forget(mut receipts: mpsc::Receiver<Receipt>) {
 async fn ask(backends: Vec<Arc<PeerBackend>>, mut random: Seeded, enough: CancellationToken) {
     while !enough.is_cancelled() {
         let backend = &backends[random.below(backends.len() as u64) as usize];
-        let tokens = 1 + random.below(if random.below(3) == 0 { 1_500 } else { 60 });
+        let longest = [60, 60, 1_500][random.below(3) as usize];
+        let tokens = 1 + random.below(longest);
         let reads = match random.below(4) {
             0 => random.below(tokens),
             _ => u64::MAX,

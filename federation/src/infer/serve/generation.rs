@@ -15,6 +15,7 @@ impl Session<'_> {
             Ok(Err(error)) => return self.refuse(error).await,
             Err(stop) => return self.stopped(stop).await,
         };
+        self.owes = true;
         let course = match self.accept().await {
             Ok(()) => self.stream(events).await,
             Err(stop) => Course::Stopped(stop),

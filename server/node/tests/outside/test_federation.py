@@ -79,6 +79,25 @@ class Federation:
         folder = self.servers[server].folder
         self.servers[server] = Node(folder, "--model", SMOL, **options())
 
+    def restart_asker(self) -> None:
+        cache = self.folder / "cache"
+        model = ("--model", MINILM, "--cache-dir", cache)
+        self.asker = Node(self.asker.folder, *model, **options())
+
+    def differences(self, server: str) -> str:
+        """What the asker's and a server's books say differently about the two; nothing if they agree."""
+        nodes = {server: self.asker, own_id(self.asker): self.servers[server]}
+        files = [self.folder / f"book-{place}" for place, _ in enumerate(nodes)]
+        for file, (peer, node) in zip(files, nodes.items(), strict=True):
+            data = ("--data-dir", node.data_dir)
+            export = kwaainet(node.folder, "receipt", "export", "--peer", peer, *data)
+            file.write_text(succeeded(export), encoding="utf-8")
+        compared = kwaainet(self.folder, "receipt", "compare", *files)
+        if compared.returncode == 0:
+            print(compared.stdout.strip())
+            return ""
+        return compared.stdout + compared.stderr
+
     def receipts(self, node: Node) -> str:
         return succeeded(kwaainet(node.folder, "receipt", "export", "--data-dir", node.data_dir))
 
@@ -110,7 +129,8 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
         federation = Federation(asker, servers, folder)
         eventually(federation.all_there, within=20)
         yield federation
-        for node in (asker, *federation.servers.values()):
+        nodes = [federation.asker, *federation.servers.values()]
+        for node in nodes:
             node.stop()
     finally:
         for node in nodes:
@@ -216,6 +236,42 @@ def test_a_stream_survives_its_node(federation: Federation, blow: signal.Signals
         else:
             federation.servers[told.server].signal(signal.SIGCONT)
         eventually(federation.all_there, within=20)
+
+
+def test_both_sides_books_agree_in_the_end(federation: Federation) -> None:
+    """After all that was killed and stopped above, and with the asker killed in the middle of streams too."""
+    moments = random.Random(f"{SEED} asker")
+    print(f"CHAOS_SEED={SEED}")
+    for _ in range(max(1, KILLS // 4)):
+        at = moments.randrange(1, 30)
+        with pytest.raises(httpx.HTTPError):
+            stream(
+                federation.asker.url,
+                REQUESTS["sampled"],
+                at,
+                lambda _: federation.asker.signal(signal.SIGKILL),
+            )
+        federation.asker.kill()
+        federation.restart_asker()
+        eventually(federation.all_there, within=30)
+    for server in federation.servers:
+        told = [""]
+
+        def agree(server: str = server, told: list[str] = told) -> bool:
+            told[0] = federation.differences(server)
+            return not told[0]
+
+        try:
+            eventually(agree, within=40)
+        except AssertionError as late:
+            raise AssertionError(told[0]) from late
+        listed = kwaainet(
+            federation.asker.folder,
+            *("receipt", "list", "--peer", server, "--data-dir", federation.asker.data_dir),
+        )
+        states = [line.split()[0] for line in succeeded(listed).splitlines()]
+        print({state: states.count(state) for state in sorted(set(states))})
+        assert states.count("state=final") > 1
 
 
 def test_receipts_are_good_and_a_changed_byte_is_seen(federation: Federation) -> None:
