@@ -2,6 +2,7 @@
 
 use std::future::ready;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kwaainet_core::{BoxFuture, NodeId, Usage};
 use kwaainet_federation::{
@@ -11,18 +12,21 @@ use kwaainet_federation::{
 use kwaainet_identity::NodeKey;
 use kwaainet_sim::{MemoryReceipts, Row};
 
-/// A book that tells and hands over whatever it likes.
-#[derive(Default)]
+/// A book that tells and hands over whatever it likes, each time as if it were a new one.
 struct Liar {
     notes: Vec<(u64, Note)>,
     gives: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    name: u64,
+    asked: Arc<AtomicU64>,
 }
 
 impl ReceiptBook for Liar {
     fn changed(&self, _: NodeId, after: u64, _: u32) -> BoxFuture<'_, Result<NotesPage, String>> {
         let notes = self.notes.iter().filter(|(changed, _)| *changed > after);
+        let mut book = [9; 16];
+        book[..8].copy_from_slice(&self.name.to_be_bytes());
         Box::pin(ready(Ok(NotesPage {
-            book: [9; 16],
+            book,
             last: self.notes.len() as u64,
             notes: notes.copied().collect(),
         })))
@@ -39,8 +43,9 @@ impl ReceiptBook for Liar {
     fn find(
         &self,
         _: NodeId,
-        _: Vec<[u8; 32]>,
+        hashes: Vec<[u8; 32]>,
     ) -> BoxFuture<'_, Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, String>> {
+        self.asked.fetch_add(hashes.len() as u64, Ordering::Relaxed);
         Box::pin(ready(Ok(self.gives.clone())))
     }
 
@@ -103,13 +108,22 @@ struct Two {
     honest: NodeKey,
     liar: NodeKey,
     book: Arc<MemoryReceipts>,
+    names: AtomicU64,
+    /// How many receipts the liar was asked for.
+    asked: Arc<AtomicU64>,
 }
 
 impl Two {
     fn new() -> Self {
         let [honest, liar] = [1, 2].map(|n| NodeKey::from_seed(&[n; 32]));
         let book = Arc::new(MemoryReceipts::new(honest.id()));
-        Self { honest, liar, book }
+        Self {
+            honest,
+            liar,
+            book,
+            names: AtomicU64::default(),
+            asked: Arc::default(),
+        }
     }
 
     fn rows(&self) -> Vec<Row> {
@@ -137,11 +151,21 @@ impl Two {
             .into_iter()
             .map(|(_, bytes, counter)| (bytes, counter));
         let gives = gives.collect();
-        self.compare(Liar { notes, gives }).await
+        self.compare(notes, gives).await
     }
 
     /// Whether they came to the end.
-    async fn compare(&self, liar: Liar) -> bool {
+    async fn compare(
+        &self,
+        notes: Vec<(u64, Note)>,
+        gives: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    ) -> bool {
+        let liar = Liar {
+            notes,
+            gives,
+            name: self.names.fetch_add(1, Ordering::Relaxed),
+            asked: Arc::clone(&self.asked),
+        };
         let ((near_in, far_out), (near_out, far_in)) =
             (tokio::io::duplex(1 << 16), tokio::io::duplex(1 << 16));
         let link = Link {
@@ -272,8 +296,9 @@ async fn what_is_forged_altered_replayed_or_of_others_is_refused_with_no_effect(
             as_it_is(&sign(liar, honest, place(1, 2, 1), 9)),
         ),
     ];
-    for (what, given) in bad {
+    for (n, (what, given)) in (1..).zip(bad) {
         assert!(two.hand_over(vec![given]).await, "{what}");
+        assert_eq!(two.asked.load(Ordering::Relaxed), n, "{what}");
         assert!(two.rows() == before, "{what}");
     }
     // The good among the bad is kept all the same, once.
@@ -315,12 +340,12 @@ async fn lists_that_are_too_long_or_out_of_order_end_it() {
         ("too long", vec![note(1)], vec![(vec![0; 1 << 20], None)]),
     ];
     for (what, notes, gives) in lies {
-        assert!(!two.compare(Liar { notes, gives }).await, "{what}");
+        assert!(!two.compare(notes, gives).await, "{what}");
         assert!(two.rows().is_empty(), "{what}");
     }
     let notes = vec![note(1)];
     let gives = gives();
-    assert!(two.compare(Liar { notes, gives }).await);
+    assert!(two.compare(notes, gives).await);
     assert_eq!(two.rows().len(), 1);
 }
 

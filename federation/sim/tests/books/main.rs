@@ -1,5 +1,5 @@
 //! Nodes that work for each other are killed, cut off and stopped at random, as the seed says, on either side of a
-//! stream. In the end the books of each two hold the same receipts.
+//! stream. In the end the books of each two hold the same receipts. `KWAAINET_BOOKS_SEEDS` says with how many seeds.
 
 mod hostile;
 mod trader;
@@ -21,16 +21,28 @@ struct Seen {
     claims: usize,
 }
 
+/// In an everyday run.
+const SEEDS: u64 = 3;
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a setting of the test, not of the program"
+)]
+fn seeds() -> u64 {
+    let set = std::env::var("KWAAINET_BOOKS_SEEDS").ok();
+    set.map_or(SEEDS, |set| set.parse().expect("a number of seeds"))
+}
+
 #[test]
 fn the_books_of_each_two_are_equal_in_the_end() {
     let mut seen = Seen::default();
-    for seed in 0..12 {
+    for seed in 0..seeds() {
         run(seed, async |seed| {
             let mut traders = Traders::begin(seed, 4).await;
             let mut random = Seeded::new(seed ^ 0xB00C);
-            for _ in 0..60 {
+            for _ in 0..50 {
                 traders.change(&mut random);
-                let pause = Duration::from_millis(1 + random.below(1_500));
+                let pause = Duration::from_millis(1 + random.below(1_200));
                 tokio::time::sleep(pause).await;
             }
             traders.mend_all();
@@ -38,9 +50,9 @@ fn the_books_of_each_two_are_equal_in_the_end() {
             compare(&traders, &mut seen);
         });
     }
-    assert!(seen.receipts > 500 && seen.returned > 50, "{seen:?}");
-    assert!(seen.checkpoints > 5 && seen.unsigned > 5, "{seen:?}");
-    assert!(seen.claims > 5, "{seen:?}");
+    assert!(seen.receipts > 100 && seen.returned > 10, "{seen:?}");
+    assert!(seen.checkpoints > 0 && seen.unsigned > 0, "{seen:?}");
+    assert!(seen.claims > 0, "{seen:?}");
 }
 
 fn compare(traders: &Traders, seen: &mut Seen) {

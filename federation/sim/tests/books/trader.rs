@@ -28,9 +28,9 @@ const LIMITS: AdmissionLimits = AdmissionLimits {
     wait_max: Duration::from_secs(5),
 };
 /// A token of the made-up engine.
-const STEP: Duration = Duration::from_millis(4);
+const STEP: Duration = Duration::from_millis(25);
 /// Streams that a node has open at once.
-const STREAMS: u64 = 3;
+const STREAMS: u64 = 2;
 /// A disk takes so long at most.
 const WRITTEN_WITHIN_MS: u64 = 60;
 
@@ -54,7 +54,7 @@ impl Drop for Trader {
 }
 
 /// All of them.
-pub struct Traders {
+pub(crate) struct Traders {
     net: Net,
     clock: SimClock,
     seed: u64,
@@ -69,7 +69,7 @@ pub struct Traders {
 
 impl Traders {
     /// So many that know each other, at work.
-    pub async fn begin(seed: u64, count: u8) -> Self {
+    pub(crate) async fn begin(seed: u64, count: u8) -> Self {
         let keys: Vec<_> = (1..=count).map(|n| NodeKey::from_seed(&[n; 32])).collect();
         let disk = |key: &NodeKey| {
             let members = Arc::new(MemoryBook::default());
@@ -111,17 +111,17 @@ impl Traders {
     }
 
     /// All, running or not.
-    pub fn nodes(&self) -> Vec<NodeId> {
+    pub(crate) fn nodes(&self) -> Vec<NodeId> {
         self.disks.keys().copied().collect()
     }
 
     /// What a node has on its disk.
-    pub fn book(&self, node: NodeId) -> &MemoryReceipts {
+    pub(crate) fn book(&self, node: NodeId) -> &MemoryReceipts {
         &self.disks[&node].receipts
     }
 
     /// Something breaks or is mended.
-    pub fn change(&mut self, random: &mut Seeded) {
+    pub(crate) fn change(&mut self, random: &mut Seeded) {
         let nodes = self.nodes();
         let mut any = || nodes[random.below(nodes.len() as u64) as usize];
         let (node, other) = (any(), any());
@@ -149,7 +149,7 @@ impl Traders {
     }
 
     /// Mends everything.
-    pub fn mend_all(&mut self) {
+    pub(crate) fn mend_all(&mut self) {
         self.mend_cuts();
         for node in self.nodes() {
             self.net.freeze(node, false);
@@ -160,9 +160,9 @@ impl Traders {
     }
 
     /// Asks for no more, and gives the nodes the time to settle what there is.
-    pub async fn rest(&self) {
+    pub(crate) async fn rest(&self) {
         self.enough.cancel();
-        tokio::time::sleep(Duration::from_secs(90)).await;
+        tokio::time::sleep(Duration::from_secs(80)).await;
     }
 
     fn start(&mut self, node: NodeId) {
@@ -302,7 +302,7 @@ async fn forget(mut receipts: mpsc::Receiver<Receipt>) {
 async fn ask(backends: Vec<Arc<PeerBackend>>, mut random: Seeded, enough: CancellationToken) {
     while !enough.is_cancelled() {
         let backend = &backends[random.below(backends.len() as u64) as usize];
-        let longest = [60, 60, 1_500][random.below(3) as usize];
+        let longest = [20, 40, 300][random.below(3) as usize];
         let tokens = 1 + random.below(longest);
         let reads = match random.below(4) {
             0 => random.below(tokens),
