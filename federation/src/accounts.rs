@@ -32,10 +32,36 @@ pub struct Service {
 #[error("the receipt is not right: {0}")]
 pub struct BadReceipt(pub String);
 
+/// Which of a server's statements about a stream it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// See [`Accounts::begin`].
+    pub stream: u64,
+    /// From 1. The highest about a stream counts.
+    pub revision: u64,
+}
+
 /// Where receipts are made, checked and kept. Never waits for a disk.
 pub trait Accounts: Send + Sync + 'static {
-    /// The server's signed receipt, chained to the last one for the same asker.
-    fn served(&self, asker: NodeId, service: Service) -> Vec<u8>;
+    /// A number for one more stream that is served to the asker, which no other stream of this start has.
+    fn begin(&self, asker: NodeId) -> u64;
+
+    /// The server's signed checkpoint of a stream that goes on.
+    fn checkpoint(&self, asker: NodeId, turn: Turn, service: Service) -> Vec<u8>;
+
+    /// The server's signed receipt, the last word on a stream, chained to the last one for the same asker.
+    fn served(&self, asker: NodeId, turn: Turn, service: Service) -> Vec<u8>;
+
+    /// The asker's signed counts under a server's checkpoint; as [`Self::received`].
+    ///
+    /// # Errors
+    /// When they differ, or it is no checkpoint of the server's.
+    fn checkpointed(
+        &self,
+        server: NodeId,
+        checkpoint: &[u8],
+        seen: &Service,
+    ) -> Result<Vec<u8>, BadReceipt>;
 
     /// The asker's signed counts under a server's receipt, if that says what the asker saw too: `seen` has
     /// everything but times and energy from the asker's own counting.
@@ -49,7 +75,11 @@ pub trait Accounts: Send + Sync + 'static {
         seen: &Service,
     ) -> Result<Vec<u8>, BadReceipt>;
 
-    /// Keeps the asker's counter-signature with the receipt that was made for him.
+    /// Keeps what the asker saw of a stream for which he got no receipt that he could sign: his own note, which
+    /// nobody signed.
+    fn claimed(&self, server: NodeId, seen: Service);
+
+    /// Keeps the asker's counter-signature with the receipt or the checkpoint that was made for him.
     ///
     /// # Errors
     /// When it is not his, or is for another receipt.

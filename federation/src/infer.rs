@@ -20,6 +20,7 @@ mod tests;
 
 pub use ask::PeerBackend;
 pub use serve::InferenceDoor;
+pub(crate) use wire::list;
 
 use std::time::Duration;
 
@@ -27,3 +28,8 @@ use std::time::Duration;
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// Four of those.
 const SILENCE_MAX: Duration = Duration::from_secs(1);
+
+/// The message that opens a stream on which books are compared.
+pub(crate) fn books_opening() -> impl prost::Message {
+    wire::asks::Ask::from(wire::asks::ask::Kind::Books(wire::asks::Books {}))
+}

@@ -18,15 +18,17 @@ mod ticket;
 mod transport;
 mod view;
 
-pub use accounts::{Accounts, BadReceipt, Service};
+pub use accounts::{Accounts, BadReceipt, Service, Turn};
 pub use book::{Introduced, Member, MemberBook, RedeemError};
 pub use control::{About, Federation, FederationParts, PeerStream, Refusal, Tiers, TurnedAway};
 pub use frame::{FRAME_MAX, FrameError, FrameReader, FrameWriter};
 pub use infer::{InferenceDoor, PeerBackend};
 pub use introduction::Introduction;
 pub use receipts::{
-    ChainPlace, Checked, CounterSignature, Entry, HEADER as RECEIPTS_HEADER, KeptReceipt, Ledger,
-    ReceiptFile, SignedReceipt, receipt_line,
+    Checked, Claim, Comparison, CounterSignature, Cursor, Difference, Entry,
+    HEADER as RECEIPTS_HEADER, KeptReceipt, Ledger, Note, NotesPage, Place, ReceiptBook,
+    ReceiptBooks, ReceiptFile, Reconciler, ReconcilerParts, SignedReceipt, Standing,
+    compare as compare_receipts, receipt_line,
 };
 pub use seeded::Seeded;
 pub use ticket::{InvitationId, Ticket, TicketError};

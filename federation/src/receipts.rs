@@ -1,13 +1,18 @@
 //! Receipts as signed statements, so that anybody can check them without asking anybody.
 //!
 //! The receipts of one server for one asker are a chain: each has a number, counting from 1, and the hash of the
-//! one before. A chain begins anew with each start of the server: what it had signed but not yet written when it
-//! was killed, it does not know. The first of a chain names the last that the server knows of an earlier one, or
-//! zeros.
+//! one before. A chain begins anew with each start of the server, so that no number is ever used twice: what it had
+//! signed but not yet written when it was killed, it does not know until the asker hands it back ([`reconcile`]). The
+//! first of a chain names the last that the server knew of an earlier one, or zeros.
+//!
+//! A stream has one receipt, at its end. While it runs there are checkpoints of it, which are no part of the chain;
+//! of all that is signed about a stream the highest revision counts.
 
 mod chain;
+mod compare;
 mod file;
 mod ledger;
+mod reconcile;
 
 use kwaainet_core::{ModelDigest, NodeId, Usage};
 use kwaainet_identity::{Domain, Envelope, EnvelopeError, Fields, NodeKey, Reader};
@@ -15,31 +20,65 @@ use sha2::{Digest, Sha256};
 
 use crate::{BadReceipt, Service};
 
+pub use compare::{Comparison, Difference, compare};
 pub use file::{Checked, HEADER, ReceiptFile, receipt_line};
-pub use ledger::{Entry, KeptReceipt, Ledger};
+pub use ledger::{Claim, Entry, KeptReceipt, Ledger};
+pub use reconcile::{
+    Books as ReceiptBooks, Cursor, Note, NotesPage, ReceiptBook, Reconciler, ReconcilerParts,
+};
 
-const VERSION: u64 = 1;
+/// Of receipts. Those of version 1 have no stream and no revision, and are read too.
+const VERSION: u64 = 2;
+const COUNTER_VERSION: u64 = 1;
+/// Chains and numbers have to fit into a database's signed numbers.
+const NUMBER_MAX: u64 = i64::MAX as u64;
 /// What is said of how energy is known.
 const METHODS: [&str; 3] = ["none", "modelled", "measured"];
 
-/// Where a receipt stands among the receipts of its server for its asker.
+/// Where a receipt stands among those of its server for its asker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ChainPlace {
+pub struct Place {
     /// Milliseconds since 1970 when the chain began, or more, so that it is larger than any before.
     pub chain: u64,
-    /// Counts from 1.
-    pub number: u64,
-    /// SHA-256 of the receipt before.
-    pub previous: [u8; 32],
+    /// Which of the chain's streams.
+    pub stream: u64,
+    /// Of the statements about one stream the highest counts.
+    pub revision: u64,
+    /// Whether it is the last word.
+    pub standing: Standing,
+}
+
+/// Whether the stream was over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It went on.
+    Checkpoint,
+    /// It was over: a link of the chain.
+    Final {
+        /// Counts from 1.
+        number: u64,
+        /// SHA-256 of the receipt before.
+        previous: [u8; 32],
+    },
+}
+
+impl Place {
+    /// The link of the chain: number and previous hash; `None` of a checkpoint.
+    pub fn link(&self) -> Option<(u64, [u8; 32])> {
+        match self.standing {
+            Standing::Checkpoint => None,
+            Standing::Final { number, previous } => Some((number, previous)),
+        }
+    }
 }
 
 /// A server's receipt, of which the signature was checked.
 ///
-/// Its statement: the version, 1; the asker, 32 bytes; chain, number, the previous receipt's hash; the request's id,
-/// 16 bytes, and its hash; the model's digest as bytes, of which there are 32 or none; the tokens of the prompt, those
+/// Its statement: the version, 2; the asker, 32 bytes; chain, number, the previous receipt's hash (number and hash
+/// are zeros in a checkpoint); the request's id, 16 bytes, and its hash; the model's digest as bytes, of which there are 32 or none; the tokens of the prompt, those
 /// of them that were cached, the tokens of the answer; when it began and how long it took, in milliseconds; the energy
-/// in millijoules, and as text how it is known; the transcript's hash; 1 if the asker has all of it, else 0. The
-/// signer is the server. Hashes are SHA-256, 32 bytes.
+/// in millijoules, and as text how it is known; the transcript's hash; 1 if the asker has all of it, else 0; which
+/// stream of the chain it is, and which revision of what is said about it. The signer is the server. Hashes are SHA-256, 32 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedReceipt {
     /// Who served.
@@ -47,7 +86,7 @@ pub struct SignedReceipt {
     /// Who asked.
     pub asker: NodeId,
     /// Where it stands.
-    pub place: ChainPlace,
+    pub place: Place,
     /// What was done.
     pub service: Service,
     hash: [u8; 32],
@@ -56,14 +95,15 @@ pub struct SignedReceipt {
 
 impl SignedReceipt {
     /// Signs one as its server.
-    pub fn sign(key: &NodeKey, asker: NodeId, place: ChainPlace, service: Service) -> Self {
+    pub fn sign(key: &NodeKey, asker: NodeId, place: Place, service: Service) -> Self {
         let model = service.model.map(|digest| digest.0);
+        let (number, previous) = place.link().unwrap_or_default();
         let fields = Fields::new()
             .u64(VERSION)
             .array(asker.0)
             .u64(place.chain)
-            .u64(place.number)
-            .array(place.previous)
+            .u64(number)
+            .array(previous)
             .array(service.request)
             .array(service.request_hash)
             .bytes(model.as_ref().map_or(&[], |digest| &digest[..]));
@@ -73,7 +113,9 @@ impl SignedReceipt {
             .u64(service.energy_mj)
             .text(service.energy_method)
             .array(service.transcript_hash)
-            .u64(service.complete.into());
+            .u64(service.complete.into())
+            .u64(place.stream)
+            .u64(place.revision);
         let bytes = Envelope::sign(key, Domain::Receipt, fields)
             .as_bytes()
             .to_vec();
@@ -109,17 +151,13 @@ impl SignedReceipt {
 
 fn read(signed: &Envelope, bytes: &[u8]) -> Result<SignedReceipt, EnvelopeError> {
     let mut fields = signed.fields();
-    refuse_other_versions(&mut fields)?;
-    let asker = NodeId(fields.array()?);
-    let place = ChainPlace {
-        // Both have to fit into a database's signed numbers.
-        chain: bounded(&mut fields, i64::MAX as u64)?,
-        number: bounded(&mut fields, i64::MAX as u64)?,
-        previous: fields.array()?,
-    };
-    if place.number == 0 {
-        return Err(EnvelopeError::Malformed("its number is 0"));
+    let version = fields.u64()?;
+    if !(1..=VERSION).contains(&version) {
+        return Err(EnvelopeError::Malformed("its version is unknown"));
     }
+    let asker = NodeId(fields.array()?);
+    let chain = bounded(&mut fields, NUMBER_MAX)?;
+    let standing = standing(&mut fields)?;
     let service = Service {
         request: fields.array()?,
         request_hash: fields.array()?,
@@ -137,15 +175,41 @@ fn read(signed: &Envelope, bytes: &[u8]) -> Result<SignedReceipt, EnvelopeError>
         transcript_hash: fields.array()?,
         complete: bounded(&mut fields, 1)? == 1,
     };
+    let (stream, revision) = match (version, standing) {
+        (1, Standing::Checkpoint) => return Err(EnvelopeError::Malformed("its number is 0")),
+        (1, Standing::Final { number, .. }) => (number, 0),
+        _ => (
+            bounded(&mut fields, NUMBER_MAX)?,
+            bounded(&mut fields, NUMBER_MAX)?,
+        ),
+    };
     fields.end()?;
+    if standing == Standing::Checkpoint && service.complete {
+        return Err(EnvelopeError::Malformed("a checkpoint that is complete"));
+    }
     Ok(SignedReceipt {
         server: signed.signer(),
         asker,
-        place,
+        place: Place {
+            chain,
+            stream,
+            revision,
+            standing,
+        },
         service,
         hash: Sha256::digest(bytes).into(),
         bytes: bytes.to_vec(),
     })
+}
+
+fn standing(fields: &mut Reader<'_>) -> Result<Standing, EnvelopeError> {
+    let number = bounded(fields, NUMBER_MAX)?;
+    let previous = fields.array()?;
+    match (number, previous) {
+        (0, _) if previous == [0; 32] => Ok(Standing::Checkpoint),
+        (0, _) => Err(EnvelopeError::Malformed("a checkpoint is in no chain")),
+        _ => Ok(Standing::Final { number, previous }),
+    }
 }
 
 /// An asker's counter-signature.
@@ -166,7 +230,7 @@ pub struct CounterSignature {
 impl CounterSignature {
     /// Signs as the asker.
     pub fn sign(key: &NodeKey, receipt: [u8; 32], usage: Usage) -> Self {
-        let fields = Fields::new().u64(VERSION).array(receipt);
+        let fields = Fields::new().u64(COUNTER_VERSION).array(receipt);
         let signed = Envelope::sign(key, Domain::CounterSignature, with_usage(fields, usage));
         Self {
             asker: key.id(),
@@ -184,7 +248,9 @@ impl CounterSignature {
         let signed = Envelope::open(bytes, Domain::CounterSignature).map_err(bad)?;
         let counter = || -> Result<Self, EnvelopeError> {
             let mut fields = signed.fields();
-            refuse_other_versions(&mut fields)?;
+            if fields.u64()? != COUNTER_VERSION {
+                return Err(EnvelopeError::Malformed("its version is unknown"));
+            }
             let counter = Self {
                 asker: signed.signer(),
                 receipt: fields.array()?,
@@ -216,13 +282,6 @@ impl CounterSignature {
 
 fn bad(error: EnvelopeError) -> BadReceipt {
     BadReceipt(error.to_string())
-}
-
-fn refuse_other_versions(fields: &mut Reader<'_>) -> Result<(), EnvelopeError> {
-    match fields.u64()? {
-        VERSION => Ok(()),
-        _ => Err(EnvelopeError::Malformed("its version is unknown")),
-    }
 }
 
 fn bounded(fields: &mut Reader<'_>, max: u64) -> Result<u64, EnvelopeError> {
@@ -279,11 +338,24 @@ pub(crate) mod tests {
         }
     }
 
-    const PLACE: ChainPlace = ChainPlace {
-        chain: 5,
-        number: 1,
-        previous: [0; 32],
-    };
+    /// The last word on the stream of this number, which is its number in the chain too.
+    pub(crate) fn place(chain: u64, number: u64, previous: [u8; 32]) -> Place {
+        Place {
+            chain,
+            stream: number,
+            revision: 9,
+            standing: Standing::Final { number, previous },
+        }
+    }
+
+    pub(crate) fn checkpoint(chain: u64, stream: u64, revision: u64) -> Place {
+        Place {
+            chain,
+            stream,
+            revision,
+            standing: Standing::Checkpoint,
+        }
+    }
 
     #[test]
     fn a_receipt_says_what_was_signed_and_takes_no_change() {
@@ -293,8 +365,13 @@ pub(crate) mod tests {
             complete: false,
             ..service(2)
         };
-        for service in [service(1), nameless] {
-            let signed = SignedReceipt::sign(&server, asker.id(), PLACE, service);
+        let last = place(5, 1, [0; 32]);
+        for (place, service) in [
+            (last, service(1)),
+            (last, nameless.clone()),
+            (checkpoint(5, 1, 2), nameless),
+        ] {
+            let signed = SignedReceipt::sign(&server, asker.id(), place, service);
             assert_eq!(SignedReceipt::open(signed.as_bytes()), Ok(signed.clone()));
             let counter = CounterSignature::sign(&asker, signed.hash(), signed.service.usage);
             let opened = CounterSignature::open(counter.as_bytes(), &signed);
@@ -316,9 +393,57 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_checkpoint_is_never_complete_and_in_no_chain() {
+        let (server, asker) = (NodeKey::generate(), NodeKey::generate());
+        let sign = |place, service| SignedReceipt::sign(&server, asker.id(), place, service);
+        let complete = sign(checkpoint(5, 1, 2), service(1));
+        let error = SignedReceipt::open(complete.as_bytes()).expect_err("it is complete");
+        assert!(error.0.contains("complete"), "{error}");
+        let chained = sign(place(5, 0, [1; 32]), service(1));
+        let error = SignedReceipt::open(chained.as_bytes()).expect_err("it is chained");
+        assert!(error.0.contains("chain"), "{error}");
+    }
+
+    #[test]
+    fn receipts_of_the_first_version_are_read() {
+        let (server, asker) = (NodeKey::generate(), NodeKey::generate());
+        let of = service(1);
+        let digest = of.model.expect("it has one").0;
+        let fields = Fields::new()
+            .u64(1)
+            .array(asker.id().0)
+            .u64(5)
+            .u64(7)
+            .array([6; 32])
+            .array(of.request)
+            .array(of.request_hash)
+            .bytes(&digest);
+        let fields = with_usage(fields, of.usage)
+            .u64(of.began_ms)
+            .u64(of.duration_ms)
+            .u64(of.energy_mj)
+            .text(of.energy_method)
+            .array(of.transcript_hash)
+            .u64(1);
+        let bytes = Envelope::sign(&server, Domain::Receipt, fields);
+        let read = SignedReceipt::open(bytes.as_bytes()).expect("it is good");
+        let revision = 0;
+        assert_eq!(
+            read.place,
+            Place {
+                revision,
+                ..place(5, 7, [6; 32])
+            }
+        );
+        assert_eq!(read.service, of);
+    }
+
+    #[test]
     fn a_counter_signature_is_for_one_receipt_by_one_asker() {
         let (server, asker) = (NodeKey::generate(), NodeKey::generate());
-        let sign = |request| SignedReceipt::sign(&server, asker.id(), PLACE, service(request));
+        let sign = |request| {
+            SignedReceipt::sign(&server, asker.id(), place(5, 1, [0; 32]), service(request))
+        };
         let (first, second) = (sign(1), sign(2));
         let usage = first.service.usage;
         let for_first = CounterSignature::sign(&asker, first.hash(), usage);

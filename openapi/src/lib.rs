@@ -133,6 +133,7 @@ pub use rewards::{
     ConsistencyProof, InclusionProof, LedgerFormat, RewardsAccount, RewardsAccountList,
     RewardsAccountStatement, RewardsPrices, RewardsStatement, RewardsStatementLine, RewardsTariff,
     RewardsTransfer, RewardsTransferList,
+};
 pub use sign_in::{
     Capability, CapabilityRequest, Challenge, ChallengeRequest, PasskeyAnswer, PasskeyCeremony,
     PasskeyLoginRequest, PasskeyRegistrationRequest, RevokeCapabilityRequest, Revoked, Session,

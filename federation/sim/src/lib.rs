@@ -12,6 +12,7 @@ mod clock;
 mod engine;
 mod net;
 mod pipe;
+mod receipts;
 mod transport;
 mod world;
 
@@ -20,5 +21,6 @@ pub use chaos::Chaos;
 pub use clock::SimClock;
 pub use engine::Engine;
 pub use net::{Net, Weather};
+pub use receipts::{MemoryReceipts, Row};
 pub use transport::SimTransport;
 pub use world::{Node, World, node_id, node_key, run};

@@ -6,7 +6,15 @@ use std::time::Duration;
 use kwaainet_core::{Clock, Event, Footprint, ModelDigest, NodeId, Resume, Usage};
 use sha2::{Digest, Sha256};
 
-use crate::{Accounts, Service};
+use crate::{Accounts, BadReceipt, Service, Turn};
+
+/// A checkpoint is due after so many tokens, or after so long if there were any,
+const CHECKPOINT_TOKENS: u32 = 256;
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(2);
+/// but not sooner than this after the last one.
+const CHECKPOINT_APART: Duration = Duration::from_millis(250);
+/// An asker signs no checkpoint that comes sooner: a line holds some of them up.
+const SIGNED_APART: Duration = Duration::from_millis(50);
 
 /// Where receipts are kept, if they are, and the time for them.
 #[derive(Clone)]
@@ -28,6 +36,18 @@ pub(super) struct Account {
     usage: Usage,
     resumed: u32,
     footprint: Option<Footprint>,
+    /// The server's; the stream is 0 until it first signs.
+    turn: Turn,
+    marked: Mark,
+    /// The server's last checkpoint.
+    checkpoint: Vec<u8>,
+}
+
+/// When there was the last checkpoint, and of how many tokens.
+#[derive(Clone, Copy, Default)]
+struct Mark {
+    at: Duration,
+    tokens: u32,
 }
 
 impl Account {
@@ -39,16 +59,26 @@ impl Account {
         opening: &[u8],
     ) -> Self {
         let hash = books.accounts.as_ref().map(|_| Sha256::digest(opening));
+        let began = books.clock.monotonic();
         Self {
             request,
             request_hash: hash.map_or([0; 32], Into::into),
             model,
             began_ms: books.clock.unix_ms(),
-            began: books.clock.monotonic(),
+            began,
             transcript: Sha256::new(),
             usage: Usage::default(),
             resumed: 0,
             footprint: None,
+            turn: Turn {
+                stream: 0,
+                revision: 0,
+            },
+            marked: Mark {
+                at: began,
+                tokens: 0,
+            },
+            checkpoint: Vec::new(),
             books,
         }
     }
@@ -111,11 +141,38 @@ impl Account {
         };
     }
 
+    /// The server's checkpoint, if one is due.
+    pub(super) fn checkpoint(&mut self, asker: NodeId) -> Option<Vec<u8>> {
+        let accounts = Arc::clone(self.books.accounts.as_ref()?);
+        let now = self.books.clock.monotonic();
+        let since = now.saturating_sub(self.marked.at);
+        let tokens = self.usage.completion_tokens;
+        let more = tokens.saturating_sub(self.marked.tokens);
+        let is_much = more >= CHECKPOINT_TOKENS && since >= CHECKPOINT_APART;
+        if !is_much && (more == 0 || since < CHECKPOINT_EVERY) {
+            return None;
+        }
+        self.marked = Mark { at: now, tokens };
+        let turn = self.next_turn(&*accounts, asker);
+        self.checkpoint = accounts.checkpoint(asker, turn, self.service(false));
+        Some(self.checkpoint.clone())
+    }
+
     /// The server's receipt; empty if it makes none.
-    pub(super) fn receipt(&self, asker: NodeId, complete: bool) -> Vec<u8> {
-        let accounts = self.books.accounts.as_ref();
-        let receipt = accounts.map(|books| books.served(asker, self.service(complete)));
-        receipt.unwrap_or_default()
+    pub(super) fn receipt(&mut self, asker: NodeId, complete: bool) -> Vec<u8> {
+        let Some(accounts) = self.books.accounts.clone() else {
+            return Vec::new();
+        };
+        let turn = self.next_turn(&*accounts, asker);
+        accounts.served(asker, turn, self.service(complete))
+    }
+
+    fn next_turn(&mut self, accounts: &dyn Accounts, asker: NodeId) -> Turn {
+        if self.turn.stream == 0 {
+            self.turn.stream = accounts.begin(asker);
+        }
+        self.turn.revision += 1;
+        self.turn
     }
 
     /// The server keeps what the asker signed against its receipt.
@@ -127,6 +184,28 @@ impl Account {
         }
     }
 
+    /// The server keeps what the asker signed against its last checkpoint. One of an earlier checkpoint comes too
+    /// late to be of use.
+    pub(super) fn checkpoint_countersigned(&self, asker: NodeId, counter: &[u8]) {
+        if let Some(books) = &self.books.accounts
+            && let Err(error) = books.countersigned(asker, &self.checkpoint, counter)
+        {
+            tracing::debug!(peer = %asker.short(), "a counter-signature was not kept: {error}");
+        }
+    }
+
+    /// The asker's counter-signature under a checkpoint, if that says what the asker saw.
+    pub(super) fn checkpointed(&mut self, server: NodeId, checkpoint: &[u8]) -> Option<Vec<u8>> {
+        let books = self.books.accounts.as_ref()?;
+        let now = self.books.clock.monotonic();
+        if now.saturating_sub(self.marked.at) < SIGNED_APART {
+            return None;
+        }
+        let counter = books.checkpointed(server, checkpoint, &self.service(false));
+        self.marked.at = now;
+        signed(server, counter)
+    }
+
     /// The asker's counter-signature, if the receipt says what the asker saw.
     pub(super) fn counter(
         &self,
@@ -135,12 +214,19 @@ impl Account {
         complete: bool,
     ) -> Option<Vec<u8>> {
         let books = self.books.accounts.as_ref()?;
-        let counter = books.received(server, receipt, &self.service(complete));
-        counter
-            .inspect_err(|error| {
-                tracing::warn!(peer = %server.short(), "a receipt is not signed: {error}");
-            })
-            .ok()
+        signed(
+            server,
+            books.received(server, receipt, &self.service(complete)),
+        )
+    }
+
+    /// The asker keeps what he saw of a stream for which he has no receipt that he could sign.
+    pub(super) fn claim(&self, server: NodeId) {
+        if let Some(books) = &self.books.accounts
+            && self.usage != Usage::default()
+        {
+            books.claimed(server, self.service(false));
+        }
     }
 
     fn service(&self, complete: bool) -> Service {
@@ -162,4 +248,12 @@ impl Account {
             complete,
         }
     }
+}
+
+fn signed(server: NodeId, counter: Result<Vec<u8>, BadReceipt>) -> Option<Vec<u8>> {
+    counter
+        .inspect_err(|error| {
+            tracing::warn!(peer = %server.short(), "a receipt is not signed: {error}");
+        })
+        .ok()
 }

@@ -16,7 +16,7 @@ use kwaainet_core::{
     BackendError, Clock, Hallway, Job, Load, NodeId, Principal, Scope, Snapshot, Tier, Work,
 };
 
-use crate::{Accounts, Link};
+use crate::{Accounts, Link, ReceiptBooks};
 
 use super::account::{Account, Books};
 use super::wire::refusal::Refusal;
@@ -25,12 +25,13 @@ use super::wire::says::{self, Accept, say};
 use super::wire::{error, event};
 use answers::Question;
 use limits::Limits;
-use line::{Line, Stop};
+use line::{First, Line, Stop};
 
 /// Takes the requests of peers.
 pub struct InferenceDoor {
     hall: Arc<Hallway>,
     books: Books,
+    receipts: Option<Arc<ReceiptBooks>>,
     limits: Limits,
 }
 
@@ -44,8 +45,16 @@ impl InferenceDoor {
         Self {
             hall,
             books: Books { accounts, clock },
+            receipts: None,
             limits: Limits::default(),
         }
+    }
+
+    /// With books that are compared with the peers' when they ask for it.
+    #[must_use]
+    pub fn with_receipts(self, receipts: Arc<ReceiptBooks>) -> Self {
+        let receipts = Some(receipts);
+        Self { receipts, ..self }
     }
 
     /// Serves one stream to its end. The principal is the peer whose key the transport has proved and who is a
@@ -63,7 +72,8 @@ impl InferenceDoor {
             return line.reject(limits::too_many(), None).await;
         };
         let open = match inside.open(&mut line).await {
-            Ok(open) => open,
+            Ok(First::Open(open)) => *open,
+            Ok(First::Books) => return self.compare(node, line).await,
             Err(error) => return self.limits.complain(node, &error),
         };
         // Whatever an honest asker's door lets in that is too much here may be done by somebody else.
@@ -91,8 +101,20 @@ impl InferenceDoor {
             line,
             load,
             account,
+            owes: false,
         };
         session.answer(request).await;
+    }
+
+    /// Compares the books of both, as the peer asks.
+    async fn compare(&self, node: NodeId, line: Line) {
+        let Some(receipts) = &self.receipts else {
+            return;
+        };
+        let (reader, writer) = line.into_halves();
+        if let Err(error) = receipts.answer(node, reader, writer).await {
+            tracing::debug!(peer = %node.short(), "the books were not compared: {error}");
+        }
     }
 
     /// Whether this node has what is asked for, and how much it has to do.
@@ -114,6 +136,8 @@ struct Session<'a> {
     line: Line,
     load: Option<Load>,
     account: Account,
+    /// Work was accepted and no receipt made of it yet.
+    owes: bool,
 }
 
 /// How a request that was accepted ended.
@@ -188,6 +212,7 @@ impl Session<'_> {
             self.account.set_usage(usage);
         }
         // Also where nobody is there any more to take it: what was done was done.
+        self.owes = false;
         let receipt = self.account.receipt(self.node, complete);
         let failed = |error| {
             let error = error::write(work::told(error, self.tier));
@@ -209,8 +234,26 @@ impl Session<'_> {
         if self.line.send(last).await.is_err() || receipt.is_empty() {
             return;
         }
-        if let Some(counter) = self.line.countersign().await {
+        let counter = self.line.countersign().await;
+        self.keep_counter();
+        if let Some(counter) = counter {
             self.account.countersigned(self.node, &receipt, &counter);
+        }
+    }
+
+    /// Keeps what the asker signed against a checkpoint.
+    fn keep_counter(&mut self) {
+        if let Some(counter) = self.line.checkpoint_counter() {
+            self.account.checkpoint_countersigned(self.node, &counter);
+        }
+    }
+}
+
+impl Drop for Session<'_> {
+    /// The node ends in the middle of it.
+    fn drop(&mut self) {
+        if self.owes {
+            self.account.receipt(self.node, false);
         }
     }
 }

@@ -96,8 +96,7 @@ impl ReceiptFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::receipts::ChainPlace;
-    use crate::receipts::tests::service;
+    use crate::receipts::tests::{checkpoint, place, service};
     use kwaainet_identity::NodeKey;
 
     fn check(text: &str) -> Result<Vec<Checked>, String> {
@@ -115,11 +114,7 @@ mod tests {
         let mut previous = [0; 32];
         let mut text = format!("{HEADER}\n");
         for number in 1..=receipts {
-            let place = ChainPlace {
-                chain: 1,
-                number,
-                previous,
-            };
+            let place = place(1, number, previous);
             let receipt = SignedReceipt::sign(key, asker.id(), place, service(1));
             let counter = CounterSignature::sign(asker, receipt.hash(), receipt.service.usage);
             let counter = (number < receipts || receipts == 1).then_some(counter.as_bytes());
@@ -148,6 +143,29 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_has_one_end_after_its_checkpoints() {
+        let (key, asker) = (NodeKey::generate(), NodeKey::generate());
+        let line = |place, complete| {
+            let service = crate::Service {
+                complete,
+                ..service(1)
+            };
+            let receipt = SignedReceipt::sign(&key, asker.id(), place, service);
+            receipt_line(receipt.as_bytes(), None)
+        };
+        let before = line(checkpoint(1, 1, 8), false);
+        let end = line(place(1, 1, [0; 32]), true);
+        let after = line(checkpoint(1, 1, 10), false);
+        let same = line(checkpoint(1, 1, 9), false);
+        let of_another = line(checkpoint(1, 2, 10), false);
+        check(&format!("{HEADER}\n{end}\n{before}\n{of_another}\n")).expect("they fit");
+        for other in [after, same] {
+            assert!(check(&format!("{HEADER}\n{end}\n{other}\n")).is_err());
+            assert!(check(&format!("{HEADER}\n{other}\n{end}\n")).is_err());
+        }
+    }
+
+    #[test]
     fn one_changed_byte_anywhere_is_seen() {
         let text = file(&NodeKey::generate(), &NodeKey::generate(), 1);
         let others = ["\n", " ", "A", "=", "z"];
@@ -167,11 +185,7 @@ mod tests {
     fn receipts_of_a_chain_have_to_fit() {
         let (key, asker) = (NodeKey::generate(), NodeKey::generate());
         let line = |number, previous| {
-            let place = ChainPlace {
-                chain: 1,
-                number,
-                previous,
-            };
+            let place = place(1, number, previous);
             let receipt = SignedReceipt::sign(&key, asker.id(), place, service(1));
             receipt_line(receipt.as_bytes(), None)
         };

@@ -10,8 +10,8 @@ use kwaainet_identity::NodeKey;
 use tokio::sync::mpsc;
 
 use super::chain::Chains;
-use super::{ChainPlace, CounterSignature, SignedReceipt};
-use crate::{Accounts, BadReceipt, Service};
+use super::{CounterSignature, Place, SignedReceipt, Standing};
+use crate::{Accounts, BadReceipt, Service, Turn};
 
 /// Receipts of one server that are remembered for comparison. Those of requests that run at the same time come in
 /// any order.
@@ -29,6 +29,17 @@ pub enum Entry {
         /// Signed bytes.
         counter: Vec<u8>,
     },
+    /// What the asker saw and has no receipt for.
+    Claim(Box<Claim>),
+}
+
+/// What an asker saw of a stream for which he has no receipt that he could sign. Nobody signed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Who served.
+    pub server: NodeId,
+    /// What the asker counted; without an end.
+    pub seen: Service,
 }
 
 /// A receipt as it is kept.
@@ -45,7 +56,7 @@ pub struct Ledger {
     key: NodeKey,
     /// The chain of all receipts that this node signs until it ends.
     chain: u64,
-    /// For each asker, which are members: the last receipt.
+    /// For each asker, which are members.
     served: Mutex<HashMap<NodeId, Head>>,
     /// For each server, which are members: its last receipts.
     received: Mutex<HashMap<NodeId, Chains>>,
@@ -53,8 +64,12 @@ pub struct Ledger {
     lost: AtomicU64,
 }
 
+/// Where the chain of one asker ends.
 #[derive(Clone, Copy, Default)]
 struct Head {
+    /// That were begun.
+    streams: u64,
+    /// Of the last receipt.
     number: u64,
     hash: [u8; 32],
 }
@@ -62,20 +77,25 @@ struct Head {
 impl Ledger {
     /// The books of this node, which go on from what it kept: the last receipt of each pair of an asker and a server.
     /// What is sent to `entries` has to be written in that order.
+    ///
+    /// No start may have the same `chain`, whatever became of what was signed in it: that it is used has to be
+    /// written down before.
     pub fn new(
         key: NodeKey,
-        now_ms: u64,
+        chain: u64,
         last: Vec<SignedReceipt>,
         entries: mpsc::Sender<Entry>,
     ) -> Self {
-        let mut chain = now_ms;
         let mut served: HashMap<NodeId, Head> = HashMap::new();
         let mut received: HashMap<NodeId, Chains> = HashMap::new();
         for receipt in last {
             if receipt.server == key.id() {
-                chain = chain.max(receipt.place.chain + 1);
                 let hash = receipt.hash();
-                served.insert(receipt.asker, Head { number: 0, hash });
+                let head = Head {
+                    hash,
+                    ..Head::default()
+                };
+                served.insert(receipt.asker, head);
             } else {
                 let chains = received.entry(receipt.server).or_default();
                 if let Err(what) = chains.add(&receipt) {
@@ -98,51 +118,30 @@ impl Ledger {
         self.lost.load(Ordering::Relaxed)
     }
 
-    fn keep(&self, entry: Entry) {
-        if self.entries.try_send(entry).is_ok() {
-            return;
-        }
-        let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
-        if lost.is_power_of_two() {
-            tracing::error!(
-                lost,
-                "receipts between nodes cannot be written and are lost"
-            );
+    fn place(&self, turn: Turn, standing: Standing) -> Place {
+        Place {
+            chain: self.chain,
+            stream: turn.stream,
+            revision: turn.revision,
+            standing,
         }
     }
-}
 
-impl Accounts for Ledger {
-    fn served(&self, asker: NodeId, service: Service) -> Vec<u8> {
-        let receipt = {
-            // Held while signing: the next receipt names the hash of this one.
-            let mut served = self.served.lock().expect("no holder panics");
-            let head = served.entry(asker).or_default();
-            let place = ChainPlace {
-                chain: self.chain,
-                number: head.number + 1,
-                previous: head.hash,
-            };
-            let receipt = SignedReceipt::sign(&self.key, asker, place, service);
-            *head = Head {
-                number: place.number,
-                hash: receipt.hash(),
-            };
-            receipt
-        };
+    /// Keeps what this node signed.
+    fn signed(&self, receipt: SignedReceipt) -> Vec<u8> {
         let bytes = receipt.as_bytes().to_vec();
         let counter = None;
         self.keep(Entry::Receipt(Box::new(KeptReceipt { receipt, counter })));
         bytes
     }
 
-    fn received(
+    /// Keeps and signs what a server signed, if it is what was seen.
+    fn check(
         &self,
         server: NodeId,
-        receipt: &[u8],
+        receipt: SignedReceipt,
         seen: &Service,
     ) -> Result<Vec<u8>, BadReceipt> {
-        let receipt = SignedReceipt::open(receipt)?;
         if receipt.server != server {
             return wrong("somebody else than the server signed it");
         }
@@ -166,6 +165,81 @@ impl Accounts for Ledger {
             self.keep(Entry::Receipt(Box::new(KeptReceipt { receipt, counter })));
         }
         Ok(counter)
+    }
+
+    fn keep(&self, entry: Entry) {
+        if self.entries.try_send(entry).is_ok() {
+            return;
+        }
+        let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
+        if lost.is_power_of_two() {
+            tracing::error!(
+                lost,
+                "receipts between nodes cannot be written and are lost"
+            );
+        }
+    }
+}
+
+impl Accounts for Ledger {
+    fn begin(&self, asker: NodeId) -> u64 {
+        let mut served = self.served.lock().expect("no holder panics");
+        let head = served.entry(asker).or_default();
+        head.streams += 1;
+        head.streams
+    }
+
+    fn checkpoint(&self, asker: NodeId, turn: Turn, service: Service) -> Vec<u8> {
+        let place = self.place(turn, Standing::Checkpoint);
+        self.signed(SignedReceipt::sign(&self.key, asker, place, service))
+    }
+
+    fn served(&self, asker: NodeId, turn: Turn, service: Service) -> Vec<u8> {
+        let receipt = {
+            // Held while signing: the next receipt names the hash of this one.
+            let mut served = self.served.lock().expect("no holder panics");
+            let head = served.entry(asker).or_default();
+            let standing = Standing::Final {
+                number: head.number + 1,
+                previous: head.hash,
+            };
+            let place = self.place(turn, standing);
+            let receipt = SignedReceipt::sign(&self.key, asker, place, service);
+            head.number += 1;
+            head.hash = receipt.hash();
+            receipt
+        };
+        self.signed(receipt)
+    }
+
+    fn checkpointed(
+        &self,
+        server: NodeId,
+        checkpoint: &[u8],
+        seen: &Service,
+    ) -> Result<Vec<u8>, BadReceipt> {
+        let checkpoint = SignedReceipt::open(checkpoint)?;
+        match checkpoint.place.standing {
+            Standing::Checkpoint => self.check(server, checkpoint, seen),
+            Standing::Final { .. } => wrong("it is the last word on a stream that goes on"),
+        }
+    }
+
+    fn received(
+        &self,
+        server: NodeId,
+        receipt: &[u8],
+        seen: &Service,
+    ) -> Result<Vec<u8>, BadReceipt> {
+        let receipt = SignedReceipt::open(receipt)?;
+        match receipt.place.standing {
+            Standing::Final { .. } => self.check(server, receipt, seen),
+            Standing::Checkpoint => wrong("it is only a checkpoint"),
+        }
+    }
+
+    fn claimed(&self, server: NodeId, seen: Service) {
+        self.keep(Entry::Claim(Box::new(Claim { server, seen })));
     }
 
     fn countersigned(
@@ -193,6 +267,12 @@ fn wrong<T>(what: &str) -> Result<T, BadReceipt> {
 
 /// What the server says otherwise than the asker saw it: everything but times and energy, which he cannot know.
 fn difference(said: &Service, seen: &Service) -> Option<&'static str> {
+    let same_end = said.complete == seen.complete;
+    difference_until_the_end(said, seen).or((!same_end).then_some("another end"))
+}
+
+/// The same without the end, which an asker who was cut off did not see.
+pub(super) fn difference_until_the_end(said: &Service, seen: &Service) -> Option<&'static str> {
     [
         (said.request == seen.request, "another request"),
         (said.request_hash == seen.request_hash, "another question"),
@@ -213,7 +293,6 @@ fn difference(said: &Service, seen: &Service) -> Option<&'static str> {
             said.transcript_hash == seen.transcript_hash,
             "another answer",
         ),
-        (said.complete == seen.complete, "another end"),
     ]
     .into_iter()
     .find_map(|(same, what)| (!same).then_some(what))

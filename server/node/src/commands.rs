@@ -89,7 +89,7 @@ enum Command {
     Relay(relay::RelayArgs),
     /// Say what keeps this node from starting, and what keeps it and the other members from meeting.
     Doctor(doctor::DoctorArgs),
-    /// Export and check the signed receipts of work between nodes.
+    /// List, export, check and compare the signed receipts of work between nodes.
     #[command(subcommand)]
     Receipt(receipt::ReceiptCommand),
     /// Export and check the ledger of rewards.

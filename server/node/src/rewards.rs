@@ -139,7 +139,7 @@ async fn accrue_peers(
     own: NodeId,
 ) -> Result<bool, StoreError> {
     let after = store.accrued_up_to(PEERS).await?;
-    let page = store.services(None, after, BATCH).await?;
+    let page = store.ended_services(after, BATCH).await?;
     let Some((last, _)) = page.last() else {
         return Ok(false);
     };
@@ -189,7 +189,7 @@ fn local(receipt: &AccruableReceipt, paying: &Paying) -> Option<Usage> {
     })
 }
 
-/// What a receipt between nodes is paid for.
+/// What a receipt between nodes is paid for. A checkpoint is not; what stands in it stands in the receipt after it too.
 fn peers(service: &ServiceRecord, own: NodeId) -> Option<Usage> {
     let receipt = match SignedReceipt::open(&service.receipt) {
         Ok(receipt) => receipt,
@@ -198,6 +198,7 @@ fn peers(service: &ServiceRecord, own: NodeId) -> Option<Usage> {
             return None;
         }
     };
+    let (number, _) = receipt.place.link()?;
     let name = |node: NodeId| match node == own {
         true => PrincipalId::operator().to_string(),
         false => format!("peer:{node}"),
@@ -211,7 +212,7 @@ fn peers(service: &ServiceRecord, own: NodeId) -> Option<Usage> {
             &receipt.asker.0,
             &chain,
         ]),
-        number: receipt.place.number,
+        number,
         consumer: name(receipt.asker),
         provider: name(receipt.server),
         work: Work::Compute {

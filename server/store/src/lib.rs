@@ -45,7 +45,9 @@ pub use ledger::{AccruableReceipt, HeldService, LedgerSnapshot, Period, Statemen
 pub use log::{Log, LogHead};
 pub use members::MemberRecord;
 pub use page::{Listed, Page};
-pub use services::{ServiceEntry, ServiceRecord};
+pub use services::{
+    ClaimRecord, ServiceChanges, ServiceCursor, ServiceEntry, ServicePlace, ServiceRecord,
+};
 pub use vector_stores::{
     Chunk, Hit, SearchPart, VectorFileBatch, VectorFileCounts, VectorFileRecord, VectorFileStatus,
     VectorStoreRecord, VectorWork,

@@ -42,6 +42,11 @@ const FILES: &[(i64, &str, &str)] = &[
         include_str!("../../../migrations/0006_continued.sql"),
     ),
     (
+        7,
+        "reconciled",
+        include_str!("../../../migrations/0007_reconciled.sql"),
+    ),
+    (
         8,
         "introductions",
         include_str!("../../../migrations/0008_introductions.sql"),
@@ -158,6 +163,44 @@ mod tests {
             assert_eq!(keys[0].name, "phone", "from version {version}");
             store.close().await;
         }
+    }
+
+    #[tokio::test]
+    async fn receipts_between_nodes_of_before_keep_their_place() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("node.db");
+        let address = format!("sqlite://{}?mode=rwc", path.display());
+        let old = SqlitePool::connect(&address).await.expect("it is made");
+        migrator(&FILES[..6]).run(&old).await.expect("it is new");
+        let mut receipt = vec![0; 106];
+        receipt.extend([7; 32]);
+        receipt.extend([8; 16]);
+        receipt.extend([9; 100]);
+        for number in [1, 2] {
+            sqlx::query("INSERT INTO services VALUES (?1, ?2, ?3, ?4, 1000, ?1, 5, ?5, ?6)")
+                .bind(number)
+                .bind([number as u8; 32].as_slice())
+                .bind([3; 32].as_slice())
+                .bind([4; 32].as_slice())
+                .bind(&receipt)
+                .bind((number == 2).then_some(b"signed".as_slice()))
+                .execute(&old)
+                .await
+                .expect("the row fits");
+        }
+        old.close().await;
+        let store = Store::open(&path).await.expect("it is brought up to date");
+        let kept = store.services(None, None, 10).await.expect("it answers");
+        assert_eq!(kept.len(), 2);
+        for (number, kept) in (1..).zip(&kept) {
+            assert_eq!((kept.place.chain, kept.place.stream), (1_000, number));
+            assert_eq!((kept.number, kept.previous), (number, [7; 32]));
+            assert_eq!(kept.request, [8; 16]);
+            assert_eq!(kept.receipt, receipt);
+        }
+        let counters: Vec<_> = kept.iter().map(|kept| kept.counter.is_some()).collect();
+        assert_eq!(counters, [false, true]);
+        assert_eq!(store.next_chain(5).await.expect("it answers"), 1_001);
     }
 
     #[tokio::test]

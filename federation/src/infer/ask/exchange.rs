@@ -45,6 +45,8 @@ pub(super) struct Exchange {
     quiet: Quiet,
     idle_frames: u32,
     opening_bytes: usize,
+    /// What the server did is signed, or it signs nothing.
+    settled: bool,
     pub(super) account: Account,
 }
 
@@ -88,6 +90,7 @@ impl Exchange {
             quiet: Quiet::new(SILENCE_MAX + more),
             idle_frames: 0,
             opening_bytes,
+            settled: false,
             account,
         })
     }
@@ -191,6 +194,10 @@ impl Exchange {
             let said = said.ok_or_else(|| self.peer().failed("broke off"))?;
             match said.kind {
                 Some(say::Kind::Progress(_)) | None => self.idle()?,
+                Some(say::Kind::Checkpoint(checkpoint)) => {
+                    self.idle()?;
+                    self.checkpoint(&checkpoint.receipt).await?;
+                }
                 Some(kind) => {
                     self.idle_frames = 0;
                     self.quiet.restart(SILENCE_MAX);
@@ -215,14 +222,38 @@ impl Exchange {
         self.account.message(self.reader.last());
     }
 
+    /// Signs against a checkpoint, if it is right.
+    async fn checkpoint(&mut self, checkpoint: &[u8]) -> Result<(), BackendError> {
+        let node = self.peer().node;
+        let Some(counter) = self.account.checkpointed(node, checkpoint) else {
+            return Ok(());
+        };
+        let checkpoint = true;
+        let message = Ask::from(ask::Kind::Countersign(Countersign {
+            counter,
+            checkpoint,
+        }));
+        match timeout(COUNTERSIGN_MAX, self.writer.send(&message)).await {
+            Ok(sent) => sent.map_err(|error| broken(self.peer(), &error)),
+            // Half a message may be on its way.
+            Err(_) => Err(self.timeout("takes nothing")),
+        }
+    }
+
     /// Signs against the receipt, if it is right, and ends the stream.
     pub(super) async fn countersign(&mut self, receipt: &[u8], complete: bool) {
         if receipt.is_empty() {
+            self.settled = true;
             return;
         }
         let node = self.peer().node;
         if let Some(counter) = self.account.counter(node, receipt, complete) {
-            let message = Ask::from(ask::Kind::Countersign(Countersign { counter }));
+            self.settled = true;
+            let checkpoint = false;
+            let message = Ask::from(ask::Kind::Countersign(Countersign {
+                counter,
+                checkpoint,
+            }));
             // A server that does not want it any more has its own receipt all the same.
             let _sent = timeout(COUNTERSIGN_MAX, self.writer.send(&message)).await;
         }
@@ -268,6 +299,16 @@ impl Exchange {
 
     pub(super) fn farewells(&self) -> TaskTracker {
         self.peer().farewells.clone()
+    }
+}
+
+impl Drop for Exchange {
+    /// However it ended: what was seen and not signed is noted, so that it can be compared with what the server
+    /// says later.
+    fn drop(&mut self) {
+        if !self.settled {
+            self.account.claim(self.guard.0.node);
+        }
     }
 }
 

@@ -29,6 +29,7 @@ impl Session<'_> {
             ..Usage::default()
         };
         self.account.set_usage(usage);
+        self.owes = true;
         let course = match self.vectors(embeddings).await {
             Ok(()) => Course::Done(usage),
             Err(stop) => Course::Stopped(stop),

@@ -28,6 +28,7 @@ impl Session<'_> {
             Err(stop) => return self.stopped(stop).await,
         };
         let place = events.course();
+        self.owes = true;
         let course = match self.accept().await {
             Ok(()) => self.stream(events).await,
             Err(stop) => {
@@ -84,6 +85,18 @@ impl Session<'_> {
             if let Some(end) = end {
                 return end;
             }
+            if let Err(stop) = self.checkpoint().await {
+                return Course::Stopped(stop);
+            }
+        }
+    }
+
+    /// Signs what was said until now, from time to time, so that neither side loses it all with the other.
+    async fn checkpoint(&mut self) -> Result<(), Stop> {
+        self.keep_counter();
+        match self.account.checkpoint(self.node) {
+            Some(receipt) => self.line.checkpoint(receipt).await,
+            None => Ok(()),
         }
     }
 

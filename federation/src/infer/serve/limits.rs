@@ -10,9 +10,8 @@ use tokio::time::{Instant, timeout};
 
 use crate::FrameError;
 
-use super::super::wire::asks::Open;
 use super::super::wire::refusal::Refusal;
-use super::line::Line;
+use super::line::{First, Line};
 
 /// Streams of one peer. Admission lets in fewer; these bound what it costs to be refused.
 const STREAMS_MAX: usize = 256;
@@ -118,7 +117,7 @@ impl Inside<'_> {
     ///
     /// # Errors
     /// When it does not come or is none.
-    pub(super) async fn open(&self, line: &mut Line) -> Result<Open, FrameError> {
+    pub(super) async fn open(&self, line: &mut Line) -> Result<First, FrameError> {
         let reading = async {
             let _turn = self.of.openings.acquire().await;
             if line.announced().await? <= LARGE {

@@ -12,7 +12,7 @@ use super::super::PROGRESS_EVERY;
 use super::super::quiet::Quiet;
 use super::super::wire::asks::{Ask, Open, ask};
 use super::super::wire::refusal::{self, Refusal};
-use super::super::wire::says::{Progress, Say, say};
+use super::super::wire::says::{Checkpoint, Progress, Say, say};
 use super::super::wire::{FRAME_MAX, OPEN_MAX};
 
 /// How long an asker may take nothing: longer than the HTTP door waits for its client, who is whom all wait for.
@@ -28,6 +28,9 @@ const COUNTERSIGN_MAX: Duration = Duration::from_secs(2);
 /// Messages of kinds that only newer versions know.
 const UNKNOWN_MAX: u32 = 16;
 
+pub(super) type Reader = FrameReader<Box<dyn AsyncRead + Send + Unpin>>;
+pub(super) type Writer = FrameWriter<Box<dyn AsyncWrite + Send + Unpin>>;
+
 /// Why the work ends before its own end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
@@ -39,13 +42,39 @@ pub(super) enum Stop {
     OutOfTime,
 }
 
+/// The first message of a stream.
+pub(super) enum First {
+    /// A request.
+    Open(Box<Open>),
+    /// What follows is about the books of the two.
+    Books,
+}
+
 /// A stream to an asker.
 pub(super) struct Line {
-    reader: FrameReader<Box<dyn AsyncRead + Send + Unpin>>,
-    writer: FrameWriter<Box<dyn AsyncWrite + Send + Unpin>>,
+    reader: Reader,
+    writer: Writer,
     quiet: Quiet,
     due: Option<Instant>,
     cancelled: bool,
+    counters: Counters,
+}
+
+/// What the asker signed against checkpoints.
+#[derive(Default)]
+struct Counters {
+    /// Checkpoints that he did not sign yet.
+    due: u32,
+    last: Option<Vec<u8>>,
+}
+
+impl Counters {
+    /// Takes one, if there is a checkpoint that it could be for.
+    fn take(&mut self, counter: Vec<u8>) -> Result<(), Stop> {
+        self.due = self.due.checked_sub(1).ok_or(Stop::Gone)?;
+        self.last = Some(counter);
+        Ok(())
+    }
 }
 
 impl Line {
@@ -58,7 +87,13 @@ impl Line {
             quiet: Quiet::new(PROGRESS_EVERY),
             due: None,
             cancelled: false,
+            counters: Counters::default(),
         }
+    }
+
+    /// Both halves, for another kind of talk.
+    pub(super) fn into_halves(self) -> (Reader, Writer) {
+        (self.reader, self.writer)
     }
 
     /// How long the next message is; nothing where there is none.
@@ -67,11 +102,12 @@ impl Line {
     }
 
     /// The first message, if it is the right one.
-    pub(super) async fn open(&mut self) -> Result<Open, FrameError> {
+    pub(super) async fn open(&mut self) -> Result<First, FrameError> {
         let first = self.reader.next::<Ask>().await?;
         self.reader.set_max(FRAME_MAX);
         match first.and_then(|ask| ask.kind) {
-            Some(ask::Kind::Open(open)) => Ok(*open),
+            Some(ask::Kind::Open(open)) => Ok(First::Open(open)),
+            Some(ask::Kind::Books(_)) => Ok(First::Books),
             _ => Err(std::io::Error::other("it does not open with a request").into()),
         }
     }
@@ -103,7 +139,7 @@ impl Line {
             }
             tokio::select! {
                 biased;
-                stop = left(&mut self.reader) => return Err(stop),
+                stop = left(&mut self.reader, &mut self.counters) => return Err(stop),
                 done = &mut work => return Ok(done),
                 () = self.quiet.passed() => {}
             }
@@ -143,7 +179,7 @@ impl Line {
             tokio::select! {
                 biased;
                 sent = &mut sending => sent,
-                stop = left(&mut self.reader) => match stop {
+                stop = left(&mut self.reader, &mut self.counters) => match stop {
                     // Half a frame would spoil the rest, of which the counts are a part.
                     Stop::Cancelled => {
                         self.cancelled = true;
@@ -161,6 +197,18 @@ impl Line {
         }
     }
 
+    /// Writes a checkpoint, against which the asker may sign while the stream goes on.
+    pub(super) async fn checkpoint(&mut self, receipt: Vec<u8>) -> Result<(), Stop> {
+        self.counters.due += 1;
+        self.send(say::Kind::Checkpoint(Checkpoint { receipt }))
+            .await
+    }
+
+    /// What the asker signed last against a checkpoint, once.
+    pub(super) fn checkpoint_counter(&mut self) -> Option<Vec<u8>> {
+        self.counters.last.take()
+    }
+
     /// Says no, and no more.
     pub(super) async fn reject(&mut self, refusal: Refusal, load: Option<Load>) {
         let reject = Say::from(say::Kind::Reject(refusal::write(refusal, load)));
@@ -173,12 +221,18 @@ impl Line {
     /// What the asker signed, if it does so soon.
     pub(super) async fn countersign(&mut self) -> Option<Vec<u8>> {
         let signed = async {
-            for _ in 0..UNKNOWN_MAX {
+            let mut others = 0;
+            while others < UNKNOWN_MAX {
                 match self.reader.next::<Ask>().await.ok()??.kind {
+                    Some(ask::Kind::Countersign(signed)) if signed.checkpoint => {
+                        self.counters.take(signed.counter).ok()?;
+                    }
                     Some(ask::Kind::Countersign(signed)) => return Some(signed.counter),
                     // It wanted no more just when there was no more.
-                    Some(ask::Kind::Cancel(_)) | None => {}
-                    Some(ask::Kind::Open(_) | ask::Kind::Go(_)) => return None,
+                    Some(ask::Kind::Cancel(_)) | None => others += 1,
+                    Some(ask::Kind::Open(_) | ask::Kind::Go(_) | ask::Kind::Books(_)) => {
+                        return None;
+                    }
                 }
             }
             None
@@ -188,14 +242,21 @@ impl Line {
 }
 
 /// Ends when the asker stops wanting. May be dropped and called again.
-async fn left<R: AsyncRead + Unpin>(reader: &mut FrameReader<R>) -> Stop {
-    for _ in 0..UNKNOWN_MAX {
-        match reader.next::<Ask>().await {
-            Ok(Some(Ask { kind: None })) => {}
-            Ok(Some(Ask {
-                kind: Some(ask::Kind::Cancel(_)),
-            })) => return Stop::Cancelled,
-            Ok(_) | Err(_) => return Stop::Gone,
+async fn left<R: AsyncRead + Unpin>(reader: &mut FrameReader<R>, counters: &mut Counters) -> Stop {
+    let mut unknown = 0;
+    while unknown < UNKNOWN_MAX {
+        let Ok(Some(Ask { kind })) = reader.next::<Ask>().await else {
+            return Stop::Gone;
+        };
+        match kind {
+            None => unknown += 1,
+            Some(ask::Kind::Cancel(_)) => return Stop::Cancelled,
+            Some(ask::Kind::Countersign(signed)) if signed.checkpoint => {
+                if let Err(stop) = counters.take(signed.counter) {
+                    return stop;
+                }
+            }
+            Some(_) => return Stop::Gone,
         }
     }
     Stop::Gone

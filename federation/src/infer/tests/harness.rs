@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     Accounts, BadReceipt, DialError, FrameReader, FrameWriter, Incoming, InferenceDoor, Link,
-    PathFacts, PeerAddress, PeerBackend, PeerState, PeerTransport, PeerView, Plane, Service,
+    PathFacts, PeerAddress, PeerBackend, PeerState, PeerTransport, PeerView, Plane, Service, Turn,
 };
 
 pub(super) use crate::infer::samples::MODEL;
@@ -346,6 +346,10 @@ pub(super) struct Notebook {
     served: Mutex<Vec<Service>>,
     /// Receipts that were signed against.
     pub(super) signed: Mutex<Vec<Vec<u8>>>,
+    /// Checkpoints that were made, or signed against.
+    pub(super) checkpoints: Mutex<Vec<(Turn, Service)>>,
+    /// What was seen and not signed.
+    pub(super) claims: Mutex<Vec<Service>>,
 }
 
 impl Notebook {
@@ -371,7 +375,41 @@ fn spelled(service: &Service) -> Vec<u8> {
 }
 
 impl Accounts for Notebook {
-    fn served(&self, asker: NodeId, service: Service) -> Vec<u8> {
+    fn begin(&self, asker: NodeId) -> u64 {
+        assert_eq!(asker, ASKER);
+        1 + self.served.lock().expect("no holder panics").len() as u64
+    }
+
+    fn checkpoint(&self, _asker: NodeId, turn: Turn, service: Service) -> Vec<u8> {
+        let checkpoint = spelled(&service);
+        let mut checkpoints = self.checkpoints.lock().expect("no holder panics");
+        checkpoints.push((turn, service));
+        checkpoint
+    }
+
+    fn checkpointed(
+        &self,
+        _server: NodeId,
+        checkpoint: &[u8],
+        seen: &Service,
+    ) -> Result<Vec<u8>, BadReceipt> {
+        if checkpoint != spelled(seen) {
+            return Err(BadReceipt(format!("it is not {seen:?}")));
+        }
+        let turn = Turn {
+            stream: 0,
+            revision: 0,
+        };
+        let mut checkpoints = self.checkpoints.lock().expect("no holder panics");
+        checkpoints.push((turn, seen.clone()));
+        Ok(b"signed".to_vec())
+    }
+
+    fn claimed(&self, _server: NodeId, seen: Service) {
+        self.claims.lock().expect("no holder panics").push(seen);
+    }
+
+    fn served(&self, asker: NodeId, _turn: Turn, service: Service) -> Vec<u8> {
         assert_eq!(asker, ASKER);
         let receipt = spelled(&service);
         self.served.lock().expect("no holder panics").push(service);
@@ -405,6 +443,10 @@ impl Accounts for Notebook {
         counter: &[u8],
     ) -> Result<(), BadReceipt> {
         assert_eq!((asker, counter), (ASKER, &b"signed"[..]));
+        let checkpoints = self.checkpoints.lock().expect("no holder panics");
+        if checkpoints.iter().any(|(_, said)| spelled(said) == receipt) {
+            return Ok(());
+        }
         let mut signed = self.signed.lock().expect("no holder panics");
         signed.push(receipt.to_vec());
         Ok(())

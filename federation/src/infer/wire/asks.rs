@@ -5,7 +5,7 @@ use prost::{Message, Oneof};
 /// From the asker.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Ask {
-    #[prost(oneof = "ask::Kind", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "ask::Kind", tags = "1, 2, 3, 4, 8")]
     pub(crate) kind: Option<ask::Kind>,
 }
 
@@ -20,12 +20,15 @@ pub(crate) mod ask {
         /// The rest is not wanted; the end is.
         #[prost(message, tag = "2")]
         Cancel(Cancel),
-        /// Last.
+        /// After a checkpoint, and last.
         #[prost(message, tag = "3")]
         Countersign(Countersign),
         /// After `Hold`: the place is wanted.
         #[prost(message, tag = "4")]
         Go(Go),
+        /// First, instead of `Open`: what follows is about the books of the two.
+        #[prost(message, tag = "8")]
+        Books(Books),
     }
 }
 
@@ -320,4 +323,10 @@ pub(crate) struct Countersign {
     /// Signed by the asker.
     #[prost(bytes = "vec", tag = "1")]
     pub(crate) counter: Vec<u8>,
+    /// It is for a checkpoint, and not the last message.
+    #[prost(bool, tag = "2")]
+    pub(crate) checkpoint: bool,
 }
+
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(crate) struct Books {}

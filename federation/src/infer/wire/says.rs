@@ -5,7 +5,7 @@ use prost::{Message, Oneof};
 /// From the server.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Say {
-    #[prost(oneof = "say::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "say::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 16")]
     pub(crate) kind: Option<say::Kind>,
 }
 
@@ -41,6 +41,9 @@ pub(crate) mod say {
         /// what would have come at once.
         #[prost(message, tag = "10")]
         Hold(Hold),
+        /// What was said until now, signed.
+        #[prost(message, tag = "16")]
+        Checkpoint(Checkpoint),
     }
 }
 
@@ -260,6 +263,13 @@ pub(crate) struct End {
     /// The asker did not want the rest; the counts are of what was said.
     #[prost(bool, tag = "3")]
     pub(crate) cut: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(crate) struct Checkpoint {
+    /// Signed by the server.
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) receipt: Vec<u8>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Message)]

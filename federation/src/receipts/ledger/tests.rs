@@ -1,5 +1,5 @@
 use super::*;
-use crate::receipts::tests::service;
+use crate::receipts::tests::{place, service};
 
 struct Node {
     ledger: Ledger,
@@ -11,10 +11,23 @@ impl Node {
         Self::of(NodeKey::generate(), 1_000, Vec::new())
     }
 
-    fn of(key: NodeKey, now_ms: u64, last: Vec<SignedReceipt>) -> Self {
+    fn of(key: NodeKey, chain: u64, last: Vec<SignedReceipt>) -> Self {
         let (sender, entries) = mpsc::channel(4_096);
-        let ledger = Ledger::new(key, now_ms, last, sender);
+        let ledger = Ledger::new(key, chain, last, sender);
         Self { ledger, entries }
+    }
+
+    /// The receipt of a stream that was never checkpointed.
+    fn serves(&self, asker: NodeId, service: Service) -> Vec<u8> {
+        self.ledger.served(asker, self.turn(asker), service)
+    }
+
+    fn turn(&self, asker: NodeId) -> Turn {
+        let stream = self.ledger.begin(asker);
+        Turn {
+            stream,
+            revision: 1,
+        }
     }
 
     fn id(&self) -> NodeId {
@@ -28,7 +41,7 @@ impl Node {
     fn kept(&mut self) -> Vec<KeptReceipt> {
         let kept = |entry| match entry {
             Entry::Receipt(kept) => Some(*kept),
-            Entry::Counter { .. } => None,
+            Entry::Counter { .. } | Entry::Claim(_) => None,
         };
         self.written().into_iter().filter_map(kept).collect()
     }
@@ -42,7 +55,7 @@ fn open(bytes: &[u8]) -> SignedReceipt {
 fn both_sides_keep_the_same_once() {
     let (mut server, mut asker) = (Node::new(), Node::new());
     for request in 0..5 {
-        let receipt = server.ledger.served(asker.id(), service(request));
+        let receipt = server.serves(asker.id(), service(request));
         let mut seen = service(request);
         // What an asker cannot know.
         seen.energy_mj = 0;
@@ -60,8 +73,7 @@ fn both_sides_keep_the_same_once() {
     assert_eq!((kept.len(), of_server.len()), (5, 10));
     let mut previous = [0; 32];
     for (number, kept) in (1..).zip(&kept) {
-        let place = kept.receipt.place;
-        assert_eq!((place.number, place.previous), (number, previous));
+        assert_eq!(kept.receipt.place.link(), Some((number, previous)));
         previous = kept.receipt.hash();
         let own = KeptReceipt {
             counter: None,
@@ -78,7 +90,7 @@ fn both_sides_keep_the_same_once() {
 #[test]
 fn what_the_asker_did_not_see_is_not_countersigned() {
     let (server, mut asker) = (Node::new(), Node::new());
-    let receipt = server.ledger.served(asker.id(), service(1));
+    let receipt = server.serves(asker.id(), service(1));
     type Change = fn(&mut Service);
     let changes: [(&str, Change); 8] = [
         ("request", |s| s.request[0] += 1),
@@ -103,7 +115,7 @@ fn what_the_asker_did_not_see_is_not_countersigned() {
 #[test]
 fn nobody_signs_for_another() {
     let (server, asker, third) = (Node::new(), Node::new(), Node::new());
-    let receipt = server.ledger.served(asker.id(), service(1));
+    let receipt = server.serves(asker.id(), service(1));
     let seen = service(1);
     assert!(asker.ledger.received(third.id(), &receipt, &seen).is_err());
     assert!(third.ledger.received(server.id(), &receipt, &seen).is_err());
@@ -119,7 +131,7 @@ fn nobody_signs_for_another() {
 fn receipts_may_come_in_any_order_and_with_gaps() {
     let (server, mut asker) = (Node::new(), Node::new());
     let receipts: Vec<_> = (0..6)
-        .map(|request| server.ledger.served(asker.id(), service(request)))
+        .map(|request| server.serves(asker.id(), service(request)))
         .collect();
     for at in [5, 0, 3, 2, 1] {
         let seen = service(at as u8);
@@ -133,12 +145,9 @@ fn receipts_may_come_in_any_order_and_with_gaps() {
 fn a_chain_has_one_receipt_for_a_number_and_no_forks() {
     let key = NodeKey::generate();
     let mut asker = Node::new();
-    let sign = |number, previous, request| {
-        let place = ChainPlace {
-            chain: 1,
-            number,
-            previous,
-        };
+    let sign = |number, previous, request: u8| {
+        let mut place = place(1, number, previous);
+        place.stream = request.into();
         SignedReceipt::sign(&key, asker.ledger.key.id(), place, service(request))
     };
     let first = sign(1, [0; 32], 1);
@@ -164,18 +173,17 @@ fn a_chain_has_one_receipt_for_a_number_and_no_forks() {
 fn after_a_restart_a_new_chain_goes_on_from_the_last_one_kept() {
     let mut server = Node::new();
     let mut asker = Node::new();
-    let known = open(&server.ledger.served(asker.id(), service(1)));
-    let unwritten = server.ledger.served(asker.id(), service(2));
+    let known = open(&server.serves(asker.id(), service(1)));
+    let unwritten = server.serves(asker.id(), service(2));
     let took = asker.ledger.received(server.id(), &unwritten, &service(2));
     took.expect("it is right");
-    // The clock went back meanwhile.
-    server = Node::of(server.ledger.key.clone(), 10, vec![known.clone()]);
-    let next = server.ledger.served(asker.id(), service(3));
+    server = Node::of(server.ledger.key.clone(), 1_001, vec![known.clone()]);
+    let next = server.serves(asker.id(), service(3));
     let took = asker.ledger.received(server.id(), &next, &service(3));
     took.expect("it is right");
     let place = open(&next).place;
     assert!(place.chain > known.place.chain);
-    assert_eq!((place.number, place.previous), (1, known.hash()));
+    assert_eq!(place.link(), Some((1, known.hash())));
 
     // The asker remembers over its own restart, too.
     let last = asker.kept().pop().expect("it was kept").receipt;
@@ -188,7 +196,7 @@ fn after_a_restart_a_new_chain_goes_on_from_the_last_one_kept() {
 #[test]
 fn what_is_remembered_is_bounded() {
     let (server, mut asker) = (Node::new(), Node::new());
-    let receipt = |_| server.ledger.served(asker.ledger.key.id(), service(1));
+    let receipt = |_| server.serves(asker.ledger.key.id(), service(1));
     let receipts: Vec<_> = (0..=REMEMBERED).map(receipt).collect();
     let take = |receipt: &Vec<u8>| {
         let taken = asker.ledger.received(server.id(), receipt, &service(1));
@@ -206,7 +214,83 @@ fn a_full_channel_is_counted_and_holds_nobody_up() {
     let (sender, _entries) = mpsc::channel(1);
     let ledger = Ledger::new(NodeKey::generate(), 1, Vec::new(), sender);
     let asker = NodeKey::generate().id();
-    let receipts: Vec<_> = (0..3).map(|n| ledger.served(asker, service(n))).collect();
+    let turn = |stream| Turn {
+        stream,
+        revision: 1,
+    };
+    let receipts: Vec<_> = (0..3)
+        .map(|n| ledger.served(asker, turn(n.into()), service(n)))
+        .collect();
     assert_eq!(ledger.lost(), 2);
-    assert_eq!(open(&receipts[2]).place.number, 3);
+    let link = open(&receipts[2]).place.link();
+    assert_eq!(link.map(|(number, _)| number), Some(3));
+}
+
+#[test]
+fn checkpoints_of_a_stream_come_before_its_end_and_are_in_no_chain() {
+    let (mut server, mut asker) = (Node::new(), Node::new());
+    let other = server.turn(asker.id());
+    let turn = server.turn(asker.id());
+    assert_ne!(turn.stream, other.stream);
+    let mut seen = service(1);
+    seen.complete = false;
+    let mut said = Vec::new();
+    for revision in 1..=3 {
+        seen.usage.completion_tokens += 5;
+        let checkpoint =
+            server
+                .ledger
+                .checkpoint(asker.id(), Turn { revision, ..turn }, seen.clone());
+        let counter = asker.ledger.checkpointed(server.id(), &checkpoint, &seen);
+        let counter = counter.expect("it is right");
+        let back = server
+            .ledger
+            .countersigned(asker.id(), &checkpoint, &counter);
+        assert_eq!(back, Ok(()));
+        assert!(
+            asker
+                .ledger
+                .received(server.id(), &checkpoint, &seen)
+                .is_err()
+        );
+        said.push(open(&checkpoint));
+    }
+    let revision = 4;
+    let last = server
+        .ledger
+        .served(asker.id(), Turn { revision, ..turn }, service(1));
+    assert!(
+        asker
+            .ledger
+            .checkpointed(server.id(), &last, &service(1))
+            .is_err()
+    );
+    let counter = asker.ledger.received(server.id(), &last, &service(1));
+    counter.expect("it is right");
+    let kept = asker.kept();
+    let revisions: Vec<_> = kept.iter().map(|k| k.receipt.place.revision).collect();
+    assert_eq!(revisions, [1, 2, 3, 4]);
+    assert!(kept.iter().all(|kept| kept.counter.is_some()));
+    assert_eq!(open(&last).place.link(), Some((1, [0; 32])));
+    assert!(said.iter().all(|said| said.place.link().is_none()));
+
+    // A server that goes on after its end, or ends twice.
+    let late = Place {
+        revision: 5,
+        ..said[0].place
+    };
+    let key = &server.ledger.key;
+    let late = SignedReceipt::sign(key, asker.id(), late, seen.clone());
+    let late = asker
+        .ledger
+        .checkpointed(server.id(), late.as_bytes(), &seen);
+    assert!(late.expect_err("it is over").0.contains("end"));
+    let mut twice = place(1_000, 2, open(&last).hash());
+    twice.stream = turn.stream;
+    let twice = SignedReceipt::sign(key, asker.id(), twice, service(1));
+    let twice = asker
+        .ledger
+        .received(server.id(), twice.as_bytes(), &service(1));
+    assert!(twice.expect_err("it is over").0.contains("end"));
+    assert_eq!(server.written().len(), 7);
 }

@@ -1,16 +1,20 @@
-//! `kwaainet receipt export|verify`.
+//! `kwaainet receipt list|export|verify|compare`.
+
+mod text;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use clap::Subcommand;
-use data_encoding::HEXLOWER;
 use kwaainet_core::NodeId;
-use kwaainet_federation::{Checked, RECEIPTS_HEADER, ReceiptFile, receipt_line};
+use kwaainet_federation::{
+    Checked, Difference, RECEIPTS_HEADER, ReceiptFile, SignedReceipt, compare_receipts,
+    receipt_line,
+};
 use kwaainet_identity::{BadNodeName, node_of_name};
-use kwaainet_store::Store;
+use kwaainet_store::{ServiceRecord, Store, StoreError};
 
 use crate::config::Config;
 use crate::node::make_data_dir;
@@ -23,16 +27,31 @@ const LINE_MAX: u64 = 64 << 10;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ReceiptCommand {
+    /// Say what is in this node's book, one a line: receipts and checkpoints with their state, and what this node saw
+    /// of requests without a receipt.
+    List {
+        /// Only those with this node.
+        #[arg(long, value_name = "NODE", value_parser = node)]
+        peer: Option<NodeId>,
+    },
     /// Check a file of receipts, offline, and say what they say. The exit code is 1 if one is not good.
     Verify {
         /// What 'kwaainet receipt export' wrote.
         file: PathBuf,
     },
-    /// Write the receipts that this node made and got, oldest first, one a line.
+    /// Write the receipts that this node made and got, one a line, in an order that is the same on both sides.
     Export {
         /// Only those with this node.
         #[arg(long, value_name = "NODE", value_parser = node)]
         peer: Option<NodeId>,
+    },
+    /// Check the files of two nodes, and say which of the receipts between the two differ. The exit code is 1 if one
+    /// does.
+    Compare {
+        /// What 'kwaainet receipt export' wrote on one of them,
+        first: PathBuf,
+        /// and on the other.
+        second: PathBuf,
     },
 }
 
@@ -43,9 +62,15 @@ fn node(name: &str) -> Result<NodeId, BadNodeName> {
 pub(super) async fn run(command: ReceiptCommand, config: &Config) -> anyhow::Result<()> {
     match command {
         ReceiptCommand::Verify { file } => verify(&file),
+        ReceiptCommand::Compare { first, second } => compare(&first, &second),
+        ReceiptCommand::List { peer } => {
+            let store = open(config).await?;
+            let done = list(peer, &store).await;
+            store.close().await;
+            done
+        }
         ReceiptCommand::Export { peer } => {
-            make_data_dir(&config.data_dir)?;
-            let store = Store::open(&config.database()).await?;
+            let store = open(config).await?;
             let done = export(peer, &store).await;
             store.close().await;
             done
@@ -53,27 +78,104 @@ pub(super) async fn run(command: ReceiptCommand, config: &Config) -> anyhow::Res
     }
 }
 
+async fn open(config: &Config) -> anyhow::Result<Store> {
+    make_data_dir(&config.data_dir)?;
+    Ok(Store::open(&config.database()).await?)
+}
+
 async fn export(peer: Option<NodeId>, store: &Store) -> anyhow::Result<()> {
     terminal::line(RECEIPTS_HEADER);
-    let mut after = 0;
+    let line = |kept: &ServiceRecord| receipt_line(&kept.receipt, kept.counter.as_deref());
+    Ok(each_page(peer, store, line).await?)
+}
+
+async fn list(peer: Option<NodeId>, store: &Store) -> anyhow::Result<()> {
+    let line = |kept: &ServiceRecord| match SignedReceipt::open(&kept.receipt) {
+        Ok(receipt) => {
+            let countersigned = kept.counter.is_some();
+            let said = text::says(&receipt, countersigned);
+            format!("{said} returned={}", kept.returned)
+        }
+        Err(error) => format!("state=changed: {error}"),
+    };
+    each_page(peer, store, line).await?;
+    let mut after = None;
     loop {
-        let page = store.services(peer, after, PAGE).await?;
-        let Some((last, _)) = page.last() else {
+        let claims = store.claims(after, PAGE).await?;
+        let Some(last) = claims.last() else {
             return Ok(());
         };
-        after = *last;
-        let lines = page
-            .iter()
-            .map(|(_, kept)| receipt_line(&kept.receipt, kept.counter.as_deref()) + "\n");
+        after = Some((last.server, last.request));
+        let of_peer = |server| peer.is_none_or(|peer| peer == server);
+        let shown = claims.iter().filter(|claim| of_peer(claim.server));
+        shown.for_each(|claim| terminal::line(text::claims(claim)));
+    }
+}
+
+/// Prints a line for each receipt.
+async fn each_page(
+    peer: Option<NodeId>,
+    store: &Store,
+    line: impl Fn(&ServiceRecord) -> String,
+) -> Result<(), StoreError> {
+    let mut after = None;
+    loop {
+        let page = store.services(peer, after, PAGE).await?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        after = Some(last.place);
+        let lines = page.iter().map(|kept| line(kept) + "\n");
         terminal::piece(&lines.collect::<String>());
     }
 }
 
 fn verify(path: &Path) -> anyhow::Result<()> {
+    let (mut receipts, mut checkpoints, mut countersigned) = (0_u64, 0_u64, 0_u64);
+    read(path, |checked| {
+        match checked.receipt.place.link() {
+            Some(_) => receipts += 1,
+            None => checkpoints += 1,
+        }
+        countersigned += u64::from(checked.countersigned);
+        terminal::line(text::says(&checked.receipt, checked.countersigned));
+    })?;
+    let good = receipts + checkpoints;
+    terminal::line(format!(
+        "good: {good} receipts, {countersigned} of them countersigned, {checkpoints} of them checkpoints"
+    ));
+    Ok(())
+}
+
+fn compare(first: &Path, second: &Path) -> anyhow::Result<()> {
+    let all = |path: &Path| -> anyhow::Result<Vec<Checked>> {
+        let mut all = Vec::new();
+        read(path, |checked| all.push(checked))?;
+        Ok(all)
+    };
+    let compared = compare_receipts(&all(first)?, &all(second)?);
+    for (receipt, difference) in &compared.differences {
+        let what = match difference {
+            Difference::OnlyInFirst => format!("only in {}", first.display()),
+            Difference::OnlyInSecond => format!("only in {}", second.display()),
+            Difference::SignedInFirst => format!("countersigned only in {}", first.display()),
+            Difference::SignedInSecond => format!("countersigned only in {}", second.display()),
+        };
+        terminal::line(format!("{what}: {}", text::place(receipt)));
+    }
+    let (same, differ) = (compared.same, compared.differences.len());
+    if differ > 0 {
+        bail!("{differ} receipts between the two differ, {same} are the same");
+    }
+    terminal::line(format!("the two agree: {same} receipts"));
+    Ok(())
+}
+
+/// Checks a file, receipt by receipt.
+fn read(path: &Path, mut found: impl FnMut(Checked)) -> anyhow::Result<()> {
     let unreadable = || format!("the file {} cannot be read", path.display());
     let mut text = BufReader::new(File::open(path).with_context(unreadable)?);
     let mut file = ReceiptFile::new();
-    let (mut good, mut countersigned) = (0_u64, 0_u64);
     for number in 1_u64.. {
         let mut line = Vec::new();
         (&mut text)
@@ -86,47 +188,8 @@ fn verify(path: &Path) -> anyhow::Result<()> {
         let line = std::str::from_utf8(&line).map_err(|_| "it is no text".to_owned());
         let checked = line.and_then(|line| file.check(line));
         let checked = checked.map_err(|what| anyhow!("line {number} is not good: {what}"))?;
-        if let Some(checked) = checked {
-            good += 1;
-            countersigned += u64::from(checked.countersigned);
-            terminal::line(says(&checked));
-        }
+        checked.into_iter().for_each(&mut found);
     }
     file.end()
-        .map_err(|what| anyhow!("{} holds no receipts: {what}", path.display()))?;
-    terminal::line(format!(
-        "good: {good} receipts, {countersigned} of them countersigned"
-    ));
-    Ok(())
-}
-
-/// All that a receipt says, in one line.
-fn says(checked: &Checked) -> String {
-    let receipt = &checked.receipt;
-    let (place, service) = (receipt.place, &receipt.service);
-    let hex = |bytes: &[u8]| HEXLOWER.encode(bytes);
-    let model = service
-        .model
-        .map_or_else(|| "unknown".to_owned(), |digest| digest.to_string());
-    format!(
-        "server={} asker={} chain={} number={} request={} question={} model={model} prompt_tokens={} \
-         cached_tokens={} completion_tokens={} began_ms={} duration_ms={} energy_mj={} energy={} transcript={} \
-         complete={} countersigned={}",
-        receipt.server,
-        receipt.asker,
-        place.chain,
-        place.number,
-        hex(&service.request),
-        hex(&service.request_hash),
-        service.usage.prompt_tokens,
-        service.usage.cached_tokens,
-        service.usage.completion_tokens,
-        service.began_ms,
-        service.duration_ms,
-        service.energy_mj,
-        service.energy_method,
-        hex(&service.transcript_hash),
-        service.complete,
-        checked.countersigned,
-    )
+        .map_err(|what| anyhow!("{} holds no receipts: {what}", path.display()))
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use kwaainet_core::Clock;
-use kwaainet_federation::{Entry, KeptReceipt, Ledger, SignedReceipt};
+use kwaainet_federation::{Claim, Entry, KeptReceipt, Ledger, SignedReceipt};
 use kwaainet_identity::NodeKey;
-use kwaainet_store::{ServiceEntry, ServiceRecord, Store, StoreError};
+use kwaainet_store::{ClaimRecord, ServiceEntry, ServicePlace, ServiceRecord, Store, StoreError};
 use tokio::sync::mpsc;
 
 use crate::ledger::insist;
@@ -25,7 +25,10 @@ pub async fn open_ledger(
     clock: &dyn Clock,
 ) -> Result<(Ledger, mpsc::Receiver<Entry>), StoreError> {
     let mut last = Vec::new();
+    let mut least = clock.unix_ms().max(0);
     for record in store.last_services(key.id()).await? {
+        // Also what came back of a database that was lost.
+        least = least.max(record.place.chain.saturating_add(1));
         match SignedReceipt::open(&record.receipt) {
             Ok(receipt) => last.push(receipt),
             // Its chain begins anew, as after a loss.
@@ -33,8 +36,8 @@ pub async fn open_ledger(
         }
     }
     let (entries, inbox) = mpsc::channel(BACKLOG);
-    let now_ms = clock.unix_ms().max(0) as u64;
-    Ok((Ledger::new(key, now_ms, last, entries), inbox))
+    let chain = store.next_chain(least).await? as u64;
+    Ok((Ledger::new(key, chain, last, entries), inbox))
 }
 
 /// Writes what the ledger hands on, in batches, until the ledger is gone and all is written.
@@ -51,28 +54,57 @@ pub async fn write_entries(store: Store, clock: Arc<dyn Clock>, mut inbox: mpsc:
 }
 
 fn entry(entry: Entry) -> ServiceEntry {
-    let kept = match entry {
-        Entry::Counter { hash, counter } => return ServiceEntry::Counter { hash, counter },
-        Entry::Receipt(kept) => *kept,
-    };
+    match entry {
+        Entry::Receipt(kept) => ServiceEntry::Receipt(service_record(*kept)),
+        Entry::Counter { hash, counter } => ServiceEntry::Counter { hash, counter },
+        Entry::Claim(claim) => ServiceEntry::Claim(claim_record(*claim)),
+    }
+}
+
+/// A receipt as it lies in the database.
+pub(super) fn service_record(kept: KeptReceipt) -> ServiceRecord {
     let KeptReceipt { receipt, counter } = kept;
-    ServiceEntry::Receipt(ServiceRecord {
+    let (number, previous) = receipt.place.link().unwrap_or_default();
+    ServiceRecord {
         hash: receipt.hash(),
-        server: receipt.server,
-        asker: receipt.asker,
-        // No receipt with a larger number can be opened.
-        chain: receipt.place.chain as i64,
-        number: receipt.place.number as i64,
+        place: ServicePlace {
+            server: receipt.server,
+            asker: receipt.asker,
+            // No receipt with larger numbers can be opened.
+            chain: receipt.place.chain as i64,
+            stream: receipt.place.stream as i64,
+            revision: receipt.place.revision as i64,
+        },
+        number: number as i64,
+        previous,
+        request: receipt.service.request,
         receipt: receipt.as_bytes().to_vec(),
         counter,
-    })
+        returned: false,
+    }
+}
+
+fn claim_record(Claim { server, seen }: Claim) -> ClaimRecord {
+    let fits = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    ClaimRecord {
+        server,
+        request: seen.request,
+        request_hash: seen.request_hash,
+        model: seen.model.map(|digest| digest.0),
+        prompt_tokens: seen.usage.prompt_tokens,
+        cached_tokens: seen.usage.cached_tokens,
+        completion_tokens: seen.usage.completion_tokens,
+        began_ms: fits(seen.began_ms),
+        duration_ms: fits(seen.duration_ms),
+        transcript_hash: seen.transcript_hash,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use kwaainet_core::{ManualClock, NodeId, Tier, Usage};
-    use kwaainet_federation::{Accounts, Service};
+    use kwaainet_federation::{Accounts, Service, Turn};
     use std::path::Path;
 
     fn service(request: u8) -> Service {
@@ -122,7 +154,14 @@ mod tests {
             let mut receipts = Vec::new();
             with_ledger(&server_store, &server, asker.id(), |ledger| {
                 let requests = start * 10..start * 10 + 5;
-                let served = requests.map(|n| (n, ledger.served(asker.id(), service(n))));
+                let served = requests.map(|n| {
+                    let stream = ledger.begin(asker.id());
+                    let turn = Turn {
+                        stream,
+                        revision: 1,
+                    };
+                    (n, ledger.served(asker.id(), turn, service(n)))
+                });
                 receipts.extend(served);
             })
             .await;
@@ -142,20 +181,20 @@ mod tests {
             })
             .await;
         }
-        let of_server = server_store.services(None, 0, 100).await;
-        let of_asker = asker_store.services(None, 0, 100).await;
+        let of_server = server_store.services(None, None, 100).await;
+        let of_asker = asker_store.services(None, None, 100).await;
         let (of_server, of_asker) = (of_server.expect("read"), of_asker.expect("read"));
         assert_eq!(of_server, of_asker);
         assert_eq!(of_server.len(), 15);
-        assert!(of_server.iter().all(|(_, kept)| kept.counter.is_some()));
+        assert!(of_server.iter().all(|kept| kept.counter.is_some()));
         // Three chains, each of which names the last receipt of the one before.
         let mut previous = [0; 32];
-        for (_, kept) in &of_server {
+        for kept in &of_server {
             let receipt = SignedReceipt::open(&kept.receipt).expect("it is good");
-            assert_eq!(receipt.place.previous, previous);
+            assert_eq!(receipt.place.link().map(|link| link.1), Some(previous));
             previous = receipt.hash();
         }
-        let firsts = of_server.iter().filter(|(_, kept)| kept.number == 1);
+        let firsts = of_server.iter().filter(|kept| kept.number == 1);
         assert_eq!(firsts.count(), 3);
     }
 }

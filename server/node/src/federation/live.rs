@@ -8,7 +8,7 @@ use std::time::Duration;
 use kwaainet_core::{Backend, Clock, GridEvidence, GridIntensity, Hallway, Here, NodeId, Snapshot};
 use kwaainet_federation::{
     About, Accounts, Federation, FederationParts, InferenceDoor, PeerBackend, PeerState,
-    PeerStream, PeerTransport, PeerView, Plane, Tiers,
+    PeerStream, PeerTransport, PeerView, Plane, ReceiptBooks, Reconciler, ReconcilerParts, Tiers,
 };
 use kwaainet_identity::NodeKey;
 use kwaainet_iroh::{Gate, IrohConfig, IrohError, IrohTransport, Relay, RelayConfig, RelayToken};
@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{StoreBook, open_ledger, publish_address, write_entries};
+use super::{StoreBook, StoreReceipts, open_ledger, publish_address, write_entries};
 use crate::config::{self, FEDERATION_PORT};
 use crate::snapshot::Peers;
 
@@ -123,6 +123,7 @@ pub(crate) struct Live {
     transport: Arc<dyn PeerTransport>,
     relay: Option<Relay>,
     accounts: Arc<dyn Accounts>,
+    receipts: Arc<ReceiptBooks>,
     clock: Arc<dyn Clock>,
     streams: mpsc::Receiver<PeerStream>,
     drain: CancellationToken,
@@ -159,6 +160,8 @@ impl Live {
             Some((config, nodes)) => relay(config, nodes, node, tiers.clone()).await,
             None => None,
         };
+        let book = StoreReceipts::new(node, store.clone(), Arc::clone(&clock));
+        let receipts = Arc::new(ReceiptBooks::new(setup.key.clone(), Arc::new(book)));
         let (ledger, entries) = match open_ledger(setup.key.clone(), &store, clock.as_ref()).await {
             Ok(ledger) => ledger,
             Err(error) => {
@@ -196,6 +199,12 @@ impl Live {
             over.clone()
                 .run_until_cancelled_owned(keeper.keep(backends)),
         );
+        let reconciler = Reconciler::new(ReconcilerParts {
+            books: Arc::clone(&receipts),
+            views: federation.peers(),
+            transport: Arc::clone(&transport),
+        });
+        tasks.spawn(over.clone().run_until_cancelled_owned(reconciler.keep()));
         let telling = tell_address(store, Arc::clone(&transport));
         tasks.spawn(over.clone().run_until_cancelled_owned(telling));
         Some(Self {
@@ -204,6 +213,7 @@ impl Live {
             transport,
             relay,
             accounts,
+            receipts,
             clock,
             streams,
             drain,
@@ -229,6 +239,7 @@ impl Live {
             transport,
             relay,
             accounts,
+            receipts,
             clock,
             mut streams,
             drain,
@@ -238,7 +249,8 @@ impl Live {
         } = self;
         let cut = CancellationToken::new();
         let requests = TaskTracker::new();
-        let door = Arc::new(InferenceDoor::new(hall, Some(accounts), clock));
+        let door = InferenceDoor::new(hall, Some(accounts), clock).with_receipts(receipts);
+        let door = Arc::new(door);
         let taking = {
             let (requests, cut) = (requests.clone(), cut.clone());
             async move {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use kwaainet::federation::{StoreBook, open_ledger, publish_address, write_entries};
 use kwaainet_core::{Clock, ModelDigest, NodeId, SystemClock, Tier, Usage};
 use kwaainet_federation::{
-    Accounts, InvitationId, Member, MemberBook, PeerAddress, RedeemError, Service, Ticket,
+    Accounts, InvitationId, Member, MemberBook, PeerAddress, RedeemError, Service, Ticket, Turn,
 };
 use kwaainet_identity::{KeyFile, NodeKey, did_key, node_of_name, peer_id};
 use kwaainet_store::Store;
@@ -314,7 +314,12 @@ async fn two_with_books(requests: u8) -> (Machine, Machine) {
     let (serving, served) = serving.expect("it opens");
     let (asking, asked) = asking.expect("it opens");
     for request in 0..requests {
-        let receipt = serving.served(asker_key.id(), service(request));
+        let stream = serving.begin(asker_key.id());
+        let turn = Turn {
+            stream,
+            revision: 1,
+        };
+        let receipt = serving.served(asker_key.id(), turn, service(request));
         let counter = asking.received(server_key.id(), &receipt, &service(request));
         let counter = counter.expect("it is right");
         let taken = serving.countersigned(asker_key.id(), &receipt, &counter);
@@ -343,7 +348,7 @@ async fn receipts_of_both_sides_agree_and_can_be_checked_by_anybody() {
     std::fs::write(&file, &text).expect("written");
     let said = good(&verify(&stranger, &file));
     assert_eq!(said.matches("countersigned=true").count(), 5, "{said}");
-    assert!(said.contains("good: 5 receipts, 5 of them countersigned"));
+    assert!(said.contains("good: 5 receipts, 5 of them countersigned, 0 of them checkpoints"));
     assert!(said.contains("completion_tokens=4") && said.contains("began_ms=1700000000000"));
     // It needs no node, and makes none.
     assert!(!stranger.path("node.db").exists() && !stranger.path("node.key").exists());
@@ -355,6 +360,38 @@ async fn receipts_of_both_sides_agree_and_can_be_checked_by_anybody() {
     let of_nobody = asker.says(&format!("receipt export --peer {nobody}"));
     assert_eq!(of_nobody.lines().count(), 1);
     assert!(node_of_name(&with).is_ok());
+}
+
+#[tokio::test]
+async fn two_books_are_compared() {
+    let (server, asker) = two_with_books(3).await;
+    let (ours, theirs) = (server.path("ours"), server.path("theirs"));
+    let text = server.says("receipt export");
+    std::fs::write(&ours, &text).expect("written");
+    std::fs::write(&theirs, asker.says("receipt export")).expect("written");
+    let compare = || {
+        let files = format!("{} {}", ours.display(), theirs.display());
+        server.run(&format!("receipt compare {files}"))
+    };
+    assert!(good(&compare()).contains("the two agree: 3 receipts"));
+
+    let lines: Vec<_> = text.lines().collect();
+    let unsigned = lines[2].split_once(' ').expect("countersigned").0;
+    let other = format!("{}\n{}\n{unsigned}\n", lines[0], lines[1]);
+    std::fs::write(&theirs, other).expect("written");
+    let output = compare();
+    let error = bad(&output);
+    assert!(error.contains("2 receipts between the two differ, 1 are the same"));
+    let said = String::from_utf8(output.stdout).expect("text");
+    assert!(said.contains("ours: state=final") && said.contains("countersigned only in"));
+    assert_eq!(said.matches("only in").count(), 2, "{said}");
+
+    let listed = asker.says("receipt list");
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+    let is_right = |line: &str| {
+        line.starts_with("state=final") && line.ends_with("countersigned=true returned=false")
+    };
+    assert!(listed.lines().all(is_right), "{listed}");
 }
 
 #[tokio::test]

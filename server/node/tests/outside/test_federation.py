@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from support.federation import REQUESTS, Federation, stream, ticket
@@ -93,6 +94,42 @@ def test_a_stream_survives_its_node(federation: Federation, blow: signal.Signals
         else:
             federation.servers[told.server].signal(signal.SIGCONT)
         eventually(federation.all_there, within=20)
+
+
+def test_both_sides_books_agree_in_the_end(federation: Federation) -> None:
+    """After all that was killed and stopped above, and with the asker killed in the middle of streams too."""
+    moments = random.Random(f"{SEED} asker")
+    print(f"CHAOS_SEED={SEED}")
+    for _ in range(max(1, KILLS // 4)):
+        at = moments.randrange(1, 30)
+        with pytest.raises(httpx.HTTPError):
+            stream(
+                federation.asker.url,
+                REQUESTS["sampled"],
+                at,
+                lambda _: federation.asker.signal(signal.SIGKILL),
+            )
+        federation.asker.kill()
+        federation.restart_asker()
+        eventually(federation.all_there, within=30)
+    for server in federation.servers:
+        told = [""]
+
+        def agree(server: str = server, told: list[str] = told) -> bool:
+            told[0] = federation.differences(server)
+            return not told[0]
+
+        try:
+            eventually(agree, within=40)
+        except AssertionError as late:
+            raise AssertionError(told[0]) from late
+        listed = kwaainet(
+            federation.asker.folder,
+            *("receipt", "list", "--peer", server, "--data-dir", federation.asker.data_dir),
+        )
+        states = [line.split()[0] for line in succeeded(listed).splitlines()]
+        print({state: states.count(state) for state in sorted(set(states))})
+        assert states.count("state=final") > 1
 
 
 def test_receipts_are_good_and_a_changed_byte_is_seen(federation: Federation) -> None:

@@ -130,6 +130,24 @@ class Federation:
         folder = self.servers[server].folder
         self.servers[server] = self._start(folder, self.hosts.get(server), "--model", SMOL)
 
+    def restart_asker(self) -> None:
+        model = ("--model", MINILM, "--cache-dir", self.folder / "cache")
+        self.asker = self._start(self.asker.folder, self.asker_host, *model)
+
+    def differences(self, server: str) -> str:
+        """What the asker's and a server's books say differently about the two; nothing if they agree."""
+        of = {server: self.asker, own_id(self.asker): self.servers[server]}
+        files = [self.folder / f"book-{place}" for place, _ in enumerate(of)]
+        for file, (peer, node) in zip(files, of.items(), strict=True):
+            data = ("--data-dir", node.data_dir)
+            export = kwaainet(node.folder, "receipt", "export", "--peer", peer, *data)
+            file.write_text(succeeded(export), encoding="utf-8")
+        compared = kwaainet(self.folder, "receipt", "compare", *files)
+        if compared.returncode == 0:
+            print(compared.stdout.strip())
+            return ""
+        return compared.stdout + compared.stderr
+
     def nodes(self) -> list[Node]:
         return [self.asker, *self.servers.values()]
 
