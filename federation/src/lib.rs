@@ -18,7 +18,7 @@ mod view;
 
 pub use accounts::{Accounts, BadReceipt, Service};
 pub use book::{Introduced, Member, MemberBook, RedeemError};
-pub use control::{About, Federation, FederationParts, PeerStream, Tiers, TurnedAway};
+pub use control::{About, Federation, FederationParts, PeerStream, STREAMS_MAX, Tiers, TurnedAway};
 pub use frame::{FRAME_MAX, FrameError, FrameReader, FrameWriter};
 pub use infer::{InferenceDoor, PeerBackend};
 pub use introduction::Introduction;

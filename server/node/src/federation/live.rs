@@ -8,7 +8,7 @@ use std::time::Duration;
 use kwaainet_core::{Backend, Clock, GridEvidence, GridIntensity, Hallway, Here, NodeId, Snapshot};
 use kwaainet_federation::{
     About, Accounts, Federation, FederationParts, InferenceDoor, PeerBackend, PeerState,
-    PeerStream, PeerTransport, PeerView, Plane, Tiers,
+    PeerStream, PeerTransport, PeerView, Plane, STREAMS_MAX, Tiers,
 };
 use kwaainet_identity::NodeKey;
 use kwaainet_iroh::{IrohConfig, IrohTransport};
@@ -148,6 +148,7 @@ impl Live {
             tiers,
             key: setup.key,
             introductions: setup.config.introductions,
+            streams_max: STREAMS_MAX,
             clock: Arc::clone(&clock),
         });
         tracing::info!(node = %node, "the federation is open");
