@@ -51,6 +51,10 @@ use keeper::{Event, Keeper, Surroundings};
 use tasks::Tasks;
 use wire::{Frame, FrameKind, Report};
 
+/// Peers with which a control stream is kept, unless something else is said. Of more members those are left out that
+/// come last in the order of their tiers and then of their ids' distance (exclusive or) from this node's; they are
+/// known by gossip.
+pub const STREAMS_MAX: usize = 64;
 /// Between two looks into the book.
 const READ_EVERY: Duration = Duration::from_secs(1);
 /// For a look.
@@ -80,6 +84,8 @@ pub struct FederationParts {
     pub key: NodeKey,
     /// Whether it introduces its members to each other, and takes members that they introduce.
     pub introductions: bool,
+    /// Peers with which a control stream is kept: [`STREAMS_MAX`], or less.
+    pub streams_max: usize,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -106,6 +112,7 @@ impl Federation {
             tiers,
             key,
             introductions,
+            streams_max,
             clock,
         } = parts;
         let tasks = Tasks::default();
@@ -142,6 +149,7 @@ impl Federation {
             events: events.clone(),
             key,
             introductions,
+            streams_max: streams_max.clamp(1, STREAMS_MAX),
             gossip: tells,
         };
         let (keeper, hears) = Keeper::new(around, views);

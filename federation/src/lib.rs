@@ -20,7 +20,9 @@ mod view;
 
 pub use accounts::{Accounts, BadReceipt, Service, Turn};
 pub use book::{Introduced, Member, MemberBook, RedeemError};
-pub use control::{About, Federation, FederationParts, PeerStream, Refusal, Tiers, TurnedAway};
+pub use control::{
+    About, Federation, FederationParts, PeerStream, Refusal, STREAMS_MAX, Tiers, TurnedAway,
+};
 pub use frame::{FRAME_MAX, FrameError, FrameReader, FrameWriter};
 pub use infer::{InferenceDoor, PeerBackend};
 pub use introduction::Introduction;

@@ -65,6 +65,23 @@ impl Engine {
         self.change(|work| work.load.running = running);
     }
 
+    /// Has so much to do from now on, and is so fast.
+    pub fn set_load(&self, load: Load) {
+        self.change(|work| {
+            work.load = Load {
+                tokens_out: work.load.tokens_out,
+                epoch: work.load.epoch,
+                ..load
+            };
+        });
+    }
+
+    /// What it has to do now.
+    pub fn load(&self) -> Load {
+        let work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        work.load
+    }
+
     /// Stands still with the work that it has, or goes on.
     pub fn set_stuck(&self, is_stuck: bool) {
         self.change(|work| work.is_stuck = is_stuck);

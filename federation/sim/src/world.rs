@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kwaainet_core::{Clock, NodeId, Tier};
 use kwaainet_federation::{
-    About, Federation, FederationParts, Member, PeerState, PeerStream, PeerView, Tiers,
+    About, Federation, FederationParts, Member, PeerState, PeerStream, PeerView, STREAMS_MAX, Tiers,
 };
 use kwaainet_identity::NodeKey;
 use tokio::sync::mpsc;
@@ -102,6 +102,7 @@ pub struct World {
     books: BTreeMap<NodeId, Arc<MemoryBook>>,
     nodes: BTreeMap<NodeId, Node>,
     introductions: bool,
+    streams_max: usize,
     tasks: TaskTracker,
 }
 
@@ -114,6 +115,7 @@ impl World {
             books: BTreeMap::new(),
             nodes: BTreeMap::new(),
             introductions: false,
+            streams_max: STREAMS_MAX,
             tasks: TaskTracker::new(),
         }
     }
@@ -123,9 +125,20 @@ impl World {
         self.introductions = introductions;
     }
 
+    /// With how many others nodes that are started from now on keep streams.
+    pub fn set_streams_max(&mut self, streams_max: usize) {
+        self.streams_max = streams_max;
+    }
+
     /// One of so many nodes that all know each other, started at once.
     pub fn of(count: usize, seed: u64, weather: Weather) -> Self {
+        Self::of_with_streams(STREAMS_MAX, count, seed, weather)
+    }
+
+    /// The same, where each keeps streams with so many others.
+    pub fn of_with_streams(streams_max: usize, count: usize, seed: u64, weather: Weather) -> Self {
         let mut world = Self::new(seed, weather);
+        world.set_streams_max(streams_max);
         let ids: Vec<NodeId> = (0..count).map(node_id).collect();
         for (a, b) in ids.iter().flat_map(|a| ids.iter().map(move |b| (*a, *b))) {
             if a != b {
@@ -198,6 +211,7 @@ impl World {
             tiers: Tiers::default(),
             key: node_key(node),
             introductions: self.introductions,
+            streams_max: self.streams_max,
             clock: Arc::new(clock),
         });
         let node_parts = Node {

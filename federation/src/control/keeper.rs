@@ -29,9 +29,6 @@ use super::tiers::Tiers;
 use super::wire::{Card, Frame, Lost, Refused, Welcome};
 use crate::{Introduced, Member, MemberBook, PeerTransport, PeerView, Seeded};
 
-/// Peers with which a control stream is kept. Of more members those are left out that come last in the order of
-/// their tiers and then of their ids' distance (exclusive or) from this node's.
-pub(crate) const PEERS_MAX: usize = 64;
 /// Members that are looked at.
 const MEMBERS_MAX: usize = 1024;
 /// Between two looks at the time.
@@ -57,6 +54,8 @@ const FULL_WAIT: Duration = Duration::from_secs(30);
 /// Introductions that come with a refusal, and their bytes: it has to fit into an answer to a hello.
 const INSTEAD_MAX: usize = 20;
 const INSTEAD_BYTES: usize = 7 << 10;
+/// Losses that a session need not have told yet.
+const LOSSES_MAX: usize = 64;
 /// Messages that are taken at a time.
 const BATCH: usize = 256;
 
@@ -113,7 +112,9 @@ pub(crate) struct Surroundings {
     pub(crate) key: NodeKey,
     /// Whether there are introductions.
     pub(crate) introductions: bool,
-    /// To those with whom no stream is kept.
+    /// How many streams are kept.
+    pub(crate) streams_max: usize,
+    /// To those with whom none is kept.
     pub(crate) gossip: mpsc::Sender<Say>,
 }
 
@@ -123,7 +124,7 @@ pub(crate) struct Keeper {
     here: NodeId,
     incarnation: u64,
     peers: BTreeMap<NodeId, Peer>,
-    /// All of them, the first to be kept first: see [`PEERS_MAX`].
+    /// All of them, the first to be kept first: see [`STREAMS_MAX`](crate::STREAMS_MAX).
     order: Vec<NodeId>,
     streams: u64,
     heard: mpsc::Sender<(NodeId, u64, Duration, Heard)>,
@@ -181,7 +182,7 @@ impl Keeper {
             order: Vec::new(),
             streams: 0,
             heard,
-            losses: broadcast::Sender::new(PEERS_MAX),
+            losses: broadcast::Sender::new(LOSSES_MAX),
             views,
             changed: false,
             urgent: false,
@@ -352,7 +353,7 @@ impl Keeper {
     /// Calls those that are to be kept and are not here, each once at a time.
     fn call(&mut self, now: Duration) {
         let is_due = |peer: &Peer| peer.live.is_none() && peer.calls.are_due(now);
-        let due: Vec<NodeId> = (self.order.iter().take(PEERS_MAX))
+        let due: Vec<NodeId> = (self.order.iter().take(self.around.streams_max))
             .filter(|node| self.peers.get(node).is_some_and(is_due))
             .copied()
             .collect();

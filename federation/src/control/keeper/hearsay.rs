@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kwaainet_core::NodeId;
 
-use super::{Keeper, PEERS_MAX};
+use super::Keeper;
 use crate::Introduced;
 use crate::PeerAddress;
 use crate::control::gossip::{News, Say, Statement};
@@ -29,7 +29,7 @@ const LOSS_WAIT_MS: u64 = 400;
 impl Keeper {
     /// Whether there are members with whom no stream is kept, for want of room here or there.
     fn gossips(&self) -> bool {
-        self.peers.len() > PEERS_MAX || self.peers.values().any(|peer| peer.is_full)
+        self.peers.len() > self.around.streams_max || self.peers.values().any(|peer| peer.is_full)
     }
 
     /// Says what is new, and through whom to say it.

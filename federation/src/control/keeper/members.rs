@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kwaainet_core::{NodeId, Tier};
 
-use super::{Keeper, LEFT_OUT, MEMBERS_MAX, PEERS_MAX};
+use super::{Keeper, LEFT_OUT, MEMBERS_MAX};
 use crate::control::introductions::distance;
 use crate::control::peer::Peer;
 use crate::{Member, PeerState};
@@ -84,7 +84,7 @@ impl Keeper {
             let Some(peer) = self.peers.get_mut(node) else {
                 continue;
             };
-            peer.is_left_out = at >= PEERS_MAX;
+            peer.is_left_out = at >= self.around.streams_max;
             if peer.is_left_out && peer.state() == PeerState::Connecting {
                 peer.lost(LEFT_OUT);
             }
@@ -92,7 +92,7 @@ impl Keeper {
         self.order = order;
     }
 
-    /// See [`PEERS_MAX`]; the first is the smallest.
+    /// See [`STREAMS_MAX`](crate::STREAMS_MAX); the first is the smallest.
     pub(super) fn rank(&self, node: NodeId) -> (Option<Tier>, [u8; 32]) {
         let tier = self.peers.get(&node).map(|peer| peer.member.tier);
         (tier, distance(node, self.here))

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::{
     Event, FULL_WAIT, INCARNATION_STEP, INSTEAD_BYTES, INSTEAD_MAX, Keeper, Knock, LEFT_OUT,
-    MET_WITHIN, PEERS_MAX, UNUSED,
+    MET_WITHIN, UNUSED,
 };
 use crate::control::described::Described;
 use crate::control::hello::{CallError, Lines, call};
@@ -143,7 +143,7 @@ impl Keeper {
 
     fn make_room(&mut self, node: NodeId, now: Duration) -> Result<(), Refused> {
         let live = || self.peers.values().filter(|peer| peer.live.is_some());
-        if live().count() < PEERS_MAX {
+        if live().count() < self.around.streams_max {
             return Ok(());
         }
         let last = live().map(Peer::node).max_by_key(|node| self.rank(*node));

@@ -8,7 +8,8 @@ use std::time::Duration;
 use kwaainet_core::{Backend, Clock, GridEvidence, GridIntensity, Hallway, Here, NodeId, Snapshot};
 use kwaainet_federation::{
     About, Accounts, Federation, FederationParts, InferenceDoor, PeerBackend, PeerState,
-    PeerStream, PeerTransport, PeerView, Plane, ReceiptBooks, Reconciler, ReconcilerParts, Tiers,
+    PeerStream, PeerTransport, PeerView, Plane, ReceiptBooks, Reconciler, ReconcilerParts,
+    STREAMS_MAX, Tiers,
 };
 use kwaainet_identity::NodeKey;
 use kwaainet_iroh::{Gate, IrohConfig, IrohError, IrohTransport, Relay, RelayConfig, RelayToken};
@@ -185,6 +186,7 @@ impl Live {
             tiers,
             key: setup.key,
             introductions: setup.config.introductions,
+            streams_max: STREAMS_MAX,
             clock: Arc::clone(&clock),
         });
         tracing::info!(node = %node, "the federation is open");

@@ -1,0 +1,283 @@
+//! What becomes of a federation as it grows: how soon all know what happens to one, how well requests are routed
+//! against an oracle that knows every load, and what it costs each node:
+//! `cargo run --release -p kwaainet-sim --example report -- 10 50 200 1000`.
+
+#![expect(clippy::print_stdout, reason = "its output is what it is for")]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kwaainet_core::{
+    BackendId, Candidate, GenerateParams, Job, JobId, Load, ModelId, NodeId, Own, PeerFacts, Place,
+    Prompt, Route, Snapshot, Work, plan,
+};
+use kwaainet_federation::{PeerView, Seeded};
+use kwaainet_sim::{Weather, World, node_id, run};
+use tokio::time::Instant;
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(20);
+/// Until everything has settled, news that all hand on included.
+const SETTLED: Duration = Duration::from_secs(30);
+/// Who has not noticed by then never will.
+const NEVER: Duration = Duration::from_secs(60);
+/// Nodes to which each thing happens, one after the other.
+const VICTIMS: usize = 3;
+/// For the cost.
+const MEASURED: Duration = Duration::from_secs(20);
+/// Models, each served by one node in so many.
+const MODELS: usize = 5;
+/// Requests that are routed, one every so often.
+const REQUESTS: usize = 400;
+const REQUEST_EVERY: Duration = Duration::from_millis(100);
+/// In each such time one node of so many gets other work.
+const CHANGES_ONE_OF: usize = 20;
+/// Tokens a second of the fastest node, and of the slowest.
+const FASTEST: u64 = 80;
+const SLOWEST: u64 = 5;
+/// What a call to a node takes with which there is no stream, there and back.
+const CALL: Duration = Duration::from_millis(150);
+
+fn main() {
+    let sizes: Vec<usize> = (std::env::args().skip(1))
+        .filter_map(|n| n.parse().ok())
+        .collect();
+    let sizes = if sizes.is_empty() {
+        vec![10, 50]
+    } else {
+        sizes
+    };
+    println!("Times in milliseconds until half of and all who would ask the node know.");
+    println!(
+        "Routing: the chosen node's true estimate over the best one's, and who is within a tenth of it."
+    );
+    println!("Cost: what a node sends in a second while all loads change.");
+    println!(
+        "nodes streams known |    crash     |    wedge     |    return    | mean ratio within 10 % unserved | messages   bytes"
+    );
+    for size in sizes {
+        run(1, async |seed| measure(size, seed).await);
+    }
+}
+
+async fn measure(size: usize, seed: u64) {
+    let mut world = World::of(size, seed, Weather::LOSSY);
+    let mut random = Seeded::new(seed);
+    for n in 0..size {
+        let engine = &world.node(node_id(n)).engine;
+        engine.set_models(&[&model(n)]);
+        engine.set_load(load(&mut random, None));
+    }
+    tokio::time::sleep(SETTLED).await;
+    let count = |holds: fn(&PeerView) -> bool| {
+        let all = (0..size).map(|n| world.views(node_id(n)));
+        all.map(|views| views.iter().filter(|view| holds(view)).count())
+            .sum::<usize>()
+            / size
+    };
+    let streams = count(|view| view.state.is_routable());
+    let known = count(|view| view.state.is_askable());
+    let routing = routing(&mut world, size, &mut random).await;
+    let (messages, bytes) = cost(&mut world, size, &mut random).await;
+    let [crash, wedge, back] = detection(&mut world, size).await.map(spread);
+    println!(
+        "{size:5} {streams:7} {known:5} | {crash} | {wedge} | {back} | {routing} | {messages:8.1} {bytes:7.0}"
+    );
+}
+
+fn model(n: usize) -> String {
+    format!("model-{}", n % MODELS)
+}
+
+/// Other work for a node, at its own speed.
+fn load(random: &mut Seeded, before: Option<Load>) -> Load {
+    let speed = SLOWEST + random.below(FASTEST - SLOWEST);
+    let decode_rate = before.map_or(speed as f32, |load| load.decode_rate);
+    let running = random.below(8) as u32;
+    let is_full = running >= 5;
+    Load {
+        running,
+        queued: if is_full { random.below(6) as u32 } else { 0 },
+        queued_prefill_tokens: if is_full { random.below(4000) } else { 0 },
+        free_pages: 1000,
+        prefill_rate: decode_rate * 20.0,
+        decode_rate,
+        ..Load::default()
+    }
+}
+
+fn change_some(world: &mut World, size: usize, random: &mut Seeded) {
+    for _ in 0..size.div_ceil(CHANGES_ONE_OF) {
+        let node = node_id(random.below(size as u64) as usize);
+        let engine = &world.node(node).engine;
+        engine.set_load(load(random, Some(engine.load())));
+    }
+}
+
+/// How good the choices are.
+async fn routing(world: &mut World, size: usize, random: &mut Seeded) -> String {
+    let (mut ratios, mut unserved) = (Vec::new(), 0);
+    for _ in 0..REQUESTS {
+        tokio::time::sleep(REQUEST_EVERY).await;
+        change_some(world, size, random);
+        let asker = node_id(random.below(size as u64) as usize);
+        let wanted = model(random.below(MODELS as u64) as usize);
+        let job = Job::new(JobId::random(), ModelId::new(wanted.as_str()), work());
+        let views = world.views(asker);
+        let as_known = snapshot(views.iter().filter(|view| view.state.is_askable()).cloned());
+        let truth = truth(world, size, asker, &wanted);
+        let Ok(best) = plan(&job, &truth, &Own::default()) else {
+            continue;
+        };
+        match plan(&job, &as_known, &Own::default()) {
+            Ok(chosen) => ratios.extend(ratio(&chosen, &best)),
+            Err(_) => unserved += 1,
+        }
+    }
+    let within = ratios.iter().filter(|ratio| **ratio <= 1.1).count();
+    let mean = ratios.iter().sum::<f64>() / ratios.len().max(1) as f64;
+    let share = 100.0 * within as f64 / ratios.len().max(1) as f64;
+    format!("{mean:10.3} {share:9.1} % {unserved:8}")
+}
+
+fn work() -> Work {
+    Work::Generate {
+        prompts: vec![Prompt::Text("word ".repeat(400))],
+        params: GenerateParams {
+            max_tokens: Some(200),
+            ..GenerateParams::default()
+        },
+    }
+}
+
+/// How many times longer the chosen one truly takes than the best.
+fn ratio(chosen: &Route, truth: &Route) -> Option<f64> {
+    let chosen = &chosen.candidates[0].backend;
+    let finish = |backend: Option<&BackendId>| {
+        let all = truth.candidates.iter();
+        let all = all.filter(|one| backend.is_none_or(|backend| one.backend == *backend));
+        let times = all.filter_map(|one| one.estimate.map(|e| e.finish().as_secs_f64()));
+        times.min_by(f64::total_cmp)
+    };
+    Some(finish(Some(chosen))? / finish(None)?)
+}
+
+/// What a node knows.
+fn snapshot(views: impl Iterator<Item = PeerView>) -> Snapshot {
+    let candidates = views.flat_map(|view| {
+        let facts = Arc::new(view.facts);
+        view.models.into_iter().map(move |model| Candidate {
+            backend: BackendId::new(facts.node.to_string()),
+            model,
+            unavailable: None,
+            place: Place::Peer(Arc::clone(&facts)),
+            load: Some(facts.load),
+        })
+    });
+    Snapshot {
+        candidates: candidates.collect(),
+        ..Snapshot::default()
+    }
+}
+
+/// What there is: every node that serves the model with its load of now.
+fn truth(world: &mut World, size: usize, asker: NodeId, wanted: &str) -> Snapshot {
+    let serves = (0..size).filter(|n| model(*n) == wanted).map(node_id);
+    let others: Vec<NodeId> = serves.filter(|node| *node != asker).collect();
+    let views = others.into_iter().filter_map(|node| {
+        let seen = world.view(node, asker)?;
+        let engine = &world.node(node).engine;
+        let own = engine.snapshots().borrow().clone();
+        let rtt = match seen.state.is_routable() {
+            true => seen.facts.rtt,
+            false => CALL,
+        };
+        Some(PeerView {
+            facts: PeerFacts {
+                load: engine.load(),
+                rtt,
+                ..seen.facts.clone()
+            },
+            models: own.candidates.iter().map(|c| c.model.clone()).collect(),
+            ..seen
+        })
+    });
+    let views: Vec<PeerView> = views.collect();
+    snapshot(views.into_iter())
+}
+
+/// What a node sends each second while loads change.
+async fn cost(world: &mut World, size: usize, random: &mut Seeded) -> (f64, f64) {
+    let before = world.net.sent();
+    let begin = Instant::now();
+    while begin.elapsed() < MEASURED {
+        tokio::time::sleep(REQUEST_EVERY).await;
+        change_some(world, size, random);
+    }
+    let after = world.net.sent();
+    let each = |n: u64| n as f64 / MEASURED.as_secs_f64() / size as f64;
+    (each(after.0 - before.0), each(after.1 - before.1))
+}
+
+/// After how many milliseconds others know of a crash, a wedge and a return.
+async fn detection(world: &mut World, size: usize) -> [Vec<u128>; 3] {
+    let (mut crash, mut wedge, mut back) = (Vec::new(), Vec::new(), Vec::new());
+    for n in 0..VICTIMS {
+        let victim = node_id(n * size / VICTIMS);
+        let engine = world.node(victim).engine.clone();
+        engine.set_running(1);
+        tokio::time::sleep(SETTLED).await;
+        let knew = asking(world, victim);
+        engine.set_stuck(true);
+        wedge.extend(times(world, victim, &knew, false).await);
+        engine.set_stuck(false);
+        engine.set_running(0);
+        tokio::time::sleep(SETTLED).await;
+        let knew = asking(world, victim);
+        world.crash(victim);
+        crash.extend(times(world, victim, &knew, false).await);
+        tokio::time::sleep(SETTLED).await;
+        world.start(victim);
+        back.extend(times(world, victim, &knew, true).await);
+        tokio::time::sleep(SETTLED).await;
+    }
+    [crash, wedge, back]
+}
+
+/// Those that would ask a node.
+fn asking(world: &World, node: NodeId) -> BTreeSet<NodeId> {
+    let asks = |by: &NodeId| {
+        let view = world.view(node, *by);
+        view.is_some_and(|view| view.state.is_askable() && !view.models.is_empty())
+    };
+    world.running().into_iter().filter(asks).collect()
+}
+
+/// After how many milliseconds each of those would ask the node, or would not any more.
+async fn times(world: &World, node: NodeId, knew: &BTreeSet<NodeId>, asks: bool) -> Vec<u128> {
+    let begin = Instant::now();
+    let (mut left, mut times) = (knew.clone(), Vec::new());
+    while !left.is_empty() && begin.elapsed() < NEVER {
+        tokio::time::sleep(LOOK).await;
+        let now = asking(world, node);
+        left.retain(|by| {
+            let done = now.contains(by) == asks;
+            if done {
+                times.push(begin.elapsed().as_millis());
+            }
+            !done
+        });
+    }
+    times.extend(left.iter().map(|_| u128::MAX));
+    times
+}
+
+fn spread(mut times: Vec<u128>) -> String {
+    times.sort_unstable();
+    let at = |part: usize| match times.get(times.len().saturating_sub(1) * part / 2) {
+        Some(&u128::MAX) | None => "never".to_owned(),
+        Some(time) => time.to_string(),
+    };
+    format!("{:>6} {:>5}", at(1), at(2))
+}
