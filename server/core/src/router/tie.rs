@@ -10,6 +10,8 @@ use crate::{DataClass, Job, Origin, Prefer, Priority, Work};
 const FIRST_TOKEN_LATER_MAX: Duration = Duration::from_millis(250);
 /// And how many times as long it may take until all is there.
 const FINISH_LATER_MAX: f64 = 1.5;
+/// Tokens that the first has read before and the second has not, where nobody knows how fast either of them reads.
+const UNREAD_MAX: u32 = 256;
 
 /// Whether the first is another node of which nobody knows that it is much better than the second. Upstreams tell
 /// nothing of themselves and are never tied.
@@ -23,7 +25,10 @@ pub(super) fn is_worth_it(job: &Job, ranked: &[Chosen]) -> bool {
     may_be_seen_by_two(job)
         && first.place.peer().is_some()
         && later.loading.is_zero()
-        && (sooner.is_guess || is_close(&sooner, &later))
+        && match sooner.is_guess || later.is_guess {
+            true => nothing_speaks_against_it(&sooner, &later),
+            false => is_close(&sooner, &later),
+        }
 }
 
 /// A job for which somebody waits, and that is no secret. Who wants it green or cheap gets it from whoever is best
@@ -40,6 +45,12 @@ fn may_be_seen_by_two(job: &Job) -> bool {
         && job.origin == Origin::Client
         && constraints.data_class == DataClass::Normal
         && matches!(constraints.prefer, Prefer::Local | Prefer::Fast)
+}
+
+/// Where a speed is not known, what is known are the queues and the caches.
+fn nothing_speaks_against_it(sooner: &Estimate, later: &Estimate) -> bool {
+    let unread = sooner.cached_tokens.saturating_sub(later.cached_tokens);
+    later.queue <= sooner.queue + FIRST_TOKEN_LATER_MAX && unread <= UNREAD_MAX
 }
 
 fn is_close(sooner: &Estimate, later: &Estimate) -> bool {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
-from support.federation import REQUESTS, Federation, stream, ticket
-from support.node import MINILM, SMOL, eventually, kwaainet, refused, succeeded
+from support.federation import REQUESTS, Federation, join, options, peers, stream, ticket
+from support.node import MINILM, SMOL, Node, eventually, kwaainet, refused, succeeded
 
 KILLS = int(os.environ.get("CHAOS_KILLS") or 8)
 SEED = int(os.environ.get("CHAOS_SEED") or random.randrange(1 << 32))
@@ -147,3 +148,43 @@ def test_receipts_are_good_and_a_changed_byte_is_seen(federation: Federation) ->
         lines[-1] = line[:middle] + other + line[middle + 1 :]
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
         refused(kwaainet(node.folder, "receipt", "verify", file))
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for(federation: Federation) -> None:
+    body = {**REQUESTS["plain"], "max_tokens": 8}
+    url = federation.asker.url
+    whole = stream(url, body).pieces
+    for server, node in list(federation.servers.items()) * 2:
+        eventually(federation.all_there, within=20)
+        node.signal(signal.SIGSTOP)
+        try:
+            asked = time.monotonic()
+            told = stream(url, body)
+            took = time.monotonic() - asked
+        finally:
+            node.signal(signal.SIGCONT)
+        # Without a second that is asked soon, it takes a second of silence where the first is the frozen one.
+        print(f"beside a frozen node: {took:.2f} s")
+        assert (told.pieces, told.server == server, told.continued) == (whole, False, 0)
+
+
+def test_a_model_that_is_not_loaded_takes_over(tmp_path: Path) -> None:
+    body = {**REQUESTS["sampled"], "kwaai": {"prefer": "fast"}}
+    nodes = []
+    try:
+        # The asker has the model on its disk, and has never loaded it.
+        asker = Node(tmp_path / "asker", "--model", MINILM, **options())
+        nodes.append(asker)
+        server = Node(tmp_path / "server", "--model", SMOL, **options())
+        nodes.append(server)
+        join(server, ticket(asker, "--tier", "t0"))
+        eventually(lambda: [peer["state"] for peer in peers(asker)] == ["alive"], within=20)
+        whole = stream(server.url, body).pieces
+        told = stream(asker.url, body, len(whole) // 2, lambda _: server.signal(signal.SIGKILL))
+        print(f"loaded and went on after {told.gap:.2f} s")
+        assert told.server not in ("local", "upstream")
+        assert (told.pieces, told.continued) == (whole, 1)
+        asker.stop()
+    finally:
+        for node in nodes:
+            node.kill()

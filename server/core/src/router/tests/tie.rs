@@ -37,6 +37,9 @@ fn where_nothing_is_known_two_know_more_than_one() {
     let job = asks(Constraints::default());
     let unknown = |number| but(peer(number, 50.0), |facts| facts.load = Load::default());
     assert!(ties(&job, vec![unknown(1), unknown(2)]));
+    assert!(ties(&job, vec![peer(1, 50.0), unknown(2)]));
+    let queue = |facts: &mut PeerFacts| facts.load.queued_prefill_tokens = 600;
+    assert!(!ties(&job, vec![peer(1, 50.0), but(unknown(2), queue)]));
     let mut unloaded = unknown(2);
     unloaded.model.loaded = false;
     assert!(!ties(&job, vec![unknown(1), unloaded]), "that takes long");
