@@ -56,12 +56,12 @@ pub use completion::{
     Completion, CompletionChoice, CompletionEvent, CompletionLogprobs, CompletionPrompt,
     CompletionRequest,
 };
+pub use conversation::{
+    Conversation, ConversationItemsRequest, ConversationRequest, ConversationUpdate,
+};
 pub use couch::{
     CouchDatabase, CouchEdited, CouchError, CouchIndexMade, CouchOk, CouchPurged, CouchSizes,
     CouchVendor, CouchWelcome,
-};
-pub use conversation::{
-    Conversation, ConversationItemsRequest, ConversationRequest, ConversationUpdate,
 };
 pub use embedding::{
     Embedding, EmbeddingInput, EmbeddingList, EmbeddingRequest, EmbeddingUsage, EmbeddingVector,

@@ -433,7 +433,11 @@ impl Config {
             ("files.key_mib", self.files.key_mib, 1 << 30),
             ("storage.key_mib", self.storage.key_mib, 1 << 30),
             ("storage.document_mib", self.storage.document_mib, 1 << 10),
-            ("storage.attachment_mib", self.storage.attachment_mib, 1 << 10),
+            (
+                "storage.attachment_mib",
+                self.storage.attachment_mib,
+                1 << 10,
+            ),
             ("storage.body_mib", self.storage.body_mib, 1 << 12),
             ("audio.file_mib", self.audio.file_mib, 1 << 10),
             // What is heard at once lies in memory: a quarter of a gibibyte for each hour.

@@ -148,7 +148,9 @@ impl Draft {
                 .next()
                 .ok_or(BadDocument::Attachment("a part is missing"))?;
             if length.is_some_and(|length| length != part.body.len() as u64) {
-                return Err(BadDocument::Attachment("a part is not as long as announced"));
+                return Err(BadDocument::Attachment(
+                    "a part is not as long as announced",
+                ));
             }
             let content_type = std::mem::take(content_type);
             let settled = AttachmentDraft::data(content_type, part.body.to_vec(), *revpos);

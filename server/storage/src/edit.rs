@@ -164,11 +164,17 @@ mod tests {
             replicated(tree, &draft(document), none)
         };
         let both = json!({"_rev": "2-b", "_revisions": {"start": 2, "ids": ["b", "a"]}});
-        let edit = come(&tree, both.clone()).expect("it is sound").expect("new");
+        let edit = come(&tree, both.clone())
+            .expect("it is sound")
+            .expect("new");
         tree.add(&edit.history, false, 1);
         assert_eq!(come(&tree, both), Ok(None));
         assert_eq!(come(&tree, json!({"_rev": "1-a"})), Ok(None), "it is old");
-        assert!(come(&tree, json!({"_rev": "2-c"})).expect("sound").is_some());
+        assert!(
+            come(&tree, json!({"_rev": "2-c"}))
+                .expect("sound")
+                .is_some()
+        );
         assert_eq!(come(&tree, json!({"n": 1})), Err(Refused::NoRev));
     }
 }

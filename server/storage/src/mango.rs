@@ -146,7 +146,9 @@ fn operator(
             Condition::Mod(divisor, rest)
         }
         "$regex" => {
-            let pattern = value.as_str().filter(|text| text.len() <= PATTERN_BYTES_MAX);
+            let pattern = value
+                .as_str()
+                .filter(|text| text.len() <= PATTERN_BYTES_MAX);
             let built = pattern.and_then(|pattern| {
                 let mut builder = RegexBuilder::new(pattern);
                 builder.size_limit(PATTERN_SIZE_MAX).build().ok()

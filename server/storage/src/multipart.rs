@@ -129,14 +129,20 @@ mod tests {
         assert_eq!(parts[0].headers, [json]);
         let bodies: Vec<_> = parts.iter().map(|part| part.body).collect();
         assert_eq!(bodies, [&b"{}"[..], b"a\r\n-\0", b""]);
-        assert_eq!(Multipart::new(b"\r\n--b\r\nX: y\r\n\r\nz\r\n--b--", "b").count(), 1);
+        assert_eq!(
+            Multipart::new(b"\r\n--b\r\nX: y\r\n\r\nz\r\n--b--", "b").count(),
+            1
+        );
         assert_eq!(Multipart::new(b"nothing", "b").count(), 0);
         assert_eq!(Multipart::new(b"--b\r\nno end", "b").count(), 0);
     }
 
     #[test]
     fn the_boundary_stands_in_the_content_type() {
-        assert_eq!(boundary_of("multipart/related; boundary=\"a b\""), Some("a b"));
+        assert_eq!(
+            boundary_of("multipart/related; boundary=\"a b\""),
+            Some("a b")
+        );
         assert_eq!(boundary_of("Multipart/Mixed;x=y; Boundary=c"), Some("c"));
         assert_eq!(boundary_of("application/json; boundary=c"), None);
         assert_eq!(boundary_of("multipart/related"), None);

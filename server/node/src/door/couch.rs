@@ -82,7 +82,12 @@ pub(super) async fn open(
 ) -> Result<DatabaseRecord, ApiError> {
     let parsed: Result<DatabaseName, _> = name.parse();
     let found = match parsed {
-        Ok(name) => app.storage.documents.database(principal.id(), &name).await?,
+        Ok(name) => {
+            app.storage
+                .documents
+                .database(principal.id(), &name)
+                .await?
+        }
         Err(_) => None,
     };
     let found = found.ok_or_else(|| not_found("Database does not exist."))?;

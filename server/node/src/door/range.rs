@@ -17,7 +17,9 @@ pub(crate) enum Wanted {
 
 /// Reads the `Range` header. One that is malformed, or has several ranges, is passed over, as it may be.
 pub(crate) fn wanted(headers: &HeaderMap, length: u64) -> Wanted {
-    let text = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    let text = headers
+        .get(header::RANGE)
+        .and_then(|range| range.to_str().ok());
     let range = text.and_then(|text| text.trim().strip_prefix("bytes="));
     let Some((first, last)) = range.and_then(|range| range.split_once('-')) else {
         return Wanted::All;
@@ -39,7 +41,11 @@ pub(crate) fn wanted(headers: &HeaderMap, length: u64) -> Wanted {
 
 /// The `Content-Range` of an answer.
 pub(crate) fn said(range: &Range<u64>, length: u64) -> HeaderValue {
-    let text = format!("bytes {}-{}/{length}", range.start, range.end.saturating_sub(1));
+    let text = format!(
+        "bytes {}-{}/{length}",
+        range.start,
+        range.end.saturating_sub(1)
+    );
     HeaderValue::from_str(&text).expect("digits fit a header")
 }
 

@@ -38,7 +38,10 @@ fn what_is_no_document_is_refused() {
     let refused = |document| parse(document).expect_err("it is wrong");
     assert_eq!(refused(json!([])), BadDocument::NoObject);
     assert_eq!(refused(json!({"_id": 7})), BadDocument::Member("_id"));
-    assert_eq!(refused(json!({"_id": "_x"})), BadDocument::Id(BadName::Reserved));
+    assert_eq!(
+        refused(json!({"_id": "_x"})),
+        BadDocument::Id(BadName::Reserved)
+    );
     assert_eq!(refused(json!({"_rev": "x"})), BadDocument::Member("_rev"));
     let special = BadDocument::Special("_mine".into());
     assert_eq!(refused(json!({"_mine": 1})), special);
@@ -71,10 +74,21 @@ fn the_order_of_members_does_not_matter_and_all_else_does() {
         let document = serde_json::from_str(text).expect("it is JSON");
         parse(document).expect("it is sound").content
     };
-    assert_eq!(content(r#"{"a":1,"b":{"c":2,"d":3}}"#), content(r#"{"b":{"d":3,"c":2},"a":1}"#));
+    assert_eq!(
+        content(r#"{"a":1,"b":{"c":2,"d":3}}"#),
+        content(r#"{"b":{"d":3,"c":2},"a":1}"#)
+    );
     let different = [
-        r#"{"a":1}"#, r#"{"a":"1"}"#, r#"{"a":[1]}"#, r#"{"a":{"1":null}}"#, r#"{"a":null}"#,
-        r#"{"a":[1,23]}"#, r#"{"a":[12,3]}"#, r#"{"a":["1","2"]}"#, r#"{"a":["12"]}"#, "{}",
+        r#"{"a":1}"#,
+        r#"{"a":"1"}"#,
+        r#"{"a":[1]}"#,
+        r#"{"a":{"1":null}}"#,
+        r#"{"a":null}"#,
+        r#"{"a":[1,23]}"#,
+        r#"{"a":[12,3]}"#,
+        r#"{"a":["1","2"]}"#,
+        r#"{"a":["12"]}"#,
+        "{}",
     ];
     let mut seen: Vec<_> = different.iter().map(|text| content(text)).collect();
     seen.sort_unstable();
@@ -98,6 +112,9 @@ fn what_follows_is_taken_from_the_other_parts() {
     assert_eq!(attach(message), Ok(2 + 3));
     let other = b"--x\r\n\r\nabd\r\n--x\r\n\r\n\r\n--x--";
     assert!(attach(other).is_err(), "another digest");
-    assert!(attach(b"--x\r\n\r\nabc\r\n--x--").is_err(), "one is missing");
+    assert!(
+        attach(b"--x\r\n\r\nabc\r\n--x--").is_err(),
+        "one is missing"
+    );
     assert!(attach(b"--x\r\n\r\nab\r\n--x\r\n\r\n\r\n--x--").is_err());
 }

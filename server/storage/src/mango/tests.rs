@@ -48,7 +48,11 @@ fn each_operator_does_what_it_says() {
         (json!({"tags": {"$elemMatch": {"$eq": "b"}}}), true),
     ];
     for (selector, expected) in table {
-        assert_eq!(holds(selector.clone(), document.clone()), expected, "{selector}");
+        assert_eq!(
+            holds(selector.clone(), document.clone()),
+            expected,
+            "{selector}"
+        );
     }
 }
 

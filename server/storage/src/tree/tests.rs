@@ -123,6 +123,9 @@ fn the_order_in_which_revisions_come_does_not_matter() {
                 .collect();
             seen.push((leaves, histories));
         }
-        assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "seed {seed}");
+        assert!(
+            seen.windows(2).all(|pair| pair[0] == pair[1]),
+            "seed {seed}"
+        );
     }
 }

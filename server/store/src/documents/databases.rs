@@ -59,7 +59,8 @@ pub struct NewDatabase {
     pub created_at_ms: i64,
 }
 
-const COLUMNS: &str = "key, owner, name, mode, uuid, security, created_at_ms, revs_limit, update_seq,
+const COLUMNS: &str =
+    "key, owner, name, mode, uuid, security, created_at_ms, revs_limit, update_seq,
     purge_seq, docs, deleted_docs, bytes";
 
 /// The key of what has this number in a database. A number below 2^40 never meets another database's keys.

@@ -7,9 +7,9 @@ use kwaainet_storage::{Rev, RevTree};
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
-use super::{DocumentStore, IMMEDIATE};
 use super::databases::body_key;
 use super::reading;
+use super::{DocumentStore, IMMEDIATE};
 use crate::StoreError;
 
 /// Documents that one transaction compacts, so that others can write in between.
@@ -107,7 +107,8 @@ impl DocumentStore {
         }
         sweep(db, &mut transaction).await?;
         let raised = i64::from(!purged.revs.is_empty());
-        let seq = "UPDATE databases SET purge_seq = purge_seq + ? WHERE key = ? RETURNING purge_seq";
+        let seq =
+            "UPDATE databases SET purge_seq = purge_seq + ? WHERE key = ? RETURNING purge_seq";
         let seq: Option<i64> = sqlx::query_scalar(seq)
             .bind(raised)
             .bind(db)
@@ -151,9 +152,7 @@ async fn rewrite(
 ) -> Result<(), StoreError> {
     let count = |deleted: bool| if deleted { (0, 1) } else { (1, 0) };
     let before = count(was_deleted);
-    let after = tree
-        .winner()
-        .map_or((0, 0), |winner| count(winner.deleted));
+    let after = tree.winner().map_or((0, 0), |winner| count(winner.deleted));
     let seq: i64 = sqlx::query_scalar(
         "UPDATE databases SET update_seq = update_seq + 1, docs = docs + ?, deleted_docs = deleted_docs + ?
          WHERE key = ? RETURNING update_seq",
@@ -171,15 +170,17 @@ async fn rewrite(
             .await?;
         return Ok(());
     };
-    sqlx::query("UPDATE documents SET seq = ?, deleted = ?, body = ?, tree = ? WHERE db = ? AND id = ?")
-        .bind(seq)
-        .bind(winner.deleted)
-        .bind(body_key(db, winner.body.unwrap_or(0)))
-        .bind(tree.to_text())
-        .bind(db)
-        .bind(id)
-        .execute(connection)
-        .await?;
+    sqlx::query(
+        "UPDATE documents SET seq = ?, deleted = ?, body = ?, tree = ? WHERE db = ? AND id = ?",
+    )
+    .bind(seq)
+    .bind(winner.deleted)
+    .bind(body_key(db, winner.body.unwrap_or(0)))
+    .bind(tree.to_text())
+    .bind(db)
+    .bind(id)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

@@ -9,8 +9,8 @@ use kwaainet_storage::{Draft, Refused, Took};
 use sqlx::sqlite::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{DocumentStore, IMMEDIATE};
 use super::feeds::Feeds;
+use super::{DocumentStore, IMMEDIATE};
 use crate::StoreError;
 use batch::Batch;
 

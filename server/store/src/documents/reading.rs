@@ -91,11 +91,7 @@ impl DocumentStore {
     ///
     /// # Errors
     /// When the file fails.
-    pub async fn bodies(
-        &self,
-        db: i64,
-        numbers: &[u64],
-    ) -> Result<HashMap<u64, Body>, StoreError> {
+    pub async fn bodies(&self, db: i64, numbers: &[u64]) -> Result<HashMap<u64, Body>, StoreError> {
         let keys: Vec<i64> = numbers.iter().map(|number| body_key(db, *number)).collect();
         let rows = sqlx::query(
             "SELECT b.key, b.json, b.attachments FROM json_each(?) AS wanted
@@ -157,10 +153,7 @@ pub(super) fn parts(with_bodies: bool) -> (&'static str, &'static str) {
             "LEFT JOIN bodies AS b ON b.key = d.body",
         )
     } else {
-        (
-            "d.id, d.seq, d.tree, NULL AS json, NULL AS attachments",
-            "",
-        )
+        ("d.id, d.seq, d.tree, NULL AS json, NULL AS attachments", "")
     }
 }
 

@@ -21,7 +21,10 @@ pub(super) async fn insert<T>(
     let one = format!("({})", vec!["?"; columns].join(", "));
     let mut left = rows;
     for size in SIZES {
-        let sql = format!("{head} VALUES {} {tail}", vec![one.as_str(); size].join(", "));
+        let sql = format!(
+            "{head} VALUES {} {tail}",
+            vec![one.as_str(); size].join(", ")
+        );
         while left.len() >= size {
             let (now, later) = left.split_at(size);
             let mut query: Query = sqlx::query(sqlx::AssertSqlSafe(sql.as_str()));

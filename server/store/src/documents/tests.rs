@@ -87,7 +87,11 @@ async fn names_lead_to_ones_own_databases_first() {
     assert_eq!(open.find("bob", "notes").await.expect("shared").key, ada);
     let bob = open.database("bob", "notes", Mode::Private).await;
     assert_eq!(open.find("bob", "notes").await.expect("his own").key, bob);
-    let listed = open.store.databases(&"bob".into()).await.expect("it answers");
+    let listed = open
+        .store
+        .databases(&"bob".into())
+        .await
+        .expect("it answers");
     assert_eq!(listed.len(), 2);
     let again = NewDatabase {
         owner: "bob".into(),
@@ -95,7 +99,13 @@ async fn names_lead_to_ones_own_databases_first() {
         mode: Mode::Public,
         created_at_ms: 2,
     };
-    assert!(!open.store.create_database(&again).await.expect("it answers"));
+    assert!(
+        !open
+            .store
+            .create_database(&again)
+            .await
+            .expect("it answers")
+    );
     open.database("bob", "open", Mode::Public).await;
     assert!(open.find("carl", "open").await.is_some());
 }
@@ -104,19 +114,35 @@ async fn names_lead_to_ones_own_databases_first() {
 async fn edits_conflict_and_replicated_ones_do_not() {
     let open = Open::new().await;
     let db = open.database("ada", "notes", Mode::Private).await;
-    let written = open.write(db, json!([{"_id": "a", "n": 1}, {"_id": "a", "n": 2}])).await;
+    let written = open
+        .write(db, json!([{"_id": "a", "n": 1}, {"_id": "a", "n": 2}]))
+        .await;
     let first = written[0].clone().expect("taken").expect("new").rev;
-    assert_eq!(written[1], Err(Refused::Conflict), "within one request, too");
-    let second = open.put(db, json!({"_id": "a", "_rev": first, "n": 3})).await;
+    assert_eq!(
+        written[1],
+        Err(Refused::Conflict),
+        "within one request, too"
+    );
+    let second = open
+        .put(db, json!({"_id": "a", "_rev": first, "n": 3}))
+        .await;
     assert_eq!(second.generation(), 2);
     let replicated = json!([{"_id": "a", "_rev": "2-ffff", "n": 9,
         "_revisions": {"start": 2, "ids": ["ffff", first.hash()]}}]);
     for expected in [true, false] {
-        let written = open.store.write(db, drafts(replicated.clone()), true, QUOTA).await;
+        let written = open
+            .store
+            .write(db, drafts(replicated.clone()), true, QUOTA)
+            .await;
         let written = written.expect("it is written").remove(0);
         assert_eq!(written.expect("taken").is_some(), expected);
     }
-    let row = open.store.document(db, "a").await.expect("it answers").expect("there");
+    let row = open
+        .store
+        .document(db, "a")
+        .await
+        .expect("it answers")
+        .expect("there");
     assert_eq!(row.tree.leaves().len(), 2);
     assert_eq!(row.tree.winner().expect("one").rev.to_string(), "2-ffff");
     assert_eq!(row.body.expect("it says something").json, r#"{"n":9}"#);
@@ -174,17 +200,35 @@ async fn attachments_are_kept_once_and_read_in_ranges() {
     let bytes: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
     let attachment = json!({"data": data_encoding_base64(&bytes), "content_type": "a/b"});
     let rev = open
-        .put(db, json!({"_id": "a", "_attachments": {"x": attachment, "y": attachment}}))
+        .put(
+            db,
+            json!({"_id": "a", "_attachments": {"x": attachment, "y": attachment}}),
+        )
         .await;
     let rev = open
-        .put(db, json!({"_id": "a", "_rev": rev, "_attachments": {"x": {"stub": true}}}))
+        .put(
+            db,
+            json!({"_id": "a", "_rev": rev, "_attachments": {"x": {"stub": true}}}),
+        )
         .await;
-    let row = open.store.document(db, "a").await.expect("it answers").expect("there");
+    let row = open
+        .store
+        .document(db, "a")
+        .await
+        .expect("it answers")
+        .expect("there");
     let attachments = row.body.expect("it is there").attachments;
     assert_eq!(attachments.len(), 1);
     let x = &attachments["x"];
-    assert_eq!((x.revpos, x.length, &x.digest), (1, 300_000, &Digest::of(&bytes)));
-    let found = open.store.attachment(db, &x.digest).await.expect("it answers");
+    assert_eq!(
+        (x.revpos, x.length, &x.digest),
+        (1, 300_000, &Digest::of(&bytes))
+    );
+    let found = open
+        .store
+        .attachment(db, &x.digest)
+        .await
+        .expect("it answers");
     let (key, length) = found.expect("it is kept");
     let (mut read, mut at) = (Vec::new(), 5);
     while at < length {
@@ -204,7 +248,11 @@ async fn attachments_are_kept_once_and_read_in_ranges() {
     open.put(db, json!({"_id": "a", "_rev": rev})).await;
     let compacted = open.store.compact(db).await.expect("it compacts");
     assert_eq!((compacted.revisions, compacted.attachments), (2, 1));
-    let found = open.store.attachment(db, &x.digest).await.expect("it answers");
+    let found = open
+        .store
+        .attachment(db, &x.digest)
+        .await
+        .expect("it answers");
     assert_eq!(found, None);
     let record = open.find("ada", "notes").await.expect("there");
     assert_eq!(record.bytes, 2, "an empty object");
@@ -213,7 +261,9 @@ async fn attachments_are_kept_once_and_read_in_ranges() {
 fn data_encoding_base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let encode = |three: &[u8]| {
-        let bits = three.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte));
+        let bits = three
+            .iter()
+            .fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte));
         let bits = bits << (8 * (3 - three.len()));
         let letter = |n: usize| LETTERS[(bits >> (18 - 6 * n) & 63) as usize] as char;
         let text: String = (0..=three.len()).map(letter).collect();
@@ -236,9 +286,18 @@ async fn what_is_purged_is_in_no_file_any_more() {
         ("kept".to_owned(), vec!["9-x".parse().expect("a revision")]),
     ]);
     let purged = open.store.purge(db, &wanted).await.expect("it purges");
-    assert_eq!(purged.revs, BTreeMap::from([("gone".to_owned(), vec![rev])]));
+    assert_eq!(
+        purged.revs,
+        BTreeMap::from([("gone".to_owned(), vec![rev])])
+    );
     assert!(open.store.scrub().await.expect("it answers"));
-    assert!(open.store.document(db, "gone").await.expect("it answers").is_none());
+    assert!(
+        open.store
+            .document(db, "gone")
+            .await
+            .expect("it answers")
+            .is_none()
+    );
     let record = open.find("ada", "notes").await.expect("there");
     assert_eq!((record.docs, record.purge_seq), (1, 1));
 
@@ -246,14 +305,21 @@ async fn what_is_purged_is_in_no_file_any_more() {
     open.put(other, json!({"_id": "a", "text": CANARY})).await;
     assert!(open.store.delete_database(other).await.expect("it answers"));
     assert!(open.store.scrub().await.expect("it answers"));
-    let gone = open.store.write(other, drafts(json!([{"_id": "b"}])), false, QUOTA).await;
+    let gone = open
+        .store
+        .write(other, drafts(json!([{"_id": "b"}])), false, QUOTA)
+        .await;
     assert!(matches!(gone, Err(WriteError::NoDatabase)));
 
     for entry in std::fs::read_dir(open.dir.path()).expect("it is there") {
         let path = entry.expect("it can be read").path();
         let bytes = std::fs::read(&path).expect("it can be read");
         let mut windows = bytes.windows(CANARY.len());
-        assert!(!windows.any(|window| window == CANARY.as_bytes()), "{}", path.display());
+        assert!(
+            !windows.any(|window| window == CANARY.as_bytes()),
+            "{}",
+            path.display()
+        );
     }
     let open = Open::on(open.close().await).await;
     let row = open.store.document(db, "kept").await.expect("it answers");
@@ -265,11 +331,17 @@ async fn an_owner_has_so_much_and_an_encrypted_database_takes_envelopes_only() {
     let open = Open::new().await;
     let db = open.database("ada", "notes", Mode::Private).await;
     let two = drafts(json!([{"_id": "a", "n": "x".repeat(60)}, {"_id": "b", "n": "x".repeat(60)}]));
-    let written = open.store.write(db, two, false, 100).await.expect("it is written");
+    let written = open
+        .store
+        .write(db, two, false, 100)
+        .await
+        .expect("it is written");
     assert!(written[0].is_ok());
     assert_eq!(written[1], Err(Refused::Full));
     let sealed = open.database("ada", "sealed", Mode::E2ee).await;
-    let written = open.write(sealed, json!([{"_id": "a", "text": "plain"}])).await;
+    let written = open
+        .write(sealed, json!([{"_id": "a", "text": "plain"}]))
+        .await;
     assert_eq!(written, [Err(Refused::NotEncrypted)]);
 }
 

@@ -136,19 +136,22 @@ async fn read(
 
 fn pieces(documents: DocumentStore, key: i64, range: Range<u64>) -> Body {
     let begin = (documents, range);
-    Body::from_stream(stream::try_unfold(begin, move |(documents, range)| async move {
-        if range.is_empty() {
-            return Ok(None);
-        }
-        let piece = documents.attachment_piece(key, range.clone()).await;
-        let piece = piece.map_err(io::Error::other)?;
-        if piece.is_empty() {
-            // The document was purged meanwhile; the length that was announced is not kept.
-            return Err(io::Error::other("the attachment is gone"));
-        }
-        let next = range.start + piece.len() as u64..range.end;
-        Ok(Some((Bytes::from(piece), (documents, next))))
-    }))
+    Body::from_stream(stream::try_unfold(
+        begin,
+        move |(documents, range)| async move {
+            if range.is_empty() {
+                return Ok(None);
+            }
+            let piece = documents.attachment_piece(key, range.clone()).await;
+            let piece = piece.map_err(io::Error::other)?;
+            if piece.is_empty() {
+                // The document was purged meanwhile; the length that was announced is not kept.
+                return Err(io::Error::other("the attachment is gone"));
+            }
+            let next = range.start + piece.len() as u64..range.end;
+            Ok(Some((Bytes::from(piece), (documents, next))))
+        },
+    ))
 }
 
 /// Hangs something on a document, which is made if it is not there.
@@ -348,11 +351,17 @@ async fn hanging(
 ) -> Result<Attachments, ApiError> {
     let Some(rev) = rev else {
         let body = row.body.as_ref();
-        return Ok(body.map(|body| body.attachments.clone()).unwrap_or_default());
+        return Ok(body
+            .map(|body| body.attachments.clone())
+            .unwrap_or_default());
     };
     let number = row.tree.find(rev).and_then(|node| node.body);
     let number = number.ok_or_else(|| not_found("missing"))?;
-    let mut bodies = app.storage.documents.bodies(database.key, &[number]).await?;
+    let mut bodies = app
+        .storage
+        .documents
+        .bodies(database.key, &[number])
+        .await?;
     let body = bodies.remove(&number).ok_or_else(|| not_found("missing"))?;
     Ok(body.attachments)
 }

@@ -72,7 +72,10 @@ pub(crate) async fn write(
         }
     }
     let quota = app.storage.quota;
-    let written = app.storage.documents.write(found.key, drafts, replicated, quota);
+    let written = app
+        .storage
+        .documents
+        .write(found.key, drafts, replicated, quota);
     let mut written = written.await?.into_iter();
     let answers = answers.into_iter().filter_map(|answer| {
         let refused = |id: String, rev: Option<Rev>, error: &str, reason: String| {
@@ -201,7 +204,12 @@ impl Reader {
         let count = self.left.len().min(CHUNK);
         let chunk: Vec<_> = self.left.drain(..count).collect();
         let ids: Vec<&str> = chunk.iter().map(|one| one.id.as_str()).collect();
-        let found = self.app.storage.documents.documents(self.db, &ids, true).await;
+        let found = self
+            .app
+            .storage
+            .documents
+            .documents(self.db, &ids, true)
+            .await;
         let found = found.unwrap_or_else(|error| {
             tracing::error!(%error, "documents cannot be read");
             Default::default()
@@ -307,7 +315,11 @@ async fn diff<'a>(
     let asked: Vec<_> = asked.iter().collect();
     for chunk in asked.chunks(10 * CHUNK) {
         let ids: Vec<&str> = chunk.iter().map(|(id, _)| id.as_str()).collect();
-        let found = app.storage.documents.documents(database.key, &ids, false).await?;
+        let found = app
+            .storage
+            .documents
+            .documents(database.key, &ids, false)
+            .await?;
         for (id, revs) in chunk {
             let row = found.get(*id);
             let is_missing = |rev: &&Rev| row.is_none_or(|row| row.tree.find(rev).is_none());

@@ -152,7 +152,11 @@ fn options(found: &DatabaseRecord, asked: &Asked, body: &Value) -> Result<Option
         Some("longpoll") => Feed::Longpoll,
         Some("continuous") => Feed::Continuous,
         Some("eventsource") => Feed::EventSource,
-        Some(_) => return Err(bad_request("Supported `feed` types: normal, continuous, longpoll, eventsource")),
+        Some(_) => {
+            return Err(bad_request(
+                "Supported `feed` types: normal, continuous, longpoll, eventsource",
+            ));
+        }
     };
     let since = match asked.text("since") {
         None | Some("") => 0,
@@ -210,6 +214,8 @@ fn filter(asked: &Asked, body: &Value) -> Result<Filter, ApiError> {
                 .ok_or_else(|| bad_request("Selector must be specified in POST payload"))?;
             Ok(Filter::Selector(Selector::parse(selector)?))
         }
-        Some(_) => Err(bad_request("This node runs no filter functions; there are _doc_ids, _selector and _design")),
+        Some(_) => Err(bad_request(
+            "This node runs no filter functions; there are _doc_ids, _selector and _design",
+        )),
     }
 }

@@ -264,7 +264,9 @@ pub(crate) async fn secure(
 /// Overwrites where something lay that is gone. What a slow reader keeps is overwritten by a later one.
 pub(crate) async fn scrub(app: &App) -> Result<(), ApiError> {
     if !app.storage.documents.scrub().await? {
-        tracing::warn!("readers keep what was erased in the write-ahead log; a later erasure overwrites it");
+        tracing::warn!(
+            "readers keep what was erased in the write-ahead log; a later erasure overwrites it"
+        );
     }
     Ok(())
 }

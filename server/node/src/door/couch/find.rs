@@ -69,12 +69,19 @@ pub(crate) async fn find(
     let sort = sort(asked.sort.as_deref().unwrap_or_default())?;
     let limit = asked.limit.unwrap_or(LIMIT).min(LIMIT_MAX);
     // A bookmark is how many were told before.
-    let bookmark = asked.bookmark.as_deref().filter(|bookmark| *bookmark != "nil");
+    let bookmark = asked
+        .bookmark
+        .as_deref()
+        .filter(|bookmark| *bookmark != "nil");
     let told: usize = match bookmark {
         Some(text) => text.parse().map_err(|_| bad_request("Invalid bookmark"))?,
         None => 0,
     };
-    let skip = told.saturating_add(if told == 0 { asked.skip.unwrap_or(0) } else { 0 });
+    let skip = told.saturating_add(if told == 0 {
+        asked.skip.unwrap_or(0)
+    } else {
+        0
+    });
     let extras = Extras {
         conflicts: asked.conflicts,
         ..Extras::default()
@@ -90,7 +97,9 @@ pub(crate) async fn find(
         matches.sort_by(|a, b| order(a, b, &sort));
     }
     let docs = matches.into_iter().skip(skip).take(limit);
-    let docs: Vec<Value> = docs.map(|doc| project(doc, asked.fields.as_deref())).collect();
+    let docs: Vec<Value> = docs
+        .map(|doc| project(doc, asked.fields.as_deref()))
+        .collect();
     let bookmark = if docs.is_empty() {
         asked.bookmark.unwrap_or_else(|| "nil".to_owned())
     } else {
@@ -127,7 +136,9 @@ async fn scan(
     let (mut range, mut bytes, mut examined) = (IdRange::default(), 0, 0);
     let documents = &app.storage.documents;
     loop {
-        let rows = documents.in_range(database.key, &range, PAGE, 0, true).await?;
+        let rows = documents
+            .in_range(database.key, &range, PAGE, 0, true)
+            .await?;
         let Some(last) = rows.last() else { break };
         range.first = Some(last.id.clone());
         range.without_first = true;
@@ -159,7 +170,13 @@ async fn scan(
 
 /// Fields, and whether each is in descending order.
 fn sort(fields: &[Value]) -> Result<Vec<(Vec<String>, bool)>, ApiError> {
-    let wrong = || refused(axum::http::StatusCode::BAD_REQUEST, "invalid_sort_json", "Sort must be an array of sort specs");
+    let wrong = || {
+        refused(
+            axum::http::StatusCode::BAD_REQUEST,
+            "invalid_sort_json",
+            "Sort must be an array of sort specs",
+        )
+    };
     if fields.len() > FIELDS_MAX {
         return Err(wrong());
     }
@@ -201,7 +218,9 @@ fn project(document: Value, fields: Option<&[String]>) -> Value {
     let mut kept = Value::Object(Map::new());
     for field in fields.iter().take(FIELDS_MAX) {
         let path: Vec<&str> = field.split('.').collect();
-        let found = path.iter().try_fold(&document, |value, name| value.get(name));
+        let found = path
+            .iter()
+            .try_fold(&document, |value, name| value.get(name));
         let Some(found) = found else { continue };
         let mut at = &mut kept;
         for name in &path[..path.len() - 1] {
@@ -267,7 +286,11 @@ pub(crate) async fn indexes(
         last: Some("_design0".to_owned()),
         ..IdRange::default()
     };
-    let rows = app.storage.documents.in_range(found.key, &range, PAGE, 0, true).await?;
+    let rows = app
+        .storage
+        .documents
+        .in_range(found.key, &range, PAGE, 0, true)
+        .await?;
     let mut indexes = vec![everything()];
     for row in &rows {
         let Some(body) = &row.body else { continue };
@@ -280,7 +303,9 @@ pub(crate) async fn indexes(
             }
         }
     }
-    Ok(Json(json!({"total_rows": indexes.len(), "indexes": indexes})))
+    Ok(Json(
+        json!({"total_rows": indexes.len(), "indexes": indexes}),
+    ))
 }
 
 #[derive(Debug, Deserialize)]
@@ -361,7 +386,8 @@ fn everything() -> Value {
 /// Nobody here can see into an encrypted document.
 fn refuse_sealed(database: &DatabaseRecord) -> Result<(), ApiError> {
     if database.mode == Mode::E2ee {
-        let reason = "This database holds encrypted documents; only holders of its key can search it";
+        let reason =
+            "This database holds encrypted documents; only holders of its key can search it";
         return Err(bad_request(reason));
     }
     Ok(())

@@ -94,7 +94,8 @@ pub(crate) async fn design_docs(
     asked: Asked,
 ) -> Result<Response, ApiError> {
     // What follows a slash is a zero in the order of code points.
-    let only = serde_json::json!({"startkey": "_design/", "endkey": "_design0", "inclusive_end": false});
+    let only =
+        serde_json::json!({"startkey": "_design/", "endkey": "_design0", "inclusive_end": false});
     list(app, &principal, &db, asked.with(&only)).await
 }
 
@@ -265,7 +266,9 @@ impl Lister {
                 let count = keys.len().min(PAGE as usize);
                 let keys: Vec<Value> = keys.drain(..count).collect();
                 let ids: Vec<&str> = keys.iter().filter_map(Value::as_str).collect();
-                let found = documents.documents(self.db, &ids, self.include_docs).await?;
+                let found = documents
+                    .documents(self.db, &ids, self.include_docs)
+                    .await?;
                 self.rows = keys
                     .into_iter()
                     .map(|key| {
@@ -312,7 +315,11 @@ impl Lister {
             return;
         };
         let (id, rev) = (quoted(&row.id), &winner.rev);
-        let deleted = if winner.deleted { ",\"deleted\":true" } else { "" };
+        let deleted = if winner.deleted {
+            ",\"deleted\":true"
+        } else {
+            ""
+        };
         let said = if !self.include_docs {
             String::new()
         } else if winner.deleted {

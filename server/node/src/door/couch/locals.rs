@@ -81,7 +81,9 @@ pub(crate) async fn put(
     let deleted = document["_deleted"] == Value::Bool(true);
     let draft = Draft::parse(document, &app.storage.limits)?;
     if draft.body.len() > BYTES_MAX || !draft.attachments.is_empty() {
-        return Err(bad_request("A local document is small and has no attachments"));
+        return Err(bad_request(
+            "A local document is small and has no attachments",
+        ));
     }
     let said = (!deleted).then_some(draft.body.as_str());
     edit(&app, found.key, id, rev, said)

@@ -76,7 +76,9 @@ async fn said(
         Contents::new()
     };
     let tree = (&row.tree, row.seq);
-    Ok(render::document(&row.id, node, body, extras, tree, &contents))
+    Ok(render::document(
+        &row.id, node, body, extras, tree, &contents,
+    ))
 }
 
 async fn contents(app: &App, db: i64, body: &Body) -> Result<Contents, ApiError> {

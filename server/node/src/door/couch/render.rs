@@ -41,7 +41,10 @@ pub(super) fn document(
     contents: &Contents,
 ) -> String {
     let mut out = String::with_capacity(body.json.len() + 128);
-    write_to(&mut out, format_args!("{{\"_id\":{},\"_rev\":\"{}\"", quoted(id), node.rev));
+    write_to(
+        &mut out,
+        format_args!("{{\"_id\":{},\"_rev\":\"{}\"", quoted(id), node.rev),
+    );
     if node.deleted {
         out.push_str(",\"_deleted\":true");
     }
@@ -59,7 +62,10 @@ pub(super) fn document(
         let history = tree.history(&node.rev);
         let ids = history.iter().map(|node| quoted(node.rev.hash()));
         let (start, ids) = (node.rev.generation(), ids.collect::<Vec<_>>().join(","));
-        write_to(&mut out, format_args!(",\"_revisions\":{{\"start\":{start},\"ids\":[{ids}]}}"));
+        write_to(
+            &mut out,
+            format_args!(",\"_revisions\":{{\"start\":{start},\"ids\":[{ids}]}}"),
+        );
     }
     if extras.revs_info {
         let history = tree.history(&node.rev).into_iter();
@@ -105,7 +111,10 @@ fn attachments(out: &mut String, body: &Body, contents: &Contents) {
         );
         match contents.get(digest) {
             Some(data) => write_to(out, format_args!("\"data\":\"{data}\"}}")),
-            None => write_to(out, format_args!("\"length\":{},\"stub\":true}}", attachment.length)),
+            None => write_to(
+                out,
+                format_args!("\"length\":{},\"stub\":true}}", attachment.length),
+            ),
         }
     }
 }
@@ -168,7 +177,9 @@ mod tests {
             json: "{}".into(),
             attachments: [].into(),
         };
-        let deleted = tree.find(&"3-d".parse().expect("a revision")).expect("it is there");
+        let deleted = tree
+            .find(&"3-d".parse().expect("a revision"))
+            .expect("it is there");
         let plain = Extras::default();
         let said = document("y", deleted, &empty, plain, (&tree, 7), &Contents::new());
         assert_eq!(said, r#"{"_id":"y","_rev":"3-d","_deleted":true}"#);

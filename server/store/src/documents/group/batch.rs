@@ -124,15 +124,14 @@ impl Batch {
     pub(super) fn told(&self) -> Vec<(i64, i64)> {
         let changed = self.databases.iter();
         let changed = changed.filter(|(_, database)| !database.new_bodies.is_empty());
-        changed.map(|(key, database)| (*key, database.seq)).collect()
+        changed
+            .map(|(key, database)| (*key, database.seq))
+            .collect()
     }
 }
 
 impl Database {
-    async fn load(
-        key: i64,
-        connection: &mut SqliteConnection,
-    ) -> Result<Option<Self>, StoreError> {
+    async fn load(key: i64, connection: &mut SqliteConnection) -> Result<Option<Self>, StoreError> {
         let row = sqlx::query(
             "SELECT owner, mode, revs_limit, update_seq, next_body, next_attachment, docs, deleted_docs, bytes
              FROM databases WHERE key = ?",
@@ -207,7 +206,8 @@ impl Database {
         for row in &rows {
             let body: i64 = row.try_get("key")?;
             let hanging = attachments::read(row.try_get("attachments")?)?;
-            self.hanging.insert((body - body_key(key, 0)) as u64, hanging);
+            self.hanging
+                .insert((body - body_key(key, 0)) as u64, hanging);
         }
         Ok(())
     }
@@ -291,7 +291,8 @@ impl Database {
         .await?;
         let changed = self.rows(key)?;
         let head = "INSERT INTO documents (db, id, seq, deleted, body, tree)";
-        let tail = "ON CONFLICT (db, id) DO UPDATE SET seq = excluded.seq, deleted = excluded.deleted,
+        let tail =
+            "ON CONFLICT (db, id) DO UPDATE SET seq = excluded.seq, deleted = excluded.deleted,
              body = excluded.body, tree = excluded.tree";
         rows::insert(connection, head, 6, tail, &changed, |query, row| {
             let query = query.bind(row.db).bind(row.id.as_str()).bind(row.seq);

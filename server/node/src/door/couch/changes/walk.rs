@@ -222,10 +222,16 @@ impl Walk {
         } else {
             vec![winner]
         };
-        let revs = leaves.iter().map(|leaf| format!("{{\"rev\":\"{}\"}}", leaf.rev));
+        let revs = leaves
+            .iter()
+            .map(|leaf| format!("{{\"rev\":\"{}\"}}", leaf.rev));
         let revs = revs.collect::<Vec<_>>().join(",");
         let (seq, id) = (seq_of(&self.database, row.seq), quoted(&row.id));
-        let deleted = if winner.deleted { ",\"deleted\":true" } else { "" };
+        let deleted = if winner.deleted {
+            ",\"deleted\":true"
+        } else {
+            ""
+        };
         let said = if self.options.include_docs {
             let said = self.document(row, self.options.extras).await?;
             format!(",\"doc\":{}", said.as_deref().unwrap_or("null"))
@@ -284,9 +290,17 @@ impl Walk {
         } else {
             self.at
         };
-        let pending = self.app.storage.documents.pending(self.database.key, at).await;
+        let pending = self
+            .app
+            .storage
+            .documents
+            .pending(self.database.key, at)
+            .await;
         let pending = pending.unwrap_or(0);
-        let last = format!("\"last_seq\":\"{}\",\"pending\":{pending}", seq_of(&self.database, at));
+        let last = format!(
+            "\"last_seq\":\"{}\",\"pending\":{pending}",
+            seq_of(&self.database, at)
+        );
         match self.options.feed {
             Feed::Normal | Feed::Longpoll => format!("\n],\n{last}}}\n"),
             Feed::Continuous => format!("{{{last}}}\n"),
