@@ -21,8 +21,8 @@ mod vector_stores;
 
 pub use batches::{BatchCounts, BatchEnd, BatchLine, BatchRecord, BatchStatus};
 pub use documents::{
-    Body, Compacted, DatabaseRecord, DocumentRow, DocumentStore, GroupWriter, IdRange, LocalEdit,
-    NewDatabase, Purged, WriteError, Written,
+    BlobRecord, Body, Compacted, DatabaseRecord, DocumentRow, DocumentStore, GroupWriter, IdRange,
+    LocalEdit, NewDatabase, Purged, StorageMeter, UploadRecord, WriteError, Written,
 };
 pub use files::FileRecord;
 pub use invitations::{InvitationRecord, Redeemed};
