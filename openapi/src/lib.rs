@@ -24,6 +24,7 @@ mod rerank;
 mod response;
 mod response_event;
 mod response_item;
+mod storage;
 mod tokenize;
 mod tool;
 mod usage;
@@ -104,6 +105,11 @@ pub use response_item::{
     Annotation, FileCitation, FileSearchCallItem, FileSearchResult, FunctionCallItem,
     FunctionCallOutputItem, ItemStatus, MessageItem, MessagePart, MessageRole, OutputLogprob,
     OutputText, OutputTopLogprob, ReasoningItem, ResponseItem, ResponseItemList, SearchStatus,
+};
+pub use storage::{
+    EraseRequest, Erased, NewStorageDatabase, NewUpload, StorageBlob, StorageBlobList,
+    StorageDatabase, StorageDatabaseList, StorageDeleted, StorageDocumentList, StorageMode,
+    StorageProof, StorageRevision, StorageUpload, StorageUsage,
 };
 pub use tokenize::{DetokenizeRequest, Detokenized, TokenizeRequest, Tokens};
 pub use tool::{

@@ -13,7 +13,7 @@ use blake3::{Hash, Hasher};
 use kwaainet_storage::Proof;
 use tokio::fs::{self, File, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{MutexGuard, Semaphore, SemaphorePermit};
 
 /// Blobs that are written, hashed or proved at once.
 const AT_ONCE: usize = 8;
@@ -26,6 +26,7 @@ pub struct Blobs {
     places: Semaphore,
     /// Files that somebody writes or removes just now.
     busy: Arc<Mutex<HashSet<String>>>,
+    settling: tokio::sync::Mutex<()>,
 }
 
 /// Holds a file for one writer.
@@ -49,6 +50,7 @@ impl Blobs {
             dir: data_dir.join("blobs"),
             places: Semaphore::new(AT_ONCE),
             busy: Arc::default(),
+            settling: tokio::sync::Mutex::default(),
         }
     }
 
@@ -81,12 +83,16 @@ impl Blobs {
         Ok(())
     }
 
-    /// How much of a file is here.
+    /// How much of a file is here; none if it is not there.
     ///
     /// # Errors
-    /// When it is not there.
-    pub(crate) async fn length(&self, name: &str) -> io::Result<u64> {
-        Ok(fs::metadata(self.path(name)).await?.len())
+    /// When the disk fails.
+    pub(crate) async fn length(&self, name: &str) -> io::Result<Option<u64>> {
+        match fs::metadata(self.path(name)).await {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Opens a file to go on behind its end.
@@ -98,13 +104,12 @@ impl Blobs {
         options.append(true).open(self.path(&held.name)).await
     }
 
-    /// Makes a blob of a whole file, which survives a power cut, and gives its hash.
+    /// The BLAKE3 of a file, whose bytes survive a power cut from now on.
     ///
     /// # Errors
     /// When the disk fails.
-    pub(crate) async fn keep(&self, held: Held) -> io::Result<Hash> {
-        let path = self.path(&held.name);
-        let mut file = File::open(&path).await?;
+    pub(crate) async fn hash(&self, held: &Held) -> io::Result<Hash> {
+        let mut file = File::open(self.path(&held.name)).await?;
         let mut hasher = Hasher::new();
         let mut piece = vec![0; PIECE];
         loop {
@@ -115,11 +120,23 @@ impl Blobs {
             hasher.update(&piece[..read]);
         }
         file.sync_all().await?;
-        let hash = hasher.finalize();
-        fs::rename(&path, self.path(hash.to_hex().as_str())).await?;
+        Ok(hasher.finalize())
+    }
+
+    /// From here on until it is dropped no other file becomes a blob, and no blob's file goes: what the
+    /// database says of a blob and whether its file is there change together.
+    pub(crate) async fn settling(&self) -> MutexGuard<'_, ()> {
+        self.settling.lock().await
+    }
+
+    /// Makes a blob of a file.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) async fn adopt(&self, held: Held, hash: &str) -> io::Result<()> {
+        fs::rename(self.path(&held.name), self.path(hash)).await?;
         // The name itself has to survive, too.
-        File::open(&self.dir).await?.sync_all().await?;
-        Ok(hash)
+        File::open(&self.dir).await?.sync_all().await
     }
 
     /// Opens a blob at this place.
@@ -195,4 +212,36 @@ pub(crate) async fn write(file: &mut File, bytes: &[u8]) -> io::Result<()> {
 pub(crate) async fn settle(mut file: File) -> io::Result<()> {
     file.flush().await?;
     file.sync_data().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_has_one_writer_and_becomes_a_blob_under_its_hash() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let blobs = Blobs::new(dir.path());
+        blobs.sweep(&HashSet::new()).await.expect("there is nothing");
+        let held = blobs.hold("upload-1").expect("nobody has it");
+        assert!(blobs.hold("upload-1").is_none());
+        blobs.begin(&held).await.expect("it begins");
+        let mut file = blobs.append(&held).await.expect("it is there");
+        write(&mut file, b"abc").await.expect("it is written");
+        settle(file).await.expect("it is synced");
+        assert_eq!(blobs.length("upload-1").await.expect("it answers"), Some(3));
+        let hash = blobs.hash(&held).await.expect("it is read").to_hex();
+        assert_eq!(hash, blake3::hash(b"abc").to_hex());
+        blobs.adopt(held, &hash).await.expect("it is renamed");
+        assert_eq!(blobs.length("upload-1").await.expect("it answers"), None);
+        assert!(blobs.hold("upload-1").is_some(), "it was let go");
+        std::fs::write(dir.path().join("blobs/rubbish"), "x").expect("it is written");
+        let known = HashSet::from([hash.to_string()]);
+        blobs.sweep(&known).await.expect("it sweeps");
+        assert_eq!(blobs.length("rubbish").await.expect("it answers"), None);
+        let proof = blobs.prove(&hash, 3, 1).await.expect("it is read");
+        assert_eq!(proof.slice, b"abc");
+        blobs.remove(&hash).await;
+        assert_eq!(blobs.length(&hash).await.expect("it answers"), None);
+    }
 }

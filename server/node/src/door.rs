@@ -34,6 +34,7 @@ mod request_id;
 mod rerank;
 mod responses;
 mod route;
+mod storage;
 mod stream;
 mod tokenize;
 mod tooling;
@@ -213,6 +214,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(anthropic::count_tokens))
         .merge(ollama::routes())
         .merge(couch::routes())
+        .merge(storage::routes())
 }
 
 /// Pages that this machine itself serves may read answers; a browser keeps them from all others.

@@ -5,6 +5,7 @@
 
 mod batches;
 pub mod bell;
+mod blobs;
 mod client;
 pub mod commands;
 pub mod config;

@@ -27,8 +27,9 @@ const DOCUMENT_PATH: &str = "/openapi.json";
 
 const NO_MODEL: &str = "There is no such model.";
 /// What a 404 says on other routes, by the beginning of their paths.
-const NOT_FOUND: [(&str, &str); 6] = [
+const NOT_FOUND: [(&str, &str); 7] = [
     ("/couch", NO_THING),
+    ("/v1/storage", NO_THING),
     ("/v1/batches", NO_THING),
     ("/v1/conversations", NO_THING),
     ("/v1/files", NO_THING),

@@ -149,6 +149,15 @@ impl DocumentStore {
         Ok(Some(gone.rows_affected() == 1))
     }
 
+    /// Whether anybody has the blob.
+    ///
+    /// # Errors
+    /// When the file fails.
+    pub async fn blob_is_held(&self, hash: &str) -> Result<bool, StoreError> {
+        let row = sqlx::query("SELECT 1 FROM blobs WHERE hash = ?").bind(hash);
+        Ok(row.fetch_optional(&self.readers).await?.is_some())
+    }
+
     /// Begins an upload; `false` if the principal has too many under way.
     ///
     /// # Errors

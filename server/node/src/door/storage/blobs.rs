@@ -146,8 +146,11 @@ pub(super) async fn keep(
     held: blobs::Held,
     bytes: u64,
 ) -> Result<BlobRecord, ApiError> {
-    let hash = app.storage.blobs.keep(held).await;
+    let hash = app.storage.blobs.hash(&held).await;
     let hash = hash.map_err(|error| disk(&error))?.to_hex().to_string();
+    let _settling = app.storage.blobs.settling().await;
+    let adopted = app.storage.blobs.adopt(held, &hash).await;
+    adopted.map_err(|error| disk(&error))?;
     let blob = BlobRecord {
         hash,
         bytes,
@@ -246,6 +249,7 @@ pub(crate) async fn delete(
 ) -> Result<Json<StorageDeleted>, ApiError> {
     let blob = find(&app, &principal, &hash).await?;
     let documents = &app.storage.documents;
+    let _settling = app.storage.blobs.settling().await;
     if documents.release_blob(principal.id(), &blob.hash).await? == Some(true) {
         app.storage.blobs.remove(&blob.hash).await;
     }

@@ -179,7 +179,7 @@ pub(crate) async fn export(
     let begin = Some((app, found.key, IdRange::default()));
     let body = stream::try_unfold(begin, |state| async {
         let Some((app, key, mut range)) = state else {
-            return Ok(None);
+            return Ok::<_, io::Error>(None);
         };
         let page = page_of_export(&app, key, &mut range).await;
         let page = page.map_err(|error| {
@@ -189,7 +189,7 @@ pub(crate) async fn export(
         Ok(page.map(|page| (page, Some((app, key, range)))))
     });
     let kind = HeaderValue::from_static("application/x-ndjson");
-    Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream::<_>(body)).into_response())
+    Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(body)).into_response())
 }
 
 async fn page_of_export(

@@ -77,8 +77,7 @@ pub(crate) async fn show(
     ApiPath(id): ApiPath<String>,
 ) -> Result<Json<StorageUpload>, ApiError> {
     let upload = find(&app, &principal, &id).await?;
-    let offset = app.storage.blobs.length(&upload.id).await;
-    let offset = offset.map_err(|error| disk(&error))?;
+    let offset = length(&app, &upload).await?;
     Ok(Json(wire(&upload, offset, None)))
 }
 
@@ -118,8 +117,7 @@ pub(crate) async fn append(
     };
     let busy = || elsewhere("Another part of this upload is on its way.".to_owned());
     let held = app.storage.blobs.hold(&upload.id).ok_or_else(busy)?;
-    let offset = app.storage.blobs.length(&upload.id).await;
-    let offset = offset.map_err(|error| disk(&error))?;
+    let offset = length(&app, &upload).await?;
     if begin != offset {
         return Err(elsewhere(format!("The upload is at {offset}.")));
     }
@@ -164,7 +162,17 @@ pub(crate) async fn cancel(
 
 async fn find(app: &App, principal: &Principal, id: &str) -> Result<UploadRecord, ApiError> {
     let found = app.storage.documents.upload(principal.id(), id).await?;
-    found.ok_or_else(|| ApiError::not_found("id", "upload_not_found", "No such upload."))
+    found.ok_or_else(missing)
+}
+
+/// How far an upload came. One whose file has become a blob just before a crash is over.
+async fn length(app: &App, upload: &UploadRecord) -> Result<u64, ApiError> {
+    let length = app.storage.blobs.length(&upload.id).await;
+    length.map_err(|error| disk(&error))?.ok_or_else(missing)
+}
+
+fn missing() -> ApiError {
+    ApiError::not_found("id", "upload_not_found", "No such upload.")
 }
 
 fn wire(upload: &UploadRecord, offset: u64, hash: Option<String>) -> StorageUpload {
