@@ -336,3 +336,17 @@ test("keys keep people apart, and _security lets them in", { timeout: 120_000 },
     await own.stop();
   }
 });
+
+test("two nodes of one owner replicate through a client that stands between them", async () => {
+  const other = await start();
+  try {
+    const [ours, theirs] = [there("pair"), new PouchDB(`${other.url}/couch/pair`)];
+    await ours.bulkDocs(documents(300));
+    await theirs.put({ _id: "theirs", _attachments: { x: { content_type: "a/b", data: Buffer.from("y") } } });
+    const result = await PouchDB.sync(ours, theirs);
+    assert.deepEqual([result.push.docs_written, result.pull.docs_written], [300, 1]);
+    await assertEqual(ours, theirs);
+  } finally {
+    await other.stop();
+  }
+});
