@@ -15,6 +15,7 @@ OUTSIDE := server/node/tests/outside
 VENV := $(TARGET)/outside/venv
 CONFORMANCE := $(TARGET)/conformance/venv
 SCHEMAS := $(TARGET)/schemas
+SEALING := clients/js/storage
 SCHEMA_CHECK = $(SCHEMAS)/venv/bin/python backends/candle/tests/schemas/check.py
 TEST_MODELS := smollm2-135m-instruct gemma3-270m all-minilm-l6-v2
 
@@ -83,7 +84,7 @@ unit: ## test, step 6: the tests of the workspace
 outside-python: $(VENV)/.ready ## test, step 7: a real node through the official Python SDK, and its faults
 	KWAAINET_BINARY=$(NODE) $(VENV)/bin/python -m pytest $(OUTSIDE) $(ARGS)
 
-outside-js: $(OUTSIDE)/js/node_modules/.ready ## test, step 8: a real node through the official JavaScript SDK
+outside-js: $(OUTSIDE)/js/node_modules/.ready $(SEALING)/dist/.ready ## test, step 8: a real node through the official JavaScript SDK
 	cd $(OUTSIDE)/js && KWAAINET_BINARY=$(NODE) npm test --silent
 
 $(VENV)/.ready: $(OUTSIDE)/requirements.txt
@@ -93,6 +94,10 @@ $(VENV)/.ready: $(OUTSIDE)/requirements.txt
 
 $(OUTSIDE)/js/node_modules/.ready: $(OUTSIDE)/js/package-lock.json
 	cd $(OUTSIDE)/js && npm ci --no-audit --no-fund
+	@touch $@
+
+$(SEALING)/dist/.ready: $(SEALING)/package-lock.json $(wildcard $(SEALING)/src/*.ts $(SEALING)/test/*.ts)
+	cd $(SEALING) && npm ci --no-audit --no-fund && npm test --silent
 	@touch $@
 
 schemas-tools: $(SCHEMAS)/.ready ## test, step 9: texts under the JSON schemas of tools, by another validator
@@ -195,4 +200,4 @@ openapi: ## write openapi/openapi.json anew
 	mv openapi/openapi.json.new openapi/openapi.json
 
 clean-outside: ## remove what the outside tests installed
-	rm -rf $(TARGET)/outside $(OUTSIDE)/js/node_modules
+	rm -rf $(TARGET)/outside $(OUTSIDE)/js/node_modules $(SEALING)/node_modules $(SEALING)/dist

@@ -7,7 +7,9 @@ use anyhow::{Context, bail};
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 
-use kwaainet_loadtests::{Deadline, Fake, Load, Prompts, Report, Side, Target, Work, say};
+use kwaainet_loadtests::{
+    Bulk, Deadline, Fake, Load, Prompts, Report, Side, Target, Work, load_documents, say,
+};
 use serde_json::{Map, Value};
 
 /// Puts load on an OpenAI-compatible server and says how it answered.
@@ -24,6 +26,8 @@ enum Command {
     Chat(ChatArgs),
     /// Embeddings
     Embed(EmbedArgs),
+    /// Documents in bulk, into a new database that speaks CouchDB's HTTP API
+    Documents(DocumentsArgs),
     /// Be a server that answers at once without computing, to measure what stands before it
     Fake(FakeArgs),
 }
@@ -56,6 +60,34 @@ struct EmbedArgs {
     /// Texts in each request
     #[arg(long, default_value = "8", value_parser = between(1, 2_048))]
     batch: u32,
+}
+
+#[derive(Debug, Args)]
+struct DocumentsArgs {
+    /// Where the databases are, like http://127.0.0.1:11435/couch; another machine needs --remote
+    #[arg(long)]
+    url: String,
+    /// The database that is made
+    #[arg(long)]
+    database: String,
+    /// Documents in all
+    #[arg(long, default_value = "100000", value_parser = between(1, 10_000_000))]
+    documents: u32,
+    /// Documents of one request
+    #[arg(long, default_value = "1000", value_parser = between(1, 100_000))]
+    batch: u32,
+    /// Requests at once
+    #[arg(long, default_value = "4", value_parser = between(1, 1_000))]
+    streams: u32,
+    /// Bytes of text in each document
+    #[arg(long, default_value = "120", value_parser = between(0, 1_000_000))]
+    bytes: u32,
+    /// The environment variable that holds the API key
+    #[arg(long)]
+    key_env: Option<String>,
+    /// Allow servers on other machines: only with their owners' consent
+    #[arg(long)]
+    remote: bool,
 }
 
 #[derive(Debug, Args)]
@@ -139,11 +171,32 @@ impl Cli {
                 let work = Work::Embed { batch: args.batch };
                 args.load.run(work, Default::default()).await
             }
+            Command::Documents(args) => args.run().await,
             Command::Fake(args) => {
                 let gap = Duration::from_millis(args.gap_ms.into());
                 Fake { gap }.serve(args.listen).await
             }
         }
+    }
+}
+
+impl DocumentsArgs {
+    async fn run(self) -> anyhow::Result<()> {
+        let key = key_of(self.key_env.as_deref())?;
+        let target = Target::new(&self.url, key.as_deref(), self.remote)?;
+        let bulk = Bulk {
+            documents: self.documents.into(),
+            batch: self.batch.into(),
+            streams: self.streams.into(),
+            bytes: self.bytes as usize,
+        };
+        let written = load_documents(&target, &self.database, bulk).await?;
+        let (count, seconds) = (written.documents, written.took.as_secs_f64());
+        let rate = written.per_second();
+        say(format!(
+            "{count} documents in {seconds:.2} s: {rate:.0} a second\n"
+        ));
+        Ok(())
     }
 }
 
@@ -266,6 +319,7 @@ mod tests {
     async fn a_server_elsewhere_is_refused_before_anything_is_sent() {
         for line in [
             "kwaai-load chat --model m --url http://192.0.2.1",
+            "kwaai-load documents --database d --url http://192.0.2.1/couch",
             "kwaai-load embed --model m --url http://127.0.0.1:1 --against http://192.0.2.1",
         ] {
             let cli = parse(line).expect("it is well formed");

@@ -8,6 +8,7 @@
 
 mod chat;
 mod compare;
+mod documents;
 mod embed;
 mod fake;
 mod histogram;
@@ -23,6 +24,7 @@ mod terminal;
 mod time;
 
 pub use compare::{Comparison, median};
+pub use documents::{Bulk, Written, load as load_documents};
 pub use fake::Fake;
 pub use load::{Load, Side, Work};
 pub use prompt::Prompts;

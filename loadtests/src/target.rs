@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Client, Response, Url, redirect};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Client, Method, Response, Url, redirect};
 use serde_json::Value;
 
 use crate::outcome::Failure;
@@ -12,6 +12,8 @@ use crate::outcome::Failure;
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Of the body that comes with a refusal, in bytes.
 const REFUSAL_MAX: usize = 64 << 10;
+/// Of an answer that is read whole, in bytes.
+const ANSWER_MAX: usize = 64 << 20;
 
 /// One server, with connections that are kept open between requests.
 #[derive(Debug)]
@@ -74,6 +76,28 @@ impl Target {
     /// As it is named in reports.
     pub(crate) fn address(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
+    }
+
+    /// Sends JSON to a path behind the address and gives the whole answer, if its status is good.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<Vec<u8>, Failure> {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        let mut request = self.client.request(method, url);
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body);
+        }
+        let response = request.send().await.map_err(|error| transport(&error))?;
+        let status = response.status();
+        let body = whole(response, ANSWER_MAX).await?;
+        if status.is_success() {
+            return Ok(body);
+        }
+        Err(Failure::refused(status.as_u16(), &body))
     }
 
     /// Sends a request to `/v1/{path}` and waits for the head of an answer with a good status.

@@ -31,6 +31,7 @@ mod response_event;
 mod response_item;
 mod rewards;
 mod sign_in;
+mod storage;
 mod tokenize;
 mod tool;
 mod usage;
@@ -138,6 +139,11 @@ pub use sign_in::{
     Capability, CapabilityRequest, Challenge, ChallengeRequest, PasskeyAnswer, PasskeyCeremony,
     PasskeyLoginRequest, PasskeyRegistrationRequest, RevokeCapabilityRequest, Revoked, Session,
     SessionList, SignedMessage,
+};
+pub use storage::{
+    EraseRequest, Erased, NewStorageDatabase, NewUpload, StorageBlob, StorageBlobList,
+    StorageDatabase, StorageDatabaseList, StorageDeleted, StorageDocumentList, StorageMode,
+    StorageProof, StorageRevision, StorageUpload, StorageUsage,
 };
 pub use tokenize::{DetokenizeRequest, Detokenized, TokenizeRequest, Tokens};
 pub use tool::{

@@ -147,8 +147,10 @@ pub struct Storage {
     pub document_mib: usize,
     /// Mebibytes of one attachment.
     pub attachment_mib: usize,
-    /// Mebibytes of a request's body.
+    /// Mebibytes of a request's body, where it holds documents.
     pub body_mib: usize,
+    /// Mebibytes of one blob.
+    pub blob_mib: usize,
 }
 
 /// The local engine.
@@ -334,6 +336,7 @@ impl Default for Storage {
             document_mib: 8,
             attachment_mib: 32,
             body_mib: 48,
+            blob_mib: 1_024,
         }
     }
 }
@@ -439,6 +442,7 @@ impl Config {
             ("storage.document_mib", self.storage.document_mib),
             ("storage.attachment_mib", self.storage.attachment_mib),
             ("storage.body_mib", self.storage.body_mib),
+            ("storage.blob_mib", self.storage.blob_mib),
             ("audio.file_mib", self.audio.file_mib),
             ("audio.seconds_max", self.audio.seconds_max as usize),
             ("engine.sequences", self.engine.sequences),
@@ -465,6 +469,7 @@ impl Config {
                 1 << 10,
             ),
             ("storage.body_mib", self.storage.body_mib, 1 << 12),
+            ("storage.blob_mib", self.storage.blob_mib, 1 << 30),
             ("audio.file_mib", self.audio.file_mib, 1 << 10),
             // What is heard at once lies in memory: a quarter of a gibibyte for each hour.
             ("audio.seconds_max", self.audio.seconds_max as usize, 86_400),

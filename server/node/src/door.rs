@@ -43,6 +43,7 @@ mod responses;
 mod rewards;
 mod route;
 mod sign_in;
+mod storage;
 mod stream;
 mod tokenize;
 mod tooling;
@@ -252,6 +253,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(ollama::routes())
         .merge(rewards::routes())
         .merge(couch::routes())
+        .merge(storage::routes())
 }
 
 fn identity_routes() -> OpenApiRouter<Arc<App>> {

@@ -10,6 +10,8 @@ use crate::door::{self, App};
 
 /// How late something may be thrown away; nobody is shown it meanwhile.
 const PERIOD: Duration = Duration::from_secs(60);
+/// How long an upload may take.
+const UPLOAD_KEPT_MS: i64 = 7 * 24 * 3_600 * 1_000;
 /// How long a batch that is over is still shown.
 const BATCH_KEPT_MS: i64 = 30 * 24 * 3_600 * 1_000;
 
@@ -19,6 +21,16 @@ pub(crate) async fn after_a_crash(app: &App) {
         Ok(0) => {}
         Ok(count) => tracing::warn!(count, "responses were cut by the node's last end"),
         Err(error) => tracing::error!(%error, "unfinished responses cannot be ended"),
+    }
+    let swept = match app.storage.documents.blob_files().await {
+        Ok(known) => {
+            let swept = app.storage.blobs.sweep(&known).await;
+            swept.map_err(|error| error.to_string())
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    if let Err(error) = swept {
+        tracing::error!(%error, "the folder of blobs cannot be swept");
     }
     let swept = match app.store.file_ids().await {
         Ok(known) => app
@@ -51,6 +63,11 @@ async fn once(app: &App) -> Result<(), StoreError> {
         app.vault.remove(&id).await;
     }
     app.store.empty_expired_vector_stores(now).await?;
+    app.storage.documents.meter(now).await?;
+    let begun_before = now - UPLOAD_KEPT_MS;
+    for id in app.storage.documents.end_old_uploads(begun_before).await? {
+        app.storage.blobs.remove(&id).await;
+    }
     app.store.delete_old_batches(now - BATCH_KEPT_MS).await?;
     app.store.sweep_accounts(now).await?;
     let limits = KeepLimits {

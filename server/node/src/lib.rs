@@ -5,6 +5,7 @@
 
 mod batches;
 pub mod bell;
+mod blobs;
 pub mod carbon;
 mod client;
 pub mod commands;

@@ -1,5 +1,6 @@
 //! What the storage endpoints share: the file of documents, and how much is taken in.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use kwaainet_storage::Limits;
@@ -7,6 +8,7 @@ use kwaainet_store::DocumentStore;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::blobs::Blobs;
 use crate::config;
 
 /// Bodies of the largest size that are read and parsed at once; any number of small ones.
@@ -21,6 +23,10 @@ const ATTACHMENTS_MAX: usize = 1_000;
 pub struct Storage {
     /// The file of documents.
     pub(crate) documents: DocumentStore,
+    /// Where the bytes of blobs lie.
+    pub(crate) blobs: Blobs,
+    /// Bytes of one blob.
+    pub(crate) blob_bytes_max: u64,
     /// How large a document may be.
     pub(crate) limits: Limits,
     /// Bytes of a request's body.
@@ -36,11 +42,13 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// The storage in this file, with the owner's limits.
-    pub fn new(documents: DocumentStore, config: &config::Storage) -> Self {
+    /// The storage in this file and this data directory, with the owner's limits.
+    pub fn new(documents: DocumentStore, data_dir: &Path, config: &config::Storage) -> Self {
         let body_bytes_max = config.body_mib << 20;
         Self {
             documents,
+            blobs: Blobs::new(data_dir),
+            blob_bytes_max: (config.blob_mib as u64) << 20,
             limits: Limits {
                 document_bytes: config.document_mib << 20,
                 attachment_bytes: config.attachment_mib << 20,

@@ -5,19 +5,23 @@
 //! of changes passes over one. What is acknowledged has been synced.
 
 mod attachments;
+mod blobs;
 mod changes;
 mod databases;
 mod erasing;
 mod feeds;
 mod group;
 mod locals;
+mod meters;
 mod reading;
 mod rows;
 
+pub use blobs::{BlobRecord, UploadRecord};
 pub use databases::{DatabaseRecord, NewDatabase};
 pub use erasing::{Compacted, Purged};
 pub use group::{GroupWriter, WriteError, Written};
 pub use locals::LocalEdit;
+pub use meters::StorageMeter;
 pub use reading::{Body, DocumentRow, IdRange};
 
 use std::path::Path;

@@ -31,8 +31,8 @@ pub use carbon::{
     MatchedHour,
 };
 pub use documents::{
-    Body, Compacted, DatabaseRecord, DocumentRow, DocumentStore, GroupWriter, IdRange, LocalEdit,
-    NewDatabase, Purged, WriteError, Written,
+    BlobRecord, Body, Compacted, DatabaseRecord, DocumentRow, DocumentStore, GroupWriter, IdRange,
+    LocalEdit, NewDatabase, Purged, StorageMeter, UploadRecord, WriteError, Written,
 };
 pub use files::FileRecord;
 pub use identity::{

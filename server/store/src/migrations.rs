@@ -69,11 +69,18 @@ const FILES: &[(i64, &str, &str)] = &[
 ];
 
 // Those of the file that holds documents.
-const DOCUMENTS: &[(i64, &str, &str)] = &[(
-    1,
-    "documents",
-    include_str!("../../../migrations/storage/0001_documents.sql"),
-)];
+const DOCUMENTS: &[(i64, &str, &str)] = &[
+    (
+        1,
+        "documents",
+        include_str!("../../../migrations/storage/0001_documents.sql"),
+    ),
+    (
+        2,
+        "blobs",
+        include_str!("../../../migrations/storage/0002_blobs.sql"),
+    ),
+];
 
 pub(crate) async fn run(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {
     bring_up(FILES, pool, path).await

@@ -28,6 +28,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{ApiError, App};
+pub(crate) use changes::event_stream;
+pub(crate) use database::{scrub, seq_of};
+pub(crate) use document::etag;
+pub(crate) use reading::whole_document;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()

@@ -27,8 +27,9 @@ const DOCUMENT_PATH: &str = "/openapi.json";
 
 const NO_MODEL: &str = "There is no such model.";
 /// What a 404 says on other routes, by the beginning of their paths.
-const NOT_FOUND: [(&str, &str); 11] = [
+const NOT_FOUND: [(&str, &str); 12] = [
     ("/couch", NO_THING),
+    ("/v1/storage", NO_THING),
     (
         "/emissions",
         "There is nothing known of this place and time.",

@@ -205,6 +205,10 @@ impl TestNode {
         self.ask(post(path, body.to_string())).await
     }
 
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
+        self.ask(put(path, body.to_string())).await
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask(get(path)).await
     }
@@ -322,6 +326,14 @@ async fn parts_on(mut config: Config, dir: &tempfile::TempDir) -> (Parts, Script
 
 pub(crate) fn post(path: &str, body: impl Into<Body>) -> Request<Body> {
     Request::post(path)
+        .header("host", "localhost")
+        .header("content-type", "application/json")
+        .body(body.into())
+        .expect("it is a request")
+}
+
+pub(crate) fn put(path: &str, body: impl Into<Body>) -> Request<Body> {
+    Request::put(path)
         .header("host", "localhost")
         .header("content-type", "application/json")
         .body(body.into())

@@ -361,3 +361,82 @@ async fn a_local_document_is_edited_by_who_knows_it() {
     assert_eq!(edit(Some(2), None).await, LocalEdit::Now(0));
     assert_eq!(open.store.local(db, "x").await.expect("it answers"), None);
 }
+
+#[tokio::test]
+async fn blobs_are_held_counted_and_let_go() {
+    let open = Open::new().await;
+    let (ada, bob) = (PrincipalId::new("ada"), PrincipalId::new("bob"));
+    let blob = |hash: &str, bytes| BlobRecord {
+        hash: hash.to_owned(),
+        bytes,
+        created_at_ms: 1,
+    };
+    let hold = async |owner: &PrincipalId, blob: &BlobRecord| {
+        open.store
+            .hold_blob(owner, blob, 100)
+            .await
+            .expect("it answers")
+    };
+    assert!(hold(&ada, &blob("a", 60)).await);
+    assert!(hold(&ada, &blob("a", 60)).await, "it costs nothing again");
+    assert!(!hold(&ada, &blob("b", 41)).await, "that is too much");
+    assert!(hold(&bob, &blob("a", 60)).await);
+    assert_eq!(open.store.held(&ada).await.expect("it answers"), 60);
+    let release = async |owner: &PrincipalId| {
+        open.store
+            .release_blob(owner, "a")
+            .await
+            .expect("it answers")
+    };
+    assert_eq!(release(&ada).await, Some(false), "bob has it");
+    assert_eq!(release(&ada).await, None);
+    assert_eq!(release(&bob).await, Some(true));
+    assert!(
+        open.store
+            .blob_files()
+            .await
+            .expect("it answers")
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn byte_seconds_are_what_lay_here_at_both_ends_and_never_drift() {
+    let open = Open::new().await;
+    let ada = PrincipalId::new("ada");
+    let seconds = async || {
+        let meter = open.store.meter_of(&ada).await.expect("it answers");
+        meter.map(|meter| meter.byte_seconds)
+    };
+    open.store.meter(1_000).await.expect("it meters");
+    assert_eq!(seconds().await, None, "he has nothing here");
+    let blob = BlobRecord {
+        hash: "a".into(),
+        bytes: 7,
+        created_at_ms: 1,
+    };
+    assert!(
+        open.store
+            .hold_blob(&ada, &blob, 100)
+            .await
+            .expect("it answers")
+    );
+    open.store.meter(2_000).await.expect("it meters");
+    assert_eq!(seconds().await, Some(0));
+    // A thousand readings of a third of a second: 7 x 333.333 s, less what has not made a second yet.
+    for n in 1..=1_000 {
+        open.store
+            .meter(2_000 + n * 1_000 / 3)
+            .await
+            .expect("it meters");
+    }
+    assert_eq!(seconds().await, Some(7 * 333_333 / 1_000));
+    open.store.meter(5).await.expect("it meters");
+    assert_eq!(seconds().await, Some(2_333), "a clock that goes back");
+    open.store
+        .release_blob(&ada, "a")
+        .await
+        .expect("it answers");
+    open.store.meter(1_000_000).await.expect("it meters");
+    assert_eq!(seconds().await, Some(2_333), "it was not there at the end");
+}

@@ -29,6 +29,8 @@ use walk::Walk;
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Signs of life come no faster.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
+/// Between events of the plain face.
+const EVENTS_HEARTBEAT: Duration = Duration::from_secs(15);
 const IDS_MAX: usize = 100_000;
 
 /// How changes are told.
@@ -130,6 +132,10 @@ async fn tell(
 ) -> Result<Response, ApiError> {
     let found = open(&app, principal, db, Access::Read).await?;
     let options = options(&found, asked, body)?;
+    answer(app, found, options)
+}
+
+fn answer(app: Arc<App>, found: DatabaseRecord, options: Options) -> Result<Response, ApiError> {
     let kind = match options.feed {
         Feed::EventSource => "text/event-stream",
         _ => "application/json",
@@ -144,6 +150,32 @@ async fn tell(
         (header::CACHE_CONTROL, "no-cache"),
     ];
     Ok((headers, Body::from_stream(body)).into_response())
+}
+
+/// Tells changes as server-sent events, without what documents say.
+pub(crate) fn event_stream(
+    app: Arc<App>,
+    found: DatabaseRecord,
+    since: Option<&str>,
+) -> Result<Response, ApiError> {
+    let since = match since {
+        None | Some("") => 0,
+        Some("now") => found.update_seq,
+        Some(text) => parse_seq(&found, text)?,
+    };
+    let options = Options {
+        feed: Feed::EventSource,
+        filter: Filter::All,
+        since,
+        limit: u64::MAX,
+        descending: false,
+        all_leaves: false,
+        include_docs: false,
+        extras: Extras::default(),
+        heartbeat: Some(EVENTS_HEARTBEAT),
+        timeout: TIMEOUT,
+    };
+    answer(app, found, options)
 }
 
 fn options(found: &DatabaseRecord, asked: &Asked, body: &Value) -> Result<Options, ApiError> {

@@ -383,7 +383,7 @@ pub(super) fn answer(status: StatusCode, edited: CouchEdited) -> Response {
     response
 }
 
-pub(super) fn etag(rev: &Rev) -> HeaderValue {
+pub(crate) fn etag(rev: &Rev) -> HeaderValue {
     let quoted = format!("\"{rev}\"");
     HeaderValue::from_str(&quoted).expect("a revision is graphic ASCII")
 }

@@ -62,6 +62,19 @@ pub(super) async fn winner(
     }
 }
 
+/// The winner with what hangs on it; none of a deleted document.
+pub(crate) async fn whole_document(
+    app: &App,
+    db: i64,
+    row: &DocumentRow,
+) -> Result<Option<String>, ApiError> {
+    let extras = Extras {
+        attachments: true,
+        ..Extras::default()
+    };
+    winner(app, db, row, extras).await
+}
+
 async fn said(
     app: &App,
     db: i64,

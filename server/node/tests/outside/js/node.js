@@ -2,7 +2,7 @@
 // cache, everything else lies in a temporary folder; nothing outlives the tests.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
@@ -22,11 +22,12 @@ const READY = /is ready on (http:\/\/[0-9.]+:\d+) /;
 const READY_MS = 60_000;
 const STOP_MS = 40_000;
 
-/** Starts a node and waits until it is ready. */
-export async function start() {
+/** Starts a node and waits until it is ready; one that goes on where another ended has its folder and URL. */
+export async function start({ folder, url } = {}) {
   assert.ok(existsSync(BINARY), `there is no ${BINARY}: run 'make build' first`);
-  const folder = mkdtempSync(join(tmpdir(), "kwaainet-"));
-  const args = ["serve", "--listen", "127.0.0.1:0", "--data-dir", join(folder, "data")];
+  folder ??= mkdtempSync(join(tmpdir(), "kwaainet-"));
+  const listen = url ? new URL(url).host : "127.0.0.1:0";
+  const args = ["serve", "--listen", listen, "--data-dir", join(folder, "data")];
   const stdio = ["ignore", "pipe", "pipe"];
   const child = spawn(BINARY, args, { env: environment(folder), stdio });
   const node = new Node(child, folder);
@@ -80,20 +81,35 @@ class Node {
     return Number(line.split(" ")[1]);
   }
 
+  /** Runs a command of the same binary over the same data, and gives what it prints. */
+  command(...args) {
+    const all = [...args, "--data-dir", join(this.folder, "data")];
+    return execFileSync(BINARY, all, { env: environment(this.folder), encoding: "utf8" });
+  }
+
   /** Asks it to end, and checks that it ends well and had nothing to complain about. */
-  async stop() {
+  async stop({ keep = false } = {}) {
     const late = setTimeout(() => this.kill(), STOP_MS);
     const ended = once(this.child, "exit");
     this.child.kill("SIGTERM");
     const [code, signal] = await ended;
     clearTimeout(late);
-    rmSync(this.folder, { recursive: true, force: true });
+    if (!keep) {
+      rmSync(this.folder, { recursive: true, force: true });
+    }
     assert.deepEqual([code, signal], [0, null], this.log);
     assert.doesNotMatch(this.log, /\bERROR\b|panicked/);
   }
 
   kill() {
     this.child.kill("SIGKILL");
+  }
+
+  /** Ends it as a power cut does, as far as a process goes. */
+  async crash() {
+    const ended = once(this.child, "exit");
+    this.kill();
+    await ended;
   }
 }
 

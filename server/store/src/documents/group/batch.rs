@@ -12,6 +12,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::{Job, WriteError, Written};
 use crate::StoreError;
 use crate::documents::attachments;
+use crate::documents::blobs::HELD;
 use crate::documents::databases::body_key;
 use crate::documents::rows;
 
@@ -78,9 +79,8 @@ impl Batch {
                 continue;
             };
             if !batch.owned.contains_key(&database.owner) {
-                let sum = "SELECT COALESCE(SUM(bytes), 0) AS bytes FROM databases WHERE owner = ?";
-                let row = sqlx::query(sum).bind(&database.owner);
-                let bytes: i64 = row.fetch_one(&mut *connection).await?.try_get("bytes")?;
+                let held = sqlx::query_scalar(HELD).bind(&database.owner);
+                let bytes: i64 = held.fetch_one(&mut *connection).await?;
                 let owner = database.owner.clone();
                 batch.owned.insert(owner, bytes.max(0) as u64);
             }

@@ -1,0 +1,111 @@
+//! Storage in plain JSON: the same databases as under `/couch`, with ETags in place of a protocol of
+//! revisions, and blobs under their hashes. Errors are this API's own.
+
+pub(crate) mod blobs;
+pub(crate) mod databases;
+pub(crate) mod documents;
+pub(crate) mod uploads;
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use kwaainet_core::Principal;
+use kwaainet_openapi::StorageMode;
+use kwaainet_storage::{Access, BadDocument, Mode, Refused};
+use kwaainet_store::DatabaseRecord;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{ApiError, App};
+
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(databases::list, databases::create))
+        .routes(routes!(databases::show, databases::delete))
+        .routes(routes!(databases::changes))
+        .routes(routes!(databases::export))
+        .routes(routes!(databases::erase))
+        .routes(routes!(databases::usage))
+        .routes(routes!(documents::list))
+        .routes(routes!(
+            documents::show,
+            documents::write,
+            documents::delete
+        ))
+        .routes(routes!(blobs::list, blobs::create))
+        .routes(routes!(blobs::content, blobs::delete))
+        .routes(routes!(blobs::prove))
+        .routes(routes!(uploads::create))
+        .routes(routes!(uploads::show, uploads::append, uploads::cancel))
+}
+
+/// Finds a database and refuses who may not do that much with it.
+async fn open(
+    app: &App,
+    principal: &Principal,
+    name: &str,
+    needed: Access,
+) -> Result<DatabaseRecord, ApiError> {
+    let missing = || ApiError::not_found("db", "database_not_found", "No such database.");
+    let parsed = name.parse().map_err(|_| missing())?;
+    let found = app
+        .storage
+        .documents
+        .database(principal.id(), &parsed)
+        .await?;
+    let found = found.ok_or_else(missing)?;
+    let access = found
+        .security
+        .access(principal.id().as_str(), found.owner.as_str(), found.mode);
+    match access {
+        Access::Nothing => Err(missing()),
+        access if access < needed => {
+            let message = "You may not do this with the database.";
+            let code = Some("insufficient_permissions");
+            Err(ApiError::refused(StatusCode::FORBIDDEN, code, message))
+        }
+        _ => Ok(found),
+    }
+}
+
+fn mode(mode: Mode) -> StorageMode {
+    match mode {
+        Mode::E2ee => StorageMode::E2ee,
+        Mode::Private => StorageMode::Private,
+        Mode::Public => StorageMode::Public,
+    }
+}
+
+/// An edit that was not taken.
+fn refused(refusal: &Refused) -> ApiError {
+    let message = refusal.to_string();
+    let (status, code) = match refusal {
+        Refused::Conflict => (StatusCode::PRECONDITION_FAILED, "revision_mismatch"),
+        Refused::MissingStub(_) | Refused::NoRev => (StatusCode::BAD_REQUEST, "invalid_value"),
+        Refused::NotEncrypted => (StatusCode::FORBIDDEN, "not_encrypted"),
+        Refused::Full => (StatusCode::PAYLOAD_TOO_LARGE, "storage_limit_exceeded"),
+    };
+    ApiError::refused(status, Some(code), message)
+}
+
+/// What is no document.
+fn malformed(bad: &BadDocument) -> ApiError {
+    let status = match bad {
+        BadDocument::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    ApiError::refused(status, Some("invalid_document"), bad.to_string())
+}
+
+/// The disk failed; our log says how.
+fn disk(error: &std::io::Error) -> ApiError {
+    ApiError::internal(format!("the folder of blobs failed: {error}"))
+}
+
+/// More than the principal may leave here.
+fn full(app: &App) -> ApiError {
+    let max = app.storage.quota;
+    let message = format!("Your databases and blobs would have more than {max} bytes.");
+    let status = StatusCode::PAYLOAD_TOO_LARGE;
+    ApiError::refused(status, Some("storage_limit_exceeded"), message)
+}
