@@ -10,6 +10,7 @@
 
 mod chain;
 mod compare;
+mod counter;
 mod file;
 mod ledger;
 mod reconcile;
@@ -21,6 +22,7 @@ use sha2::{Digest, Sha256};
 use crate::{BadReceipt, Service};
 
 pub use compare::{Comparison, Difference, compare};
+pub use counter::CounterSignature;
 pub use file::{Checked, HEADER, ReceiptFile, receipt_line};
 pub use ledger::{Claim, Entry, KeptReceipt, Ledger};
 pub use reconcile::{
@@ -29,7 +31,6 @@ pub use reconcile::{
 
 /// Of receipts. Those of version 1 have no stream and no revision, and are read too.
 const VERSION: u64 = 2;
-const COUNTER_VERSION: u64 = 1;
 /// Chains and numbers have to fit into a database's signed numbers.
 const NUMBER_MAX: u64 = i64::MAX as u64;
 /// What is said of how energy is known.
@@ -212,74 +213,6 @@ fn standing(fields: &mut Reader<'_>) -> Result<Standing, EnvelopeError> {
     }
 }
 
-/// An asker's counter-signature.
-///
-/// Its statement: the version, 1; the receipt's hash; what the asker counted: tokens of the prompt, those of them that
-/// were cached, tokens of the answer. The signer is the asker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CounterSignature {
-    /// Who signed.
-    pub asker: NodeId,
-    /// Under which receipt.
-    pub receipt: [u8; 32],
-    /// What he counted.
-    pub usage: Usage,
-    bytes: Vec<u8>,
-}
-
-impl CounterSignature {
-    /// Signs as the asker.
-    pub fn sign(key: &NodeKey, receipt: [u8; 32], usage: Usage) -> Self {
-        let fields = Fields::new().u64(COUNTER_VERSION).array(receipt);
-        let signed = Envelope::sign(key, Domain::CounterSignature, with_usage(fields, usage));
-        Self {
-            asker: key.id(),
-            receipt,
-            usage,
-            bytes: signed.as_bytes().to_vec(),
-        }
-    }
-
-    /// Reads one and checks that it is the asker's, under this receipt, with the same counts.
-    ///
-    /// # Errors
-    /// When it is not.
-    pub fn open(bytes: &[u8], receipt: &SignedReceipt) -> Result<Self, BadReceipt> {
-        let signed = Envelope::open(bytes, Domain::CounterSignature).map_err(bad)?;
-        let counter = || -> Result<Self, EnvelopeError> {
-            let mut fields = signed.fields();
-            if fields.u64()? != COUNTER_VERSION {
-                return Err(EnvelopeError::Malformed("its version is unknown"));
-            }
-            let counter = Self {
-                asker: signed.signer(),
-                receipt: fields.array()?,
-                usage: usage(&mut fields)?,
-                bytes: bytes.to_vec(),
-            };
-            fields.end()?;
-            Ok(counter)
-        };
-        let counter = counter().map_err(bad)?;
-        let wrong = |what: &str| Err(BadReceipt(what.to_owned()));
-        if counter.asker != receipt.asker {
-            return wrong("somebody else than the asker countersigned it");
-        }
-        if counter.receipt != receipt.hash {
-            return wrong("the counter-signature is for another receipt");
-        }
-        if counter.usage != receipt.service.usage {
-            return wrong("the asker counted otherwise");
-        }
-        Ok(counter)
-    }
-
-    /// To be sent or kept.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
 fn bad(error: EnvelopeError) -> BadReceipt {
     BadReceipt(error.to_string())
 }
@@ -316,146 +249,4 @@ fn method(text: &str) -> Result<&'static str, EnvelopeError> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    pub(crate) fn service(request: u8) -> Service {
-        Service {
-            request: [request; 16],
-            request_hash: [2; 32],
-            model: Some(ModelDigest([3; 32])),
-            usage: Usage {
-                prompt_tokens: 12,
-                cached_tokens: 4,
-                completion_tokens: 7,
-            },
-            began_ms: 1_700_000_000_000,
-            duration_ms: 250,
-            energy_mj: 9,
-            energy_method: "modelled",
-            transcript_hash: [4; 32],
-            complete: true,
-        }
-    }
-
-    /// The last word on the stream of this number, which is its number in the chain too.
-    pub(crate) fn place(chain: u64, number: u64, previous: [u8; 32]) -> Place {
-        Place {
-            chain,
-            stream: number,
-            revision: 9,
-            standing: Standing::Final { number, previous },
-        }
-    }
-
-    pub(crate) fn checkpoint(chain: u64, stream: u64, revision: u64) -> Place {
-        Place {
-            chain,
-            stream,
-            revision,
-            standing: Standing::Checkpoint,
-        }
-    }
-
-    #[test]
-    fn a_receipt_says_what_was_signed_and_takes_no_change() {
-        let (server, asker) = (NodeKey::generate(), NodeKey::generate());
-        let nameless = Service {
-            model: None,
-            complete: false,
-            ..service(2)
-        };
-        let last = place(5, 1, [0; 32]);
-        for (place, service) in [
-            (last, service(1)),
-            (last, nameless.clone()),
-            (checkpoint(5, 1, 2), nameless),
-        ] {
-            let signed = SignedReceipt::sign(&server, asker.id(), place, service);
-            assert_eq!(SignedReceipt::open(signed.as_bytes()), Ok(signed.clone()));
-            let counter = CounterSignature::sign(&asker, signed.hash(), signed.service.usage);
-            let opened = CounterSignature::open(counter.as_bytes(), &signed);
-            assert_eq!(opened, Ok(counter.clone()));
-            for at in 0..signed.as_bytes().len() {
-                let mut bytes = signed.as_bytes().to_vec();
-                bytes[at] ^= 0x10;
-                assert!(SignedReceipt::open(&bytes).is_err(), "byte {at}");
-            }
-            for at in 0..counter.as_bytes().len() {
-                let mut bytes = counter.as_bytes().to_vec();
-                bytes[at] ^= 0x10;
-                assert!(
-                    CounterSignature::open(&bytes, &signed).is_err(),
-                    "byte {at}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn a_checkpoint_is_never_complete_and_in_no_chain() {
-        let (server, asker) = (NodeKey::generate(), NodeKey::generate());
-        let sign = |place, service| SignedReceipt::sign(&server, asker.id(), place, service);
-        let complete = sign(checkpoint(5, 1, 2), service(1));
-        let error = SignedReceipt::open(complete.as_bytes()).expect_err("it is complete");
-        assert!(error.0.contains("complete"), "{error}");
-        let chained = sign(place(5, 0, [1; 32]), service(1));
-        let error = SignedReceipt::open(chained.as_bytes()).expect_err("it is chained");
-        assert!(error.0.contains("chain"), "{error}");
-    }
-
-    #[test]
-    fn receipts_of_the_first_version_are_read() {
-        let (server, asker) = (NodeKey::generate(), NodeKey::generate());
-        let of = service(1);
-        let digest = of.model.expect("it has one").0;
-        let fields = Fields::new()
-            .u64(1)
-            .array(asker.id().0)
-            .u64(5)
-            .u64(7)
-            .array([6; 32])
-            .array(of.request)
-            .array(of.request_hash)
-            .bytes(&digest);
-        let fields = with_usage(fields, of.usage)
-            .u64(of.began_ms)
-            .u64(of.duration_ms)
-            .u64(of.energy_mj)
-            .text(of.energy_method)
-            .array(of.transcript_hash)
-            .u64(1);
-        let bytes = Envelope::sign(&server, Domain::Receipt, fields);
-        let read = SignedReceipt::open(bytes.as_bytes()).expect("it is good");
-        let revision = 0;
-        assert_eq!(
-            read.place,
-            Place {
-                revision,
-                ..place(5, 7, [6; 32])
-            }
-        );
-        assert_eq!(read.service, of);
-    }
-
-    #[test]
-    fn a_counter_signature_is_for_one_receipt_by_one_asker() {
-        let (server, asker) = (NodeKey::generate(), NodeKey::generate());
-        let sign = |request| {
-            SignedReceipt::sign(&server, asker.id(), place(5, 1, [0; 32]), service(request))
-        };
-        let (first, second) = (sign(1), sign(2));
-        let usage = first.service.usage;
-        let for_first = CounterSignature::sign(&asker, first.hash(), usage);
-        let error = CounterSignature::open(for_first.as_bytes(), &second);
-        assert!(error.expect_err("it is for another").0.contains("another"));
-        let foreign = CounterSignature::sign(&server, first.hash(), usage);
-        let error = CounterSignature::open(foreign.as_bytes(), &first);
-        assert!(error.expect_err("not his").0.contains("somebody else"));
-        let mut other = usage;
-        other.completion_tokens += 1;
-        let other = CounterSignature::sign(&asker, first.hash(), other);
-        let error = CounterSignature::open(other.as_bytes(), &first);
-        assert!(error.expect_err("other counts").0.contains("otherwise"));
-    }
-}
+pub(crate) mod tests;

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use kwaainet_core::{
-    Admission, AdmissionLimits, AdmissionLoad, Backend, BackendError, BoxFuture, Candidate,
+    Admission, AdmissionLimits, AdmissionLoad, Backend, BackendError, BoxFuture, Candidate, Clock,
     EnergyMeter, EnergyMethod, Event, EventStream, Footprint, GenerateParams, GenerateRequest,
     Hallway, JobEnergy, Load, ModelFacts, NodeId, PeerFacts, Place, Principal, PrincipalId, Prompt,
-    Receipt, Sampling, Snapshot, SystemClock, Tier,
+    Receipt, Sampling, Snapshot, Tier,
 };
 use kwaainet_testkit::{ScriptHandle, ScriptedBackend};
 use tokio::io::duplex;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -38,6 +39,25 @@ pub(super) const LIMITS: AdmissionLimits = AdmissionLimits {
     per_principal: 128,
     wait_max: Duration::from_secs(5),
 };
+
+/// Tokio's clock, which tests pause.
+pub(super) struct PausableClock(Instant);
+
+impl Default for PausableClock {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for PausableClock {
+    fn unix_ms(&self) -> i64 {
+        self.0.elapsed().as_millis() as i64
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
 
 /// Carries streams to whoever takes them from the other end.
 pub(super) struct Pipes {
@@ -145,7 +165,7 @@ impl Asker {
         let books = Arc::new(Notebook::default());
         let accounts: Arc<dyn Accounts> = books.clone();
         let accounts = keeps_books.then_some(accounts);
-        let clock = Arc::new(SystemClock::default());
+        let clock = Arc::new(PausableClock::default());
         let backend = PeerBackend::new(SERVER, seen, pipes, accounts, clock);
         Self {
             backend: Arc::new(backend),
@@ -251,7 +271,7 @@ impl Server {
         };
         let (snapshot, seen) = watch::channel(Arc::new(snapshot));
         let (outbox, receipts) = mpsc::channel(4_096);
-        let clock = Arc::new(SystemClock::default());
+        let clock = Arc::new(PausableClock::default());
         let admission = Admission::new(LIMITS, outbox, clock.clone()).metered(Arc::new(Metered));
         let hall = Hallway::new(admission, seen);
         let hall = Arc::new(hall);
@@ -348,6 +368,8 @@ pub(super) struct Notebook {
     pub(super) signed: Mutex<Vec<Vec<u8>>>,
     /// Checkpoints that were made, or signed against.
     pub(super) checkpoints: Mutex<Vec<(Turn, Service)>>,
+    /// Checkpoints of which the counter-signature was kept.
+    pub(super) checkpoints_signed: Mutex<usize>,
     /// What was seen and not signed.
     pub(super) claims: Mutex<Vec<Service>>,
 }
@@ -355,6 +377,16 @@ pub(super) struct Notebook {
 impl Notebook {
     pub(super) fn served(&self) -> Vec<Service> {
         self.served.lock().expect("no holder panics").clone()
+    }
+
+    /// What was checkpointed, or signed as a checkpoint.
+    pub(super) fn checkpoints(&self) -> Vec<Service> {
+        let checkpoints = self.checkpoints.lock().expect("no holder panics");
+        checkpoints.iter().map(|(_, said)| said.clone()).collect()
+    }
+
+    pub(super) fn claims(&self) -> Vec<Service> {
+        self.claims.lock().expect("no holder panics").clone()
     }
 
     pub(super) fn signed(&self) -> usize {
@@ -445,6 +477,8 @@ impl Accounts for Notebook {
         assert_eq!((asker, counter), (ASKER, &b"signed"[..]));
         let checkpoints = self.checkpoints.lock().expect("no holder panics");
         if checkpoints.iter().any(|(_, said)| spelled(said) == receipt) {
+            let mut signed = self.checkpoints_signed.lock().expect("no holder panics");
+            *signed += 1;
             return Ok(());
         }
         let mut signed = self.signed.lock().expect("no holder panics");

@@ -53,7 +53,7 @@ pub async fn write_entries(store: Store, clock: Arc<dyn Clock>, mut inbox: mpsc:
     }
 }
 
-fn entry(entry: Entry) -> ServiceEntry {
+pub(super) fn entry(entry: Entry) -> ServiceEntry {
     match entry {
         Entry::Receipt(kept) => ServiceEntry::Receipt(service_record(*kept)),
         Entry::Counter { hash, counter } => ServiceEntry::Counter { hash, counter },

@@ -166,3 +166,184 @@ fn seen(claim: ClaimRecord) -> Service {
         complete: false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::accounts::{entry, open_ledger};
+    use super::*;
+    use kwaainet_core::{ManualClock, Tier};
+    use kwaainet_federation::{
+        Accounts, Entry, FrameReader, FrameWriter, Ledger, Link, ReceiptBooks, Seeded, Turn,
+    };
+    use kwaainet_identity::NodeKey;
+    use tokio::sync::mpsc;
+
+    /// One of two nodes.
+    struct Side {
+        _dir: tempfile::TempDir,
+        store: Store,
+        key: NodeKey,
+        ledger: Ledger,
+        entries: mpsc::Receiver<Entry>,
+    }
+
+    impl Side {
+        async fn new(n: u8) -> Self {
+            let dir = tempfile::tempdir().expect("a temporary folder");
+            let store = Store::open(&dir.path().join("node.db")).await;
+            let store = store.expect("it opens");
+            let key = NodeKey::from_seed(&[n; 32]);
+            let ledger = open_ledger(key.clone(), &store, &ManualClock::default()).await;
+            let (ledger, entries) = ledger.expect("it opens");
+            Self {
+                _dir: dir,
+                store,
+                key,
+                ledger,
+                entries,
+            }
+        }
+
+        /// Writes what the ledger handed on, but for what is lost with a process that is killed.
+        async fn write(&mut self, random: &mut Seeded) {
+            while let Ok(next) = self.entries.try_recv() {
+                if random.below(4) > 0 {
+                    let kept = self.store.record_services(&[entry(next)], 1).await;
+                    kept.expect("it is written");
+                }
+            }
+        }
+
+        fn books(&self) -> ReceiptBooks {
+            let (store, clock) = (self.store.clone(), Arc::new(ManualClock::default()));
+            let book = StoreReceipts::new(self.key.id(), store, clock);
+            ReceiptBooks::new(self.key.clone(), Arc::new(book))
+        }
+
+        /// All that is kept, without what only this side knows of it.
+        async fn kept(&self) -> Vec<ServiceRecord> {
+            let kept = self.store.services(None, None, 10_000).await;
+            let returned = false;
+            let plain = |kept| ServiceRecord { returned, ..kept };
+            kept.expect("it answers").into_iter().map(plain).collect()
+        }
+    }
+
+    fn said(request: u64, tokens: u32) -> Service {
+        Service {
+            request: [request as u8; 16],
+            request_hash: [2; 32],
+            model: None,
+            usage: Usage {
+                prompt_tokens: 12,
+                cached_tokens: 4,
+                completion_tokens: tokens,
+            },
+            began_ms: 1,
+            duration_ms: 250,
+            energy_mj: 0,
+            energy_method: "none",
+            transcript_hash: [tokens as u8; 32],
+            complete: false,
+        }
+    }
+
+    /// A stream of which one side or the other may see less, and that may end without an end.
+    fn stream(server: &Side, asker: &Side, request: u64, random: &mut Seeded) {
+        let (s, a) = (server.key.id(), asker.key.id());
+        let stream = server.ledger.begin(a);
+        let checkpoints = random.below(4) as u32;
+        for revision in 1..=checkpoints + 1 {
+            let turn = Turn {
+                stream,
+                revision: revision.into(),
+            };
+            let seen = said(request, revision);
+            let is_last = revision > checkpoints;
+            let receipt = match is_last {
+                true => server.ledger.served(a, turn, seen.clone()),
+                false => server.ledger.checkpoint(a, turn, seen.clone()),
+            };
+            if random.below(4) == 0 {
+                return asker.ledger.claimed(s, seen);
+            }
+            let counter = match is_last {
+                true => asker.ledger.received(s, &receipt, &seen),
+                false => asker.ledger.checkpointed(s, &receipt, &seen),
+            };
+            let counter = counter.expect("it is right");
+            if random.below(4) > 0 {
+                let back = server.ledger.countersigned(a, &receipt, &counter);
+                back.expect("it is right");
+            }
+        }
+    }
+
+    async fn compare(caller: &Side, answerer: &Side) {
+        let ((near_in, far_out), (near_out, far_in)) =
+            (tokio::io::duplex(1 << 12), tokio::io::duplex(1 << 12));
+        let link = Link {
+            reader: Box::new(near_in),
+            writer: Box::new(near_out),
+        };
+        let answering = async {
+            let mut reader = FrameReader::new(far_in, 1 << 20);
+            let opening = reader.next::<()>().await;
+            opening.expect("an opening").expect("an opening");
+            let (books, writer) = (answerer.books(), FrameWriter::new(far_out));
+            books.answer(caller.key.id(), reader, writer).await
+        };
+        let books = caller.books();
+        let (called, answered) = tokio::join!(books.call(answerer.key.id(), link), answering);
+        called.expect("to its end");
+        answered.expect("to its end");
+    }
+
+    #[tokio::test]
+    async fn two_databases_hold_the_same_after_losses_on_both_sides() {
+        let mut returned = 0;
+        for seed in 0..3 {
+            let mut random = Seeded::new(seed);
+            let (mut one, mut two) = (Side::new(1).await, Side::new(2).await);
+            for request in 0..40 {
+                match random.below(2) {
+                    0 => stream(&one, &two, request, &mut random),
+                    _ => stream(&two, &one, request, &mut random),
+                }
+                if request % 10 == 9 {
+                    one.write(&mut random).await;
+                    two.write(&mut random).await;
+                }
+                if random.below(20) == 0 {
+                    compare(&one, &two).await;
+                }
+            }
+            compare(&one, &two).await;
+            let kept = one.kept().await;
+            assert_eq!(kept, two.kept().await, "seed {seed}");
+            assert!(kept.len() >= 30, "seed {seed}: {}", kept.len());
+            for (side, peer) in [(&one, &two), (&two, &one)] {
+                let all = side.store.services(None, None, 10_000).await;
+                let all = all.expect("it answers").into_iter();
+                returned += all.filter(|kept| kept.returned).count();
+                let changes = async || {
+                    let changes = side.store.changed_services(peer.key.id(), 0, 1).await;
+                    changes.expect("it answers").last
+                };
+                let before = changes().await;
+                compare(peer, side).await;
+                assert_eq!(changes().await, before, "there is nothing more to tell");
+            }
+            // One that lost its database gets back all that was between the two.
+            let lost = Side::new(1).await;
+            let joined = lost
+                .store
+                .join_member(two.key.id(), Tier::T1, b"", b"", 1)
+                .await;
+            joined.expect("it is written");
+            compare(&lost, &two).await;
+            assert_eq!(lost.kept().await, kept, "seed {seed}");
+        }
+        assert!(returned > 30, "{returned}");
+    }
+}
