@@ -111,7 +111,10 @@ mod tests {
             let target = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/fuzz_targets");
             let text = std::fs::read_to_string(format!("{target}/{}.rs", family.name));
             let text = text.expect("it is there");
-            assert!(text.contains(&format!("(\"{}\", bytes)", family.name)), "{text}");
+            assert!(
+                text.contains(&format!("(\"{}\", bytes)", family.name)),
+                "{text}"
+            );
         }
     }
 

@@ -119,7 +119,10 @@ impl Serving {
             }
         });
         let began = Instant::now();
-        while members.iter().any(|node| federation.tier_of(*node).is_none()) {
+        while members
+            .iter()
+            .any(|node| federation.tier_of(*node).is_none())
+        {
             assert!(began.elapsed() < LONG, "the members are read");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -151,7 +154,8 @@ impl Serving {
 }
 
 fn snapshot() -> Snapshot {
-    let backend: Arc<dyn Backend> = Arc::new(ScriptedBackend::builder("s").generator(MODEL, 64).build());
+    let backend: Arc<dyn Backend> =
+        Arc::new(ScriptedBackend::builder("s").generator(MODEL, 64).build());
     let candidate = |model| Candidate {
         backend: backend.id().clone(),
         model,
@@ -209,7 +213,12 @@ fn request() -> GenerateRequest {
 }
 
 /// Opens one stream, in one of many bad ways, and says which.
-async fn open(number: u64, near: &IrohTransport, asker: &PeerBackend, server: NodeId) -> &'static str {
+async fn open(
+    number: u64,
+    near: &IrohTransport,
+    asker: &PeerBackend,
+    server: NodeId,
+) -> &'static str {
     if number % 16 == 0 {
         // A good request, given up at once.
         return match timeout(LONG, asker.generate(request())).await {
@@ -266,11 +275,13 @@ async fn opens(count: u64) -> String {
     let mut slowest = Duration::ZERO;
     let mut ends: BTreeMap<&str, u64> = BTreeMap::new();
     let began = Instant::now();
-    let stages = std::iter::once(WARM_UP.min(count)).chain((1..=10).map(|tenth| count * tenth / 10));
+    let stages =
+        std::iter::once(WARM_UP.min(count)).chain((1..=10).map(|tenth| count * tenth / 10));
     for until in stages {
         let mut opening = JoinSet::new();
         for _ in 0..AT_ONCE {
-            let (next, near, hostile) = (Arc::clone(&next), Arc::clone(&near), Arc::clone(&hostile));
+            let (next, near, hostile) =
+                (Arc::clone(&next), Arc::clone(&near), Arc::clone(&hostile));
             opening.spawn(async move {
                 let mut ends: BTreeMap<&str, u64> = BTreeMap::new();
                 loop {
@@ -278,14 +289,18 @@ async fn opens(count: u64) -> String {
                     if number >= until {
                         return ends;
                     }
-                    *ends.entry(open(number, &near, &hostile, server).await).or_default() += 1;
+                    *ends
+                        .entry(open(number, &near, &hostile, server).await)
+                        .or_default() += 1;
                 }
             });
         }
         // In the midst of them.
         let asked = Instant::now();
         let events = timeout(LONG, polite.generate(request())).await;
-        let events = events.expect("soon").expect("whoever is in earnest is let in");
+        let events = events
+            .expect("soon")
+            .expect("whoever is in earnest is let in");
         let told = timeout(LONG, events.collect::<Vec<_>>()).await;
         assert!(told.expect("soon").iter().all(Result::is_ok));
         slowest = slowest.max(asked.elapsed());

@@ -7,6 +7,7 @@ mod batches;
 mod chat;
 mod completions;
 mod conversations;
+mod doctor;
 mod document;
 mod embeddings;
 mod errors;
