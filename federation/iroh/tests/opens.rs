@@ -219,7 +219,7 @@ async fn open(
     asker: &PeerBackend,
     server: NodeId,
 ) -> &'static str {
-    if number % 16 == 0 {
+    if number.is_multiple_of(16) {
         // A good request, given up at once.
         return match timeout(LONG, asker.generate(request())).await {
             Ok(Ok(events)) => {
