@@ -200,8 +200,8 @@ fn relays(shared: &Shared) -> Vec<Finding> {
     if states.is_empty() {
         let urls = listed(&shared.relays);
         let says = format!("None of the configured relays ({urls}) has answered yet.");
-        let advice = "See that it runs ('kwaainet relay'), and that this machine can open a TCP connection \
-                      to it.";
+        let advice = "See that it runs ('kwaainet relay'), that this machine can open a TCP connection to it, \
+                      and that its certificate is one that this machine trusts (federation.relay_ca).";
         return vec![Finding::bad("relay", says).advise(advice)];
     }
     states.iter().map(relay).collect()

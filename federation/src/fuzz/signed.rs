@@ -211,7 +211,7 @@ fn statement<T, E>(
     open: impl FnOnce(&[u8]) -> Result<T, E>,
 ) -> Option<T> {
     let (kind, rest) = bytes.split_first()?;
-    if kind % 2 == 0 {
+    if kind.is_multiple_of(2) {
         return open(rest).ok();
     }
     let fields = rest

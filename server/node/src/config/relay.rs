@@ -110,3 +110,51 @@ impl Relay {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_is_kept_by_a_federated_node_and_has_whole_settings() {
+        let bound = || Relay {
+            bind: "0.0.0.0:11437".into(),
+            ..Relay::default()
+        };
+        assert!(Relay::default().check(false).is_ok(), "none is fine");
+        assert!(bound().check(true).is_ok());
+        let error = bound().check(false).expect_err("it has no members");
+        assert!(error.to_string().contains("kwaainet relay"), "{error}");
+        let bad: [fn(&mut Relay); 5] = [
+            |relay| relay.bind = "11437".into(),
+            |relay| relay.tls_cert = "cert.pem".into(),
+            |relay| relay.tls_key = "key.pem".into(),
+            |relay| relay.nodes = vec!["somebody".into()],
+            |relay| relay.kib_per_second = 0,
+        ];
+        for spoil in bad {
+            let mut relay = bound();
+            spoil(&mut relay);
+            let error = relay.check(true).expect_err("it makes no sense");
+            assert!(error.to_string().contains("relay."), "{error}");
+        }
+    }
+
+    #[test]
+    fn its_settings_read_the_token() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let file = dir.path().join("token");
+        std::fs::write(&file, "0123456789abcdef\n").expect("written");
+        let listen = ([127, 0, 0, 1], 1).into();
+        let plain = Relay::default().settings(listen).expect("they are whole");
+        assert!(plain.token.is_none() && plain.tls.is_none());
+        assert_eq!(plain.bytes_per_second.get(), 4 << 20);
+        let mut relay = Relay {
+            token_file: file,
+            ..Relay::default()
+        };
+        assert!(relay.settings(listen).is_ok_and(|it| it.token.is_some()));
+        relay.token_file = dir.path().join("missing");
+        assert!(relay.settings(listen).is_err());
+    }
+}

@@ -9,6 +9,7 @@ mod chat;
 mod completions;
 mod conversations;
 mod couch;
+mod doctor;
 mod document;
 mod embeddings;
 mod errors;
