@@ -77,13 +77,6 @@ impl CarbonDesk {
             Live::Average(point) => parts(&point),
             Live::Marginal(point) => parts(&point),
         };
-        {
-            let mut heard = self.heard.lock().expect("no holder panics");
-            match live {
-                Live::Average(point) => heard[index].average = Some(point),
-                Live::Marginal(point) => heard[index].marginal = Some(point),
-            }
-        }
         let record = IntensityRecord {
             location: source.location().to_owned(),
             kind: kind.as_str(),
@@ -93,6 +86,11 @@ impl CarbonDesk {
             source: source.name(),
         };
         complain(self.store.put_intensity(&record).await);
+        let mut heard = self.heard.lock().expect("no holder panics");
+        match live {
+            Live::Average(point) => heard[index].average = Some(point),
+            Live::Marginal(point) => heard[index].marginal = Some(point),
+        }
     }
 
     async fn heard_forecast(&self, index: usize, source: &dyn LiveSource, forecast: AnyForecast) {
@@ -107,8 +105,8 @@ impl CarbonDesk {
             heard_at_ms: self.clock.unix_ms(),
             points,
         };
-        self.heard.lock().expect("no holder panics")[index].forecast = Some(forecast);
         complain(self.store.put_forecast(&record).await);
+        self.heard.lock().expect("no holder panics")[index].forecast = Some(forecast);
     }
 
     async fn forget(&self) {

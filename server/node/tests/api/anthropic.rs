@@ -50,7 +50,7 @@ fn calls(calls: Vec<ScriptedCall>) -> Script {
     }
 }
 
-/// The events of a stream: each one's name is its type.
+/// The events of a stream: each one's name is its type. Comments are passed over.
 fn events(answer: &harness::Answer) -> Vec<Value> {
     let event = |event: &str| {
         let (name, data) = event.split_once('\n').expect("a name and data");
@@ -61,7 +61,8 @@ fn events(answer: &harness::Answer) -> Vec<Value> {
         data
     };
     let body = answer.text.strip_suffix("\n\n").expect("a whole event");
-    body.split("\n\n").map(event).collect()
+    let blocks = body.split("\n\n").filter(|block| !block.starts_with(':'));
+    blocks.map(event).collect()
 }
 
 /// Status, type and message of an error in Anthropic's shape.

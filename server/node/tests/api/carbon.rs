@@ -444,7 +444,7 @@ async fn places_are_shown_as_the_carbon_aware_sdk_has_them() {
 #[tokio::test]
 async fn a_key_sees_its_own_requests_and_needs_the_scope() {
     let node = TestNode::with(config()).await;
-    let carbon = node.key("carbon,inference").await;
+    let carbon = node.key("carbon inference").await;
     let other = node.key("carbon").await;
     let plain = node.key("inference").await;
     let with = |key: &str, request: Request<axum::body::Body>| {

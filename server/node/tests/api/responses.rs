@@ -21,11 +21,12 @@ pub(crate) fn ask(more: Value) -> Value {
     body
 }
 
-/// The events of a stream, each of whose names is its type.
+/// The events of a stream, each of whose names is its type; comments are passed over.
 pub(crate) fn events(answer: &Answer) -> Vec<Value> {
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(answer.headers["content-type"], "text/event-stream");
-    let blocks = answer.text.split("\n\n").filter(|block| !block.is_empty());
+    let blocks = answer.text.split("\n\n");
+    let blocks = blocks.filter(|block| !block.is_empty() && !block.starts_with(':'));
     blocks
         .map(|block| {
             let (name, data) = block.split_once('\n').expect("two lines");
