@@ -78,9 +78,19 @@ impl Principal {
         }
     }
 
-    /// Whoever signed in, as the owner of a capability that he made, or of work that he left behind. The caller has
-    /// seen that the session is active.
-    pub fn of_session(stored: &SessionRecord) -> Self {
+    /// Whoever signed in, where he is not there himself: he made a capability, or left work behind.
+    ///
+    /// # Errors
+    /// [`AuthError::InvalidSession`] once the session is gone, over or ended.
+    pub fn returning_session(
+        stored: Option<&SessionRecord>,
+        now_ms: i64,
+    ) -> Result<Self, AuthError> {
+        let good = stored.filter(|stored| stored.is_active(now_ms));
+        good.map(Self::of_session).ok_or(AuthError::InvalidSession)
+    }
+
+    fn of_session(stored: &SessionRecord) -> Self {
         let unlocked = stored.assurance.unlocks();
         Self {
             id: PrincipalId::new(stored.subject.as_str()),
@@ -134,8 +144,7 @@ impl Principal {
         }
     }
 
-    /// Whoever has this key. The caller has seen that it is active.
-    pub fn of(stored: &KeyRecord) -> Self {
+    fn of(stored: &KeyRecord) -> Self {
         Self {
             id: PrincipalId::new(format!("key:{}", stored.id)),
             key: Some(stored.id.clone()),

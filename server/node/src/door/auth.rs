@@ -143,7 +143,8 @@ async fn account(app: &App, did: &str, now_ms: i64) -> Result<Option<Principal>,
         ended_at_ms: None,
         account,
     };
-    Ok(Some(Principal::of_session(&session_record(app, session))))
+    let stored = session_record(app, session);
+    Ok(Principal::returning_session(Some(&stored), now_ms).ok())
 }
 
 /// A session as it counts now: what it was given, as far as its account may still have it.
@@ -272,26 +273,24 @@ async fn by_capability(app: &App, token: &str, asked: Asked<'_>) -> Result<Princ
         now_ms,
     };
     if !capability.allows(&wanted) {
-        let code = "it does not allow this, here or at this time";
-        return Err(ApiError::forbidden(AuthError::Capability(code).to_string()).into());
+        let reason = "it does not allow this, here or at this time";
+        return Err(ApiError::forbidden(AuthError::Capability(reason).to_string()).into());
     }
     let gone = AuthError::Capability("whoever made it is not good any more");
     let minter = match &capability.minter {
-        Minter::Owner if app.store.keys_exist().await? => None,
-        Minter::Owner => Some(Principal::operator()),
+        Minter::Owner if app.store.keys_exist().await? => Err(gone.clone()),
+        Minter::Owner => Ok(Principal::operator()),
         Minter::Key(id) => {
             let stored = app.store.key(id).await?;
-            let stored = stored.filter(|stored| stored.is_active(now_ms));
-            stored.as_ref().map(Principal::of)
+            Principal::returning(Some(id), stored.as_ref(), now_ms)
         }
         Minter::Session(id) => {
             let found = app.store.session(id, now_ms).await?;
             let stored = found.map(|session| session_record(app, session));
-            let stored = stored.filter(|stored| stored.is_active(now_ms));
-            stored.as_ref().map(Principal::of_session)
+            Principal::returning_session(stored.as_ref(), now_ms)
         }
     };
-    let minter = minter.ok_or(gone)?;
+    let minter = minter.map_err(|_| gone)?;
     Ok(minter.narrowed([scope].into_iter().collect()))
 }
 

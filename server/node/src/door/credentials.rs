@@ -12,8 +12,8 @@ use kwaainet_identity::{
     Verifier, list_credential, status_entry, timestamp,
 };
 use kwaainet_openapi::{
-    CredentialStatusRequest, IssueRequest, Issued, JsonDocument, PresentRequest, Presented,
-    Revoked, Verified, VerifyPresentationRequest, VerifyProblem, VerifyRequest,
+    CredentialStatusRequest, ErrorBody, IssueRequest, Issued, JsonDocument, PresentRequest,
+    Presented, Revoked, Verified, VerifyPresentationRequest, VerifyProblem, VerifyRequest,
 };
 use serde_json::{Map, Value, json};
 
@@ -34,7 +34,10 @@ const LISTS: &str = "/v1/credentials/status-lists/";
     tag = "credentials",
     operation_id = "issueCredential",
     request_body = IssueRequest,
-    responses((status = 201, description = "The signed credential.", body = Issued))
+    responses(
+        (status = 201, description = "The signed credential.", body = Issued),
+        (status = 409, description = "One with this id was issued before.", body = ErrorBody)
+    )
 )]
 pub(crate) async fn issue(
     State(app): State<Arc<App>>,
@@ -227,7 +230,9 @@ pub(crate) async fn status(
     params(("list" = u32, Path, description = "The list's number.")),
     responses(
         (status = 200, description = "A BitstringStatusListCredential.", body = JsonDocument),
-        (status = 404, description = "There is no such list.", body = kwaainet_openapi::ErrorBody)
+        (status = 400, description = "The node is not known under this name.", body = ErrorBody),
+        (status = 404, description = "There is no such list.", body = ErrorBody),
+        (status = 503, description = "The node's key is sealed.", body = ErrorBody)
     )
 )]
 pub(crate) async fn status_list(

@@ -1,19 +1,22 @@
 """Signing in and capabilities with the libraries of PyPI: eth-account's signatures, and biscuits that are
-made weaker without asking the node."""
+made weaker without asking the node; and the node's own key: its words, and another in its place."""
 
 from __future__ import annotations
 
 import json
 import re
+import urllib.error
 import urllib.request
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
-from biscuit_auth import BlockBuilder, PublicKey, Algorithm, UnverifiedBiscuit, Biscuit
+from biscuit_auth import Algorithm, Biscuit, BlockBuilder, PublicKey, UnverifiedBiscuit
 from eth_account import Account
 from eth_account.messages import encode_defunct
-from support.node import Node
+
+from support.node import Node, kwaainet, refused, running, succeeded
 
 Reply = tuple[int, dict[str, Any]]
 
@@ -136,3 +139,49 @@ def test_a_biscuit_is_checked_and_made_weaker_offline(node: Node) -> None:
     assert ask(node, "GET", "/v1/models", token=token)[0] == 200, "what it was made of stays"
     assert ask(node, "POST", "/v1/auth/capabilities/revoke", {"token": token})[0] == 200
     assert ask(node, "GET", "/v1/models", token=token)[0] == 401
+
+
+def test_a_key_comes_back_from_its_words(folder: Path) -> None:
+    shown = succeeded(kwaainet(folder, "identity", "show"))
+    words = succeeded(kwaainet(folder, "identity", "phrase")).strip()
+    assert len(words.split(" ")) == 24
+    other = folder / "other"
+    restored = kwaainet(other, "identity", "restore", stdin=words.upper())
+    did = re.search(r"did:key:\S+", shown)[0]
+    assert did in succeeded(restored)
+    assert "already" in refused(kwaainet(other, "identity", "restore", stdin=words))
+    slip = " ".join(reversed(words.split(" ")))
+    assert "24 words" in refused(kwaainet(folder / "third", "identity", "restore", stdin=slip))
+
+
+def test_a_new_key_is_the_same_nodes(folder: Path) -> None:
+    data = folder / "data"
+    with running(folder) as node:
+        before = ask(node, "GET", "/v1/identity/node")[1]["id"]
+        credential = {"credential": {"credentialSubject": {"id": "did:example:x", "a": 1}}}
+        issued = ask(node, "POST", "/v1/credentials/issue", credential)[1]
+        in_use = kwaainet(folder, "identity", "rotate", "--data-dir", data)
+        assert "another node is running" in refused(in_use)
+    after = succeeded(kwaainet(folder, "identity", "rotate", "--data-dir", data))
+    assert before not in after
+    with running(folder) as node:
+        now = ask(node, "GET", "/v1/identity/node")[1]["id"]
+        assert now in after
+        changes = ask(node, "GET", "/v1/identity/node/history")[1]["data"]
+        assert [(change["old"], change["new"]) for change in changes] == [(before, now)]
+        status, verdict = ask(node, "POST", "/v1/credentials/verify", issued)
+        assert (status, verdict["verified"]) == (200, True), verdict
+        revoke = {"credentialId": issued["verifiableCredential"]["id"], "status": True}
+        assert ask(node, "POST", "/v1/credentials/status", revoke)[0] == 200
+        assert ask(node, "POST", "/v1/credentials/verify", issued)[1]["verified"] is False
+
+
+def test_a_sealed_key_is_not_needed_to_serve(folder: Path) -> None:
+    env = {"KWAAINET_KEY_PASSPHRASE": "correct horse battery"}
+    succeeded(kwaainet(folder, "identity", "show", "--data-dir", folder / "data", env=env))
+    with running(folder) as node:
+        assert ask(node, "GET", "/v1/models")[0] == 200
+        status, body = ask(node, "GET", "/v1/identity/node")
+        assert (status, body["error"]["code"]) == (503, "identity_locked")
+    with running(folder, env=env) as node:
+        assert ask(node, "GET", "/v1/identity/node")[0] == 200

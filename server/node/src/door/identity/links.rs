@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use kwaainet_core::Principal;
-use kwaainet_openapi::{IdentityLink, IdentityLinkList, Revoked, SignedMessage};
+use kwaainet_openapi::{ErrorBody, IdentityLink, IdentityLinkList, Revoked, SignedMessage};
 use kwaainet_store::{LinkRecord, Linked};
 use sha2::{Digest, Sha256};
 
@@ -43,7 +43,10 @@ pub(crate) async fn list(
     tag = "identity",
     operation_id = "createLink",
     request_body = SignedMessage,
-    responses((status = 200, description = "The link.", body = IdentityLink))
+    responses(
+        (status = 200, description = "The link.", body = IdentityLink),
+        (status = 409, description = "The DID is another account's.", body = ErrorBody)
+    )
 )]
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
@@ -102,7 +105,10 @@ pub(crate) async fn delete(
     tag = "identity",
     operation_id = "succeedIdentity",
     request_body = SignedMessage,
-    responses((status = 200, description = "What came in whose place.", body = IdentityLink))
+    responses(
+        (status = 200, description = "What came in whose place.", body = IdentityLink),
+        (status = 409, description = "The DID is another account's.", body = ErrorBody)
+    )
 )]
 pub(crate) async fn succeed(
     State(app): State<Arc<App>>,
