@@ -6,6 +6,7 @@
 
 mod anthropic;
 mod audio;
+mod audit;
 mod batch;
 mod chat;
 mod completion;
@@ -41,6 +42,10 @@ pub use anthropic::{
 pub use audio::{
     SpeechText, SpeechUsage, Transcription, TranscriptionForm, TranscriptionSegment,
     TranslationForm, VerboseTranscription,
+};
+pub use audit::{
+    AuditEntry, AuditEntryList, AuditOutcomeName, AuditSaid, PrivacyErased, PrivacyErasure,
+    PrivacyExport, PrivacyHeld, PrivacyReceipt, PrivacyRequest,
 };
 pub use batch::{
     Batch, BatchCounts, BatchError, BatchErrors, BatchInputTokens, BatchLine, BatchList,

@@ -6,6 +6,7 @@
 
 mod anthropic;
 mod audio;
+mod audit;
 mod auth;
 mod batches;
 mod body;
@@ -29,6 +30,7 @@ mod paging;
 mod params;
 mod path;
 mod peers;
+mod privacy;
 mod request_id;
 mod rerank;
 mod responses;
@@ -48,6 +50,7 @@ use axum::Router;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{from_fn, from_fn_with_state};
+use kwaainet_audit::Holder;
 use kwaainet_core::{Clock, Hallway, NodeId, is_loopback_origin};
 use kwaainet_federation::PeerView;
 use kwaainet_identity::NodeKey;
@@ -68,6 +71,7 @@ pub(crate) use params::CHOICES_MAX;
 pub use responses::Background;
 pub(crate) use responses::end_unfinished;
 
+use crate::audit::Audit;
 use crate::bell::Bells;
 use crate::metrics::Metrics;
 use crate::rewards::Paying;
@@ -93,7 +97,7 @@ pub struct App {
     /// Kibibytes of bodies that are read and parsed at once, whoever sends them.
     pub body_budget: Semaphore,
     /// Where the bytes of files lie.
-    pub vault: Vault,
+    pub vault: Arc<Vault>,
     /// Wake those who work in the background.
     pub bells: Bells,
     /// Searches in vector stores at once. Few, since each reads a whole store.
@@ -116,6 +120,10 @@ pub struct App {
     pub key: Option<NodeKey>,
     /// Who is paid for what.
     pub paying: Paying,
+    /// Where it is recorded who touched what.
+    pub audit: Audit,
+    /// Who of this node holds what about whom.
+    pub holders: Vec<Arc<dyn Holder>>,
     /// The other members.
     pub peers: Option<watch::Receiver<Arc<Vec<PeerView>>>>,
 }
@@ -212,6 +220,8 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(anthropic::create))
         .routes(routes!(anthropic::count_tokens))
         .merge(ollama::routes())
+        .merge(audit::routes())
+        .merge(privacy::routes())
         .merge(rewards::routes())
 }
 

@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::{self, Audit};
 use crate::bell::Bells;
 use crate::config::Config;
 use crate::door::{self, App, Background};
@@ -26,7 +27,7 @@ use crate::rewards::{self, Paying};
 use crate::shelf::Shelf;
 use crate::snapshot::Observer;
 use crate::vault::Vault;
-use crate::{batches, housekeeping, indexing, ledger, server};
+use crate::{batches, housekeeping, indexing, ledger, privacy, server};
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -157,6 +158,11 @@ impl Assembled {
         let upkeep = upkeep(metrics.clone());
         tasks.spawn(over.clone().run_until_cancelled_owned(upkeep));
 
+        let (audit, entries) = Audit::new(Arc::clone(&parts.clock));
+        tasks.spawn(audit::write(parts.store.clone(), entries));
+        let vault = Vault::new(&parts.config.data_dir, parts.config.files.limits());
+        let vault = Arc::new(vault);
+        let holders = privacy::holders(&parts.store, &vault, &parts.clock);
         let responses = &parts.config.responses;
         let app = Arc::new(App {
             hallway: Arc::new(Hallway::new(admission, observer.subscribe())),
@@ -167,7 +173,9 @@ impl Assembled {
             not_ready: parts.not_ready,
             body_bytes_max: limits.body_bytes,
             body_budget: Semaphore::new(BODIES_AT_ONCE * limits.body_bytes.div_ceil(1 << 10)),
-            vault: Vault::new(&parts.config.data_dir, parts.config.files.limits()),
+            vault,
+            audit,
+            holders,
             bells: Bells::default(),
             searches: Semaphore::new(SEARCHES_AT_ONCE),
             recordings: Semaphore::new(door::RECORDINGS_AT_ONCE),

@@ -46,6 +46,11 @@ const FILES: &[(i64, &str, &str)] = &[
         "ledger",
         include_str!("../../../migrations/0009_ledger.sql"),
     ),
+    (
+        10,
+        "audit",
+        include_str!("../../../migrations/0010_audit.sql"),
+    ),
 ];
 
 pub(crate) async fn run(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {

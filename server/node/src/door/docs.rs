@@ -27,7 +27,8 @@ const DOCUMENT_PATH: &str = "/openapi.json";
 
 const NO_MODEL: &str = "There is no such model.";
 /// What a 404 says on other routes, by the beginning of their paths.
-const NOT_FOUND: [(&str, &str); 5] = [
+const NOT_FOUND: [(&str, &str); 7] = [
+    ("/v1/audit", NO_THING),
     ("/v1/batches", NO_THING),
     ("/v1/conversations", NO_THING),
     ("/v1/files", NO_THING),
@@ -35,6 +36,7 @@ const NOT_FOUND: [(&str, &str); 5] = [
         "/v1/responses",
         "There is no such thing here: no such response, or none of what the request names.",
     ),
+    ("/v1/rewards", NO_THING),
     ("/v1/vector_stores", NO_THING),
 ];
 const NO_THING: &str = "There is no such thing here.";
