@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use kwaainet_core::merkle::Frontier;
-use serde_json::Map;
 
 use super::*;
 
@@ -19,7 +18,7 @@ fn entry(at_ms: i64, action: &str, subject: &str) -> Entry {
         actor: subject.into(),
         subject: subject.into(),
         resource: format!("thing {at_ms}"),
-        details: Map::new(),
+        details: Default::default(),
     }
 }
 
