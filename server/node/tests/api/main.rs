@@ -17,6 +17,7 @@ mod formats;
 mod harness;
 mod ollama;
 mod points;
+mod privacy;
 mod rerank;
 mod responses;
 mod rewards;
