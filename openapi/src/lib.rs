@@ -6,6 +6,7 @@
 
 mod anthropic;
 mod audio;
+mod audit;
 mod batch;
 mod carbon;
 mod chat;
@@ -49,6 +50,10 @@ pub use anthropic::{
 pub use audio::{
     SpeechText, SpeechUsage, Transcription, TranscriptionForm, TranscriptionSegment,
     TranslationForm, VerboseTranscription,
+};
+pub use audit::{
+    AuditEntry, AuditEntryList, AuditOutcomeName, AuditSaid, PrivacyErased, PrivacyErasure,
+    PrivacyExport, PrivacyHeld, PrivacyReceipt, PrivacyRequest,
 };
 pub use batch::{
     Batch, BatchCounts, BatchError, BatchErrors, BatchInputTokens, BatchLine, BatchList,

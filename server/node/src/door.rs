@@ -6,6 +6,7 @@
 
 mod anthropic;
 mod audio;
+mod audit;
 mod auth;
 mod batches;
 mod body;
@@ -36,6 +37,7 @@ mod paging;
 mod params;
 mod path;
 mod peers;
+mod privacy;
 mod range;
 mod request_id;
 mod rerank;
@@ -58,6 +60,7 @@ use axum::Router;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{from_fn, from_fn_with_state};
+use kwaainet_audit::Holder;
 use kwaainet_core::{Clock, Hallway, NodeId, is_loopback_origin};
 use kwaainet_federation::PeerView;
 use kwaainet_identity::NodeKey;
@@ -80,6 +83,7 @@ pub(crate) use params::CHOICES_MAX;
 pub use responses::Background;
 pub(crate) use responses::end_unfinished;
 
+use crate::audit::Audit;
 use crate::bell::Bells;
 use crate::carbon::CarbonDesk;
 use crate::doctor::Network;
@@ -109,7 +113,7 @@ pub struct App {
     /// Kibibytes of bodies that are read and parsed at once, whoever sends them.
     pub body_budget: Semaphore,
     /// Where the bytes of files lie.
-    pub vault: Vault,
+    pub vault: Arc<Vault>,
     /// Databases of documents.
     pub storage: Storage,
     /// Wake those who work in the background.
@@ -136,6 +140,10 @@ pub struct App {
     pub key: Option<NodeKey>,
     /// Who is paid for what.
     pub paying: Paying,
+    /// Where it is recorded who touched what.
+    pub audit: Audit,
+    /// Who of this node holds what about whom.
+    pub holders: Vec<Arc<dyn Holder>>,
     /// The other members.
     pub peers: Option<watch::Receiver<Arc<Vec<PeerView>>>>,
     /// The way to them, for whoever looks after this node.
@@ -251,6 +259,8 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(anthropic::create))
         .routes(routes!(anthropic::count_tokens))
         .merge(ollama::routes())
+        .merge(audit::routes())
+        .merge(privacy::routes())
         .merge(rewards::routes())
         .merge(couch::routes())
         .merge(storage::routes())

@@ -3,6 +3,7 @@
 //! Everything here is glue. What a request means is `kwaainet-core`'s, how it is computed the
 //! backends', what is kept the store's.
 
+pub mod audit;
 mod batches;
 pub mod bell;
 mod blobs;
@@ -20,6 +21,7 @@ mod ledger;
 mod library;
 pub mod metrics;
 pub mod node;
+mod privacy;
 pub mod rewards;
 mod server;
 pub mod shelf;

@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::{self, Audit};
 use crate::bell::Bells;
 use crate::carbon::{self, CarbonDesk};
 use crate::config::Config;
@@ -30,7 +31,7 @@ use crate::shelf::Shelf;
 use crate::snapshot::Observer;
 use crate::storage::Storage;
 use crate::vault::Vault;
-use crate::{batches, housekeeping, indexing, ledger, server};
+use crate::{batches, housekeeping, indexing, ledger, privacy, server};
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -179,6 +180,11 @@ impl Assembled {
         tasks.spawn(over.clone().run_until_cancelled_owned(upkeep));
         tasks.spawn(over.clone().run_until_cancelled_owned(metering));
 
+        let (audit, entries) = Audit::new(Arc::clone(&parts.clock));
+        tasks.spawn(audit::write(parts.store.clone(), entries));
+        let vault = Vault::new(&parts.config.data_dir, parts.config.files.limits());
+        let vault = Arc::new(vault);
+        let holders = privacy::holders(&parts.store, &vault, &parts.clock);
         let responses = &parts.config.responses;
         let identity = parts.config.identity.clone();
         let app = Arc::new(App {
@@ -196,8 +202,10 @@ impl Assembled {
             not_ready: parts.not_ready,
             body_bytes_max: limits.body_bytes,
             body_budget: Semaphore::new(BODIES_AT_ONCE * limits.body_bytes.div_ceil(1 << 10)),
-            vault: Vault::new(&parts.config.data_dir, parts.config.files.limits()),
             storage: Storage::new(documents, &parts.config.data_dir, &parts.config.storage),
+            vault,
+            audit,
+            holders,
             bells: Bells::default(),
             searches: Semaphore::new(SEARCHES_AT_ONCE),
             recordings: Semaphore::new(door::RECORDINGS_AT_ONCE),

@@ -12,7 +12,7 @@ use kwaainet_core::{Clock, NodeId, Outcome, PrincipalId};
 use kwaainet_federation::{CounterSignature, SignedReceipt};
 use kwaainet_identity::{NodeKey, sign_note};
 use kwaainet_rewards::{AccrualState, Agreement, Terms, Usage, Work};
-use kwaainet_store::{AccruableReceipt, Log, ServiceRecord, Store, StoreError};
+use kwaainet_store::{AccruableReceipt, ERASED, Log, ServiceRecord, Store, StoreError};
 use sha2::{Digest, Sha256};
 
 use crate::config::Config;
@@ -166,12 +166,13 @@ async fn settle(store: &Store, clock: &dyn Clock, paying: &Paying) -> Result<(),
 }
 
 /// What one of the node's own receipts is paid for: work that this machine did for somebody else. What peers asked is
-/// in receipts that both sides sign, and what peers or upstream servers did is not this machine's work.
+/// in receipts that both sides sign, what peers or upstream servers did is not this machine's work, and who was erased
+/// cannot pay.
 fn local(receipt: &AccruableReceipt, paying: &Paying) -> Option<Usage> {
     let backend = receipt.backend.as_deref()?;
     let is_here = !backend.starts_with("peer:") && !paying.upstreams.contains(backend);
-    let is_peers = receipt.principal.starts_with("peer:");
-    if !is_here || is_peers || receipt.outcome == Outcome::Error {
+    let is_nobodys = receipt.principal.starts_with("peer:") || receipt.principal == ERASED;
+    if !is_here || is_nobodys || receipt.outcome == Outcome::Error {
         return None;
     }
     Some(Usage {

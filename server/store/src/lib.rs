@@ -4,6 +4,7 @@
 //! synchronisation, so that what was acknowledged survives a power cut. The schema is made by the
 //! forward-only files in `migrations/`, which are part of the binary.
 
+mod audit;
 mod batches;
 mod carbon;
 mod conversations;
@@ -20,11 +21,13 @@ mod log;
 mod members;
 mod migrations;
 mod page;
+mod privacy;
 mod receipts;
 mod responses;
 mod services;
 mod vector_stores;
 
+pub use audit::{AuditError, AuditFilter, AuditRecord};
 pub use batches::{BatchCounts, BatchEnd, BatchLine, BatchRecord, BatchStatus};
 pub use carbon::{
     CarbonBy, CarbonHour, CarbonRequest, CarbonSum, ForecastRecord, IntensityRecord, KeptHour,
@@ -45,6 +48,7 @@ pub use ledger::{AccruableReceipt, HeldService, LedgerSnapshot, Period, Statemen
 pub use log::{Log, LogHead};
 pub use members::MemberRecord;
 pub use page::{Listed, Page};
+pub use privacy::{ERASED, ErasableTable, KeptWhole, ReceiptOf};
 pub use services::{
     ClaimRecord, ServiceChanges, ServiceCursor, ServiceEntry, ServicePlace, ServiceRecord,
 };
@@ -107,6 +111,9 @@ pub enum StoreError {
     /// A statement failed.
     #[error("the database failed: {0}")]
     Sql(#[from] sqlx::Error),
+    /// Somebody goes on reading what was to be overwritten.
+    #[error("the database is being read and cannot be cleaned up now")]
+    Busy,
     /// A row holds what this program never writes.
     #[error("the database holds a malformed {0}")]
     Malformed(&'static str),

@@ -57,6 +57,11 @@ const FILES: &[(i64, &str, &str)] = &[
         include_str!("../../../migrations/0009_ledger.sql"),
     ),
     (
+        10,
+        "audit",
+        include_str!("../../../migrations/0010_audit.sql"),
+    ),
+    (
         12,
         "carbon",
         include_str!("../../../migrations/0012_carbon.sql"),

@@ -27,9 +27,10 @@ const DOCUMENT_PATH: &str = "/openapi.json";
 
 const NO_MODEL: &str = "There is no such model.";
 /// What a 404 says on other routes, by the beginning of their paths.
-const NOT_FOUND: [(&str, &str); 12] = [
+const NOT_FOUND: [(&str, &str); 13] = [
     ("/couch", NO_THING),
     ("/v1/storage", NO_THING),
+    ("/v1/audit", NO_THING),
     (
         "/emissions",
         "There is nothing known of this place and time.",
@@ -45,6 +46,7 @@ const NOT_FOUND: [(&str, &str); 12] = [
         "/v1/responses",
         "There is no such thing here: no such response, or none of what the request names.",
     ),
+    ("/v1/rewards", NO_THING),
     ("/v1/vector_stores", NO_THING),
 ];
 const NO_THING: &str = "There is no such thing here.";

@@ -109,6 +109,16 @@ pub(crate) fn number(param: &'static str, text: Option<&str>) -> Result<Option<u
     })
 }
 
+/// How many are wanted, at most `max` and as many if not told.
+pub(crate) fn limit(text: Option<&str>, max: u32) -> Result<u32, ApiError> {
+    let Some(text) = text else { return Ok(max) };
+    let limit = text.parse().ok().filter(|limit| (1..=max).contains(limit));
+    limit.ok_or_else(|| {
+        let message = format!("Invalid 'limit': expected a number from 1 to {max}.");
+        ApiError::invalid("limit", "invalid_value", message)
+    })
+}
+
 fn no_such_size(param: &'static str) -> ApiError {
     let message = format!("Invalid '{param}': the log has no such size.");
     ApiError::invalid(param, "invalid_value", message)

@@ -20,6 +20,7 @@ use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::logs::limit;
 use super::path::ApiQuery;
 use super::{ApiError, App};
 
@@ -256,16 +257,6 @@ fn identifier(param: &'static str, text: &str) -> Result<u128, ApiError> {
     id.ok_or_else(|| {
         let message = format!("Invalid '{param}': expected 32 hexadecimal digits.");
         ApiError::invalid(param, "invalid_value", message)
-    })
-}
-
-/// How many are wanted, at most `max` and as many if not told.
-fn limit(text: Option<&str>, max: u32) -> Result<u32, ApiError> {
-    let Some(text) = text else { return Ok(max) };
-    let limit = text.parse().ok().filter(|limit| (1..=max).contains(limit));
-    limit.ok_or_else(|| {
-        let message = format!("Invalid 'limit': expected a number from 1 to {max}.");
-        ApiError::invalid("limit", "invalid_value", message)
     })
 }
 

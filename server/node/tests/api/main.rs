@@ -21,6 +21,7 @@ mod harness;
 mod identity;
 mod ollama;
 mod points;
+mod privacy;
 mod rerank;
 mod responses;
 mod rewards;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::harness::{Answer, MODEL, SOON, TestNode, get};
 
 /// Makes a key that may do these.
-async fn key(node: &TestNode, scopes: &[Scope]) -> ApiKey {
+pub(crate) async fn key(node: &TestNode, scopes: &[Scope]) -> ApiKey {
     let key = ApiKey::generate();
     let record = KeyRecord {
         id: key.id().clone(),
@@ -27,20 +27,20 @@ async fn key(node: &TestNode, scopes: &[Scope]) -> ApiKey {
     key
 }
 
-async fn ask(node: &TestNode, key: &ApiKey, path: &str) -> Answer {
+pub(crate) async fn ask(node: &TestNode, key: &ApiKey, path: &str) -> Answer {
     let mut request = get(path);
     bear(&mut request, key);
     node.ask(request).await
 }
 
-fn bear(request: &mut Request<Body>, key: &ApiKey) {
+pub(crate) fn bear(request: &mut Request<Body>, key: &ApiKey) {
     let bearer = format!("Bearer {}", key.reveal());
     let bearer = bearer.parse().expect("it is a header");
     request.headers_mut().insert("authorization", bearer);
 }
 
 /// Has a key work a little.
-async fn work(node: &TestNode, key: &ApiKey) {
+pub(crate) async fn work(node: &TestNode, key: &ApiKey) {
     let body = json!({"model": MODEL, "messages": [{"role": "user", "content": "hi"}]});
     let mut request = crate::harness::post("/v1/chat/completions", body.to_string());
     bear(&mut request, key);
@@ -48,7 +48,7 @@ async fn work(node: &TestNode, key: &ApiKey) {
 }
 
 /// Waits until the key's work is accounted for, and gives its transfers.
-async fn accounted(node: &TestNode, key: &ApiKey, at_least: usize) -> Vec<Value> {
+pub(crate) async fn accounted(node: &TestNode, key: &ApiKey, at_least: usize) -> Vec<Value> {
     let accounted = async {
         loop {
             let list = ask(node, key, "/v1/rewards/transfers").await.json();

@@ -15,9 +15,9 @@ use kwaainet_rewards::{
 };
 use serde::Deserialize;
 
-use super::super::logs;
+use super::super::logs::{self, limit};
 use super::super::path::ApiQuery;
-use super::{ACCOUNTS_MAX, ApiError, App, limit, subject};
+use super::{ACCOUNTS_MAX, ApiError, App, subject};
 
 /// Transfers of one page.
 const TRANSFERS_MAX: u32 = 1_000;

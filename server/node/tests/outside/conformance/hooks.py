@@ -41,14 +41,16 @@ BOUNDS = {
 # Where a bound that is left out is a fault of the request.
 REQUIRED = ("/v1/messages",)
 
-# What this node has no models for, and no live source of intensities; and a batch of one line is over before it can be
-# cancelled.
+# What this node has no models for, and no live source of intensities; a batch of one line is over before it can be
+# cancelled; and who serves himself makes no transfers.
 UNSERVED = {
     "POST /v1/batches/{batch_id}/cancel",
     "POST /v1/audio/transcriptions",
     "POST /v1/audio/translations",
     "GET /v1/models/{owner}/{name}",
     "GET /emissions/forecasts/current",
+    "GET /v1/rewards/proofs/consistency",
+    "GET /v1/rewards/proofs/inclusion",
 }
 
 THINGS = Things(os.environ["NODE_URL"])
@@ -98,7 +100,8 @@ def before_call(context, case, kwargs):
 
 @schemathesis.hook
 def after_call(context, case, response):
-    if case.method.upper() == "DELETE" and response.status_code == 200:
+    erases = case.method.upper() == "DELETE" or context.operation.path == "/v1/privacy/erase"
+    if erases and response.status_code == 200:
         THINGS.forget()
 
 

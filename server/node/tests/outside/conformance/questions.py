@@ -129,6 +129,8 @@ QUESTIONS: dict[str, list[Any]] = {
 }
 
 QUERIES: dict[str, list[dict[str, str]]] = {
+    "GET /v1/audit/proofs/consistency": [{"first": "1"}],
+    "GET /v1/audit/proofs/inclusion": [{"entry": "0"}],
     "GET /v1/responses/{response_id}": [
         {"stream": "true"},
         {"stream": "true", "starting_after": "1"},

@@ -52,6 +52,7 @@ class Things:
         window = {"endpoint": _LINE["url"], "completion_window": "24h"}
         batch = self._post("/batches", {"input_file_id": lines, **window})["id"]
         said = [{"role": "user", "content": "moon"}]
+        self._post("/privacy/export", {})
         conversation = self._post("/conversations", {"items": said})["id"]
         items = requests.get(f"{self.url}/v1/conversations/{conversation}/items", timeout=30).json()
         asked = {"model": SMOL, "input": "moon", "max_output_tokens": 2}

@@ -1,0 +1,252 @@
+"""The ledger and the audit log as strangers check them: beancount, pymerkle, and a node that is killed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pymerkle
+import pytest
+from beancount import loader
+
+from support.node import SMOL, Node, eventually, kwaainet, refused, succeeded
+
+KILLS = int(os.environ.get("REWARDS_KILLS", "4"))
+SEED = os.environ.get("REWARDS_SEED", "1")
+ORIGIN = "kwaainet/{}/ledger"
+
+
+@dataclass
+class Books:
+    """A node, and a key that has worked."""
+
+    node: Node
+    key: str
+
+    def get(self, path: str, **query: Any) -> httpx.Response:
+        headers = {"authorization": f"Bearer {self.key}"}
+        answer = httpx.get(f"{self.node.url}{path}", params=query, headers=headers, timeout=30)
+        assert answer.status_code == 200, answer.text
+        return answer
+
+    def transfers(self) -> list[dict[str, Any]]:
+        return self.get("/v1/rewards/transfers").json()["data"]
+
+    def ledger(self, *args: str | Path) -> subprocess.CompletedProcess[str]:
+        return kwaainet(self.node.folder, "ledger", *args, "--data-dir", self.node.data_dir)
+
+    def work(self) -> None:
+        before = len(self.transfers())
+        with self.node.client(self.key) as client:
+            client.chat.completions.create(
+                model=SMOL, messages=[{"role": "user", "content": "Hi"}], max_tokens=4
+            )
+        eventually(lambda: len(self.transfers()) > before, within=20)
+
+
+def make_key(folder: Path, data_dir: Path) -> str:
+    scopes = [part for scope in ("inference", "rewards", "audit") for part in ("--scope", scope)]
+    return succeeded(kwaainet(folder, "keys", "create", *scopes, "--data-dir", data_dir)).strip()
+
+
+@pytest.fixture(scope="module")
+def books(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Books]:
+    folder = tmp_path_factory.mktemp("rewards")
+    key = make_key(folder, folder / "data")
+    node = Node(folder, "--model", SMOL)
+    try:
+        books = Books(node, key)
+        for _ in range(3):
+            books.work()
+        yield books
+        node.stop()
+    finally:
+        node.kill()
+
+
+def test_bean_check_accepts_the_export(books: Books, tmp_path: Path) -> None:
+    file = tmp_path / "ledger.beancount"
+    file.write_text(succeeded(books.ledger("export", "--format", "beancount")), encoding="utf-8")
+    entries, errors, _ = loader.load_file(str(file))
+    assert not errors, errors
+    assert len([entry for entry in entries if type(entry).__name__ == "Transaction"]) >= 3
+    assert any(type(entry).__name__ == "Balance" for entry in entries)
+    check = Path(sys.executable).with_name("bean-check")
+    done = subprocess.run([check, file], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    # Without its last transaction the balances are not right any more.
+    lines = file.read_text(encoding="utf-8").splitlines()
+    last = max(at for at, line in enumerate(lines) if line.endswith('"') and " * " in line)
+    file.write_text("\n".join(lines[:last] + lines[last + 5 :]) + "\n", encoding="utf-8")
+    assert loader.load_file(str(file))[1]
+    page = books.get("/v1/rewards/transfers", format="beancount").text
+    file.write_text(page, encoding="utf-8")
+    assert not loader.load_file(str(file))[1]
+
+
+def test_an_export_is_verified_offline_and_a_change_is_seen(books: Books, tmp_path: Path) -> None:
+    note = books.get("/v1/rewards/checkpoint").text
+    exported = succeeded(books.ledger("export"))
+    lines = exported.splitlines()
+    head = json.loads(lines[0])
+    assert note.startswith(ORIGIN.format(head["node"]) + "\n")
+    file = tmp_path / "ledger"
+    file.write_text(exported, encoding="utf-8")
+    said = succeeded(kwaainet(tmp_path, "ledger", "verify", file, "--node", head["node"]))
+    assert said.startswith("good: ")
+    assert " 0 checkpoints" not in said
+    assert succeeded(books.ledger("verify")).startswith("good: ")
+    refused(kwaainet(tmp_path, "ledger", "verify", file, "--node", "00" * 32))
+    signed = int(note.split("\n")[1])
+    for at, line in enumerate(lines):
+        fields = json.loads(line)
+        if fields["type"] != "transfer" or fields["index"] >= signed:
+            continue
+        fields["user_data_32"] += 1
+        changed = [*lines[:at], json.dumps(fields, separators=(",", ":")), *lines[at + 1 :]]
+        file.write_text("\n".join(changed) + "\n", encoding="utf-8")
+        refused(kwaainet(tmp_path, "ledger", "verify", file))
+        file.write_text("\n".join([*lines[:at], *lines[at + 1 :]]) + "\n", encoding="utf-8")
+        refused(kwaainet(tmp_path, "ledger", "verify", file))
+
+
+def test_pymerkle_has_the_same_tree_and_verifies_the_proofs(books: Books) -> None:
+    tree = pymerkle.InmemoryTree(algorithm="sha256")
+    proofs: list[dict[str, Any]] = []
+    for _ in range(4):
+        books.work()
+        for transfer in books.transfers()[len(proofs) :]:
+            assert transfer["index"] == len(proofs)
+            proof = books.get("/v1/rewards/proofs/inclusion", transfer=transfer["id"]).json()
+            tree.append_entry(base64.b64decode(proof["leaf"]))
+            proofs.append(transfer)
+    size = len(proofs)
+    for at in range(1, size + 1):
+        for transfer in proofs[:at]:
+            query = {"transfer": transfer["id"], "size": at}
+            ours = books.get("/v1/rewards/proofs/inclusion", **query).json()
+            theirs = tree.prove_inclusion(transfer["index"] + 1, at)
+            leaf, root = bytes.fromhex(ours["leaf_hash"]), bytes.fromhex(ours["root"])
+            assert root == tree.get_state(at)
+            # Theirs begins with the leaf's own hash, which RFC 9162 leaves out.
+            path = [leaf, *map(bytes.fromhex, ours["hashes"])]
+            assert path == theirs.path
+            proof = pymerkle.InclusionProof(
+                "sha256", True, at, transfer["index"] + 1, theirs.rule, path
+            )
+            pymerkle.verify_inclusion(leaf, root, proof)
+        if at < 2:
+            continue
+        for first in range(1, at):
+            query = {"first": first, "second": at}
+            ours = books.get("/v1/rewards/proofs/consistency", **query).json()
+            old, new = bytes.fromhex(ours["first_root"]), bytes.fromhex(ours["second_root"])
+            pymerkle.verify_consistency(old, new, tree.prove_consistency(first, at))
+            assert consistent(first, old, at, new, [*map(bytes.fromhex, ours["hashes"])])
+
+
+def consistent(first: int, old: bytes, second: int, new: bytes, proof: list[bytes]) -> bool:
+    """RFC 9162, section 2.1.4.2."""
+    if first & (first - 1) == 0:
+        proof = [old, *proof]
+    node, last = first - 1, second - 1
+    while node & 1:
+        node, last = node >> 1, last >> 1
+    pair = lambda left, right: sha256(b"\x01" + left + right).digest()  # noqa: E731
+    one, other = proof[0], proof[0]
+    for part in proof[1:]:
+        if last == 0:
+            return False
+        if node & 1 or node == last:
+            one, other = pair(part, one), pair(part, other)
+            while not node & 1 and node:
+                node, last = node >> 1, last >> 1
+        else:
+            other = pair(other, part)
+        node, last = node >> 1, last >> 1
+    return (one, other, last) == (old, new, 0)
+
+
+def test_what_was_acknowledged_survives_a_kill(folder: Path) -> None:
+    moments = random.Random(SEED)
+    print(f"REWARDS_SEED={SEED}")
+    key = make_key(folder, folder / "data")
+    receipts: dict[str, int] = {}
+    seen: dict[str, dict[str, Any]] = {}
+    for kill in range(KILLS):
+        node = Node(folder, "--model", SMOL)
+        try:
+            books = Books(node, key)
+            had = len(receipts)
+            workers = [
+                threading.Thread(target=audit, args=(books, receipts)) for _ in range(3)
+            ] + [threading.Thread(target=work, args=(books, seen))]
+            for worker in workers:
+                worker.start()
+            time.sleep(moments.uniform(0.3, 3))
+            node.signal(signal.SIGKILL)
+            node.wait()
+            for worker in workers:
+                worker.join(60)
+            assert kill > 0 or len(receipts) > had, "something was recorded"
+        finally:
+            node.kill()
+        verified = kwaainet(folder, "ledger", "verify", "--data-dir", folder / "data")
+        assert succeeded(verified).startswith("good: ")
+    node = Node(folder, "--model", SMOL)
+    try:
+        books = Books(node, key)
+        there = {transfer["id"]: transfer for transfer in books.transfers()}
+        assert seen.items() <= there.items()
+        entries: list[dict[str, Any]] = []
+        while True:
+            after = entries[-1]["index"] + 1 if entries else 0
+            page = books.get("/v1/audit/entries", **{"from": after}).json()
+            entries += page["data"]
+            if not page["has_more"]:
+                break
+        recorded = {entry["said"]["resource"]: entry["index"] for entry in entries}
+        assert receipts.items() <= recorded.items()
+        node.stop()
+    finally:
+        node.kill()
+    print(f"{len(receipts)} audit entries and {len(seen)} transfers were acknowledged")
+
+
+def audit(books: Books, receipts: dict[str, int]) -> None:
+    headers = {"authorization": f"Bearer {books.key}"}
+    with httpx.Client(headers=headers, timeout=20) as client:
+        while True:
+            try:
+                answer = client.post(f"{books.node.url}/v1/privacy/export", json={})
+                receipt = answer.json()["receipt"]
+            except (httpx.HTTPError, ValueError, KeyError):
+                return
+            receipts[receipt["id"]] = receipt["audit_index"]
+
+
+def work(books: Books, seen: dict[str, dict[str, Any]]) -> None:
+    headers = {"authorization": f"Bearer {books.key}"}
+    body = {"model": SMOL, "prompt": "Hi", "max_tokens": 2}
+    with httpx.Client(headers=headers, timeout=20) as client:
+        while True:
+            try:
+                client.post(f"{books.node.url}/v1/completions", json=body)
+                answer = client.get(f"{books.node.url}/v1/rewards/transfers").json()
+                seen.update({transfer["id"]: transfer for transfer in answer["data"]})
+            except (httpx.HTTPError, ValueError, KeyError):
+                return
