@@ -31,9 +31,10 @@ impl Keeper {
     fn relearn(&mut self) {
         let learned = self.introductions.learned(self.unix_ms());
         let nodes: BTreeSet<NodeId> = learned.iter().map(|member| member.node).collect();
-        let no_more = self.peers.values().filter(|peer| {
-            peer.member.introduced_by.is_some() && !nodes.contains(&peer.node())
-        });
+        let no_more = self
+            .peers
+            .values()
+            .filter(|peer| peer.member.introduced_by.is_some() && !nodes.contains(&peer.node()));
         for node in no_more.map(|peer| peer.node()).collect::<Vec<_>>() {
             self.forget(node);
         }
