@@ -24,6 +24,12 @@ pub struct PeerView {
     pub introduced_by: Option<NodeId>,
 }
 
+/// One of many, which are in the order of their ids.
+pub(crate) fn view_of(views: &[PeerView], node: NodeId) -> Option<&PeerView> {
+    let at = views.binary_search_by_key(&node, |view| view.node);
+    at.ok().map(|at| &views[at])
+}
+
 /// How a peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -103,7 +103,7 @@ fn guests_of_a_host_that_has_no_room_for_all_find_each_other() {
         world
             .until("all know of all", ms(60_000), all_may_ask_all)
             .await;
-        let removed = guests[40];
+        let removed = guests[20];
         world.book(host).remove(removed);
         let gone = |world: &World| {
             let by = world.running().into_iter().filter(|by| *by != removed);

@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, watch as views};
 use tokio_util::task::TaskTracker;
 
+use crate::view::view_of;
 use crate::{Accounts, PeerState, PeerTransport, PeerView};
 
 use super::account::Books;
@@ -161,7 +162,7 @@ impl Backend for PeerBackend {
 impl Peer {
     fn report(&self) -> BackendReport {
         let views = self.views.borrow();
-        let Some(view) = views.iter().find(|view| view.node == self.node) else {
+        let Some(view) = view_of(&views, self.node) else {
             return BackendReport {
                 unavailable: Some("it is no member".to_owned()),
                 place: Place::Peer(Arc::new(unknown(self.node))),
@@ -216,7 +217,7 @@ impl Peer {
         let mut id = [0; 16];
         getrandom::fill(&mut id).expect("the operating system gives random bytes");
         let views = self.views.borrow();
-        let view = views.iter().find(|view| view.node == self.node);
+        let view = view_of(&views, self.node);
         let facts = view.and_then(|view| view.models.iter().find(|facts| facts.id == model));
         Request {
             id,
@@ -246,7 +247,7 @@ impl Peer {
     /// Counts a request until the guard is dropped.
     fn enter(self: &Arc<Self>) -> InFlight {
         let views = self.views.borrow();
-        if let Some(view) = views.iter().find(|view| view.node == self.node) {
+        if let Some(view) = view_of(&views, self.node) {
             let mut unseen = self.unseen.lock().expect("no holder panics");
             if unseen.said != view.facts.load {
                 *unseen = Unseen {

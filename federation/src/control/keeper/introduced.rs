@@ -1,5 +1,7 @@
 //! Members by other nodes' words.
 
+use std::collections::BTreeSet;
+
 use kwaainet_core::NodeId;
 
 use super::{Keeper, MET_WITHIN};
@@ -28,11 +30,11 @@ impl Keeper {
     /// Who is a member by others' words may have changed.
     fn relearn(&mut self) {
         let learned = self.introductions.learned(self.unix_ms());
-        let no_more = self.peers.values().filter(|peer| {
-            let is_learned = peer.member.introduced_by.is_some();
-            let mut learned = learned.iter();
-            is_learned && !learned.any(|member| member.node == peer.node())
-        });
+        let nodes: BTreeSet<NodeId> = learned.iter().map(|member| member.node).collect();
+        let no_more = self
+            .peers
+            .values()
+            .filter(|peer| peer.member.introduced_by.is_some() && !nodes.contains(&peer.node()));
         for node in no_more.map(|peer| peer.node()).collect::<Vec<_>>() {
             self.forget(node);
         }

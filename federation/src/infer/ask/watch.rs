@@ -7,6 +7,7 @@ use kwaainet_core::NodeId;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::view::view_of;
 use crate::{PeerState, PeerView};
 
 /// Views change with every report of every peer; each stream looks at most so often.
@@ -34,7 +35,7 @@ impl Watch {
         node: NodeId,
     ) -> Result<Self, String> {
         let seen = views.borrow_and_update();
-        let view = seen.iter().find(|view| view.node == node);
+        let view = view_of(&seen, node);
         let view = view.ok_or("is no member")?;
         if !view.state.is_askable() {
             let why = view.reason.as_deref().unwrap_or("of its state");
@@ -75,7 +76,7 @@ impl Watch {
 
     fn lost(&mut self) -> Option<String> {
         let views = self.views.borrow_and_update();
-        let Some(view) = views.iter().find(|view| view.node == self.node) else {
+        let Some(view) = view_of(&views, self.node) else {
             return Some("is no member any more".to_owned());
         };
         if view.incarnation != self.incarnation {

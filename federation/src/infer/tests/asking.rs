@@ -212,6 +212,23 @@ async fn nobody_calls_a_peer_that_takes_no_work() {
     assert!(calls.try_recv().is_err());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_distant_peer_is_called_and_left_alone_when_it_does_not_answer() {
+    let (asker, mut calls) = alone();
+    asker.learn(|view| view.state = PeerState::Distant);
+    let is_free = || asker.backend.report().unavailable.is_none();
+    assert!(is_free());
+    let (events, _raw) = accepted(&asker, &mut calls).await;
+    assert!(is_free(), "its own word decides");
+    drop(events);
+    let began = Instant::now();
+    assert!(asker.refused(request(None)).await.is_retryable());
+    assert!(began.elapsed() < Duration::from_secs(3));
+    assert!(!is_free(), "it did not answer");
+    asker.learn(|view| view.state = PeerState::Alive);
+    assert!(is_free(), "a handshake counts more");
+}
+
 #[tokio::test]
 async fn work_that_the_peer_did_not_report_yet_counts() {
     let (asker, mut calls) = alone();

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use kwaainet::federation::{StoreBook, open_ledger, publish_address, write_entries};
 use kwaainet_core::{Clock, ModelDigest, NodeId, SystemClock, Tier, Usage};
 use kwaainet_federation::{
-    Accounts, InvitationId, Member, MemberBook, PeerAddress, RedeemError, Service, Ticket, Turn,
+    Accounts, Introduction, InvitationId, Member, MemberBook, PeerAddress, RedeemError, Service,
+    Ticket, Turn,
 };
 use kwaainet_identity::{KeyFile, NodeKey, did_key, node_of_name, peer_id};
-use kwaainet_store::Store;
+use kwaainet_store::{IntroductionRecord, Store};
 
 const PASSPHRASE: (&str, &str) = ("KWAAINET_KEY_PASSPHRASE", "correct horse battery");
 
@@ -225,6 +226,42 @@ async fn a_ticket_brings_two_nodes_together() {
     );
     let error = host.fails(&format!("peers remove {}", did_key(guest_node)));
     assert!(error.contains("no member"), "{error}");
+}
+
+#[tokio::test]
+async fn the_owner_has_the_last_word_on_whom_others_introduce() {
+    let here = Machine::new();
+    let [node, other, unknown] = [7, 8, 9].map(|n| NodeId([n; 32]));
+    let store = here.store().await;
+    let by = NodeKey::generate();
+    let records = [node, other].map(|node| {
+        let word = Introduction::issue(&by, node, 1, 1 << 60, Some(Tier::T1));
+        IntroductionRecord {
+            by: by.id(),
+            node,
+            until_ms: 1 << 60,
+            word: word.as_bytes().to_vec(),
+            address: address().to_bytes(),
+        }
+    });
+    let kept = store.keep_introductions(&records, 0).await;
+    kept.expect("they are kept");
+    here.says(&format!("peers trust {} --tier t0", node.short()));
+    let members = here.members().await;
+    let trusted: Vec<_> = members.iter().map(|m| (m.node, m.tier)).collect();
+    assert_eq!(trusted, [(node, Tier::T0)]);
+    assert_eq!(members[0].address, address());
+    for node in [node, other] {
+        here.says(&format!("peers remove {node}"));
+        here.fails(&format!("peers remove {node}"));
+    }
+    assert!(here.members().await.is_empty());
+    let removed = store.removed_members().await.expect("it answers");
+    assert_eq!(removed.len(), 2);
+    store.close().await;
+    let error = here.fails(&format!("peers trust {unknown} --tier t1"));
+    assert!(error.contains("not known"), "{error}");
+    here.fails(&format!("peers trust {node} --tier t3"));
 }
 
 #[tokio::test]
