@@ -193,7 +193,9 @@ impl DocumentsArgs {
         let written = load_documents(&target, &self.database, bulk).await?;
         let (count, seconds) = (written.documents, written.took.as_secs_f64());
         let rate = written.per_second();
-        say(format!("{count} documents in {seconds:.2} s: {rate:.0} a second\n"));
+        say(format!(
+            "{count} documents in {seconds:.2} s: {rate:.0} a second\n"
+        ));
         Ok(())
     }
 }

@@ -58,7 +58,9 @@ pub async fn load(target: &Target, database: &str, bulk: Bulk) -> anyhow::Result
     let watch = Stopwatch::start();
     try_join_all((0..streams).map(|stream| async move {
         for body in batches.iter().skip(stream).step_by(streams) {
-            target.send(Method::POST, bulk_docs, Some(body.clone())).await?;
+            target
+                .send(Method::POST, bulk_docs, Some(body.clone()))
+                .await?;
         }
         Ok::<_, anyhow::Error>(())
     }))
@@ -68,7 +70,10 @@ pub async fn load(target: &Target, database: &str, bulk: Bulk) -> anyhow::Result
     let said: Value = serde_json::from_slice(&said).context("its answer is no JSON")?;
     let there = said["doc_count"].as_u64().unwrap_or(0);
     let all = bulk.documents;
-    ensure!(there == all, "{there} documents are there, and {all} were acknowledged");
+    ensure!(
+        there == all,
+        "{there} documents are there, and {all} were acknowledged"
+    );
     Ok(Written {
         documents: there,
         took,

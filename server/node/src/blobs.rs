@@ -21,7 +21,7 @@ const PIECE: usize = 256 << 10;
 
 /// The folder.
 #[derive(Debug)]
-pub struct Blobs {
+pub(crate) struct Blobs {
     dir: PathBuf,
     places: Semaphore,
     /// Files that somebody writes or removes just now.
@@ -45,7 +45,7 @@ impl Drop for Held {
 
 impl Blobs {
     /// The folder in this data directory. It is made when the first blob comes.
-    pub fn new(data_dir: &Path) -> Self {
+    pub(crate) fn new(data_dir: &Path) -> Self {
         Self {
             dir: data_dir.join("blobs"),
             places: Semaphore::new(AT_ONCE),
@@ -222,7 +222,10 @@ mod tests {
     async fn a_file_has_one_writer_and_becomes_a_blob_under_its_hash() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let blobs = Blobs::new(dir.path());
-        blobs.sweep(&HashSet::new()).await.expect("there is nothing");
+        blobs
+            .sweep(&HashSet::new())
+            .await
+            .expect("there is nothing");
         let held = blobs.hold("upload-1").expect("nobody has it");
         assert!(blobs.hold("upload-1").is_none());
         blobs.begin(&held).await.expect("it begins");

@@ -169,11 +169,7 @@ impl Assembled {
             body_bytes_max: limits.body_bytes,
             body_budget: Semaphore::new(BODIES_AT_ONCE * limits.body_bytes.div_ceil(1 << 10)),
             vault: Vault::new(&parts.config.data_dir, parts.config.files.limits()),
-            storage: Storage::new(
-                documents,
-                &parts.config.data_dir,
-                &parts.config.storage,
-            ),
+            storage: Storage::new(documents, &parts.config.data_dir, &parts.config.storage),
             bells: Bells::default(),
             searches: Semaphore::new(SEARCHES_AT_ONCE),
             recordings: Semaphore::new(door::RECORDINGS_AT_ONCE),

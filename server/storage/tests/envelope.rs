@@ -52,7 +52,10 @@ fn the_clients_vectors_are_opened_by_other_libraries() {
         let (document, sealed) = (&case["document"], &case["sealed"]);
         let doc = opaque("document", &text(&document["_id"]));
         let db = opaque("database", "");
-        assert_eq!((&case["db"], &sealed["_id"]), (&db.clone().into(), &doc.clone().into()));
+        assert_eq!(
+            (&case["db"], &sealed["_id"]),
+            (&db.clone().into(), &doc.clone().into())
+        );
         let epoch = sealed["epoch"].as_u64().expect("a number");
         let key = derive(&own, &["epoch", &epoch.to_string()]);
         let kid = data_encoding::BASE64URL_NOPAD.encode(&derive(&key, &["key id"])[..16]);
@@ -78,6 +81,9 @@ fn the_clients_vectors_are_opened_by_other_libraries() {
 
         let mut envelope = sealed.as_object().expect("an object").clone();
         envelope.retain(|name, _| !name.starts_with('_'));
-        assert!(kwaainet_storage::is_envelope(&envelope), "the node takes it");
+        assert!(
+            kwaainet_storage::is_envelope(&envelope),
+            "the node takes it"
+        );
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use kwaainet_core::PrincipalId;
 use kwaainet_storage::{Draft, Limits, Mode};
-use kwaainet_store::{DocumentStore, IdRange, NewDatabase};
+use kwaainet_store::{Body, DocumentStore, IdRange, NewDatabase};
 use serde_json::{Value, json};
 
 /// Where the child finds the file; without it the child's test does nothing.
@@ -33,7 +33,8 @@ fn text(n: u64, version: u64) -> String {
 }
 
 fn draft(n: u64, version: u64, rev: Option<&str>) -> Draft {
-    let mut document = json!({"_id": format!("d{n}"), "n": n, "version": version, "text": text(n, version)});
+    let mut document =
+        json!({"_id": format!("d{n}"), "n": n, "version": version, "text": text(n, version)});
     if let Some(rev) = rev {
         document["_rev"] = Value::from(rev);
     }
@@ -87,8 +88,14 @@ async fn lane_of(store: &DocumentStore, db: i64, begin: u64) {
     let mut version = 0;
     for n in begin.. {
         version += 1;
-        let drafts = vec![draft(begin, version, rev.as_deref()), draft(n + 500_000, 0, None)];
-        let written = store.write(db, drafts, false, u64::MAX).await.expect("it is written");
+        let drafts = vec![
+            draft(begin, version, rev.as_deref()),
+            draft(n + 500_000, 0, None),
+        ];
+        let written = store
+            .write(db, drafts, false, u64::MAX)
+            .await
+            .expect("it is written");
         let mut lines = String::new();
         for one in written.into_iter().flatten().flatten() {
             if one.id == format!("d{begin}") {
@@ -97,13 +104,17 @@ async fn lane_of(store: &DocumentStore, db: i64, begin: u64) {
             lines.push_str(&format!("\nack {} {}\n", one.id, one.rev));
         }
         let mut out = std::io::stdout();
-        out.write_all(lines.as_bytes()).and_then(|()| out.flush()).expect("somebody reads");
+        out.write_all(lines.as_bytes())
+            .and_then(|()| out.flush())
+            .expect("somebody reads");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_was_acknowledged_is_lost_when_the_writer_is_killed() {
-    let kills = variable(KILLS).and_then(|kills| kills.parse().ok()).unwrap_or(20_u64);
+    let kills = variable(KILLS)
+        .and_then(|kills| kills.parse().ok())
+        .unwrap_or(20_u64);
     let dir = tempfile::tempdir().expect("a temporary folder");
     let mut acknowledged = BTreeMap::new();
     for kill in 0..kills {
@@ -140,7 +151,10 @@ async fn run_and_kill(folder: &Path, moment: Duration) -> Vec<(String, String)> 
     child.wait().expect("it ended");
     let mut seen = reading.await.expect("it reads");
     // The last line may have been cut.
-    seen.retain(|(_, rev)| rev.split_once('-').is_some_and(|(_, hash)| hash.len() == 32));
+    seen.retain(|(_, rev)| {
+        rev.split_once('-')
+            .is_some_and(|(_, hash)| hash.len() == 32)
+    });
     seen
 }
 
@@ -148,7 +162,9 @@ async fn check(folder: &Path, acknowledged: &BTreeMap<String, String>) {
     let opened = DocumentStore::open(&folder.join("storage.db")).await;
     let (store, group) = opened.expect("it opens after a crash");
     let db = database(&store).await;
-    let rows = store.in_range(db, &IdRange::default(), u64::MAX, 0, true).await;
+    let rows = store
+        .in_range(db, &IdRange::default(), u64::MAX, 0, true)
+        .await;
     let rows = rows.expect("it answers");
     let owner = PrincipalId::operator();
     let name = "crash".parse().expect("it is a name");
@@ -169,7 +185,8 @@ async fn check(folder: &Path, acknowledged: &BTreeMap<String, String>) {
         let numbers = row.tree.bodies();
         let all = store.bodies(db, &numbers).await.expect("it answers");
         assert_eq!(all.len(), numbers.len(), "each revision has what it says");
-        bytes += all.values().map(|body| body.json.len() as i64).sum::<i64>();
+        let body_bytes = |body: &Body| body.json.len() as i64 + Draft::OVERHEAD as i64;
+        bytes += all.values().map(body_bytes).sum::<i64>();
         found.insert(row.id, row.tree);
     }
     assert_eq!(record.bytes, bytes);

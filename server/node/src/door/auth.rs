@@ -80,6 +80,16 @@ pub(crate) async fn returning(
     Ok(principal.ok().filter(allowed))
 }
 
+/// Whether the key of a caller who was let in long ago is still good.
+pub(crate) async fn still_good(app: &App, principal: &Principal) -> bool {
+    let Some(key) = principal.key() else {
+        return true;
+    };
+    let stored = app.store.key(key).await;
+    let now = app.clock.unix_ms();
+    stored.is_ok_and(|stored| stored.is_some_and(|stored| stored.is_active(now)))
+}
+
 /// `basic` says whether a key may come as the password of HTTP's Basic scheme (RFC 7617), which is all that
 /// clients of CouchDB know.
 async fn identify(app: &App, headers: &HeaderMap, basic: bool) -> Result<Principal, ApiError> {

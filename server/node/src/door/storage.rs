@@ -36,11 +36,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(blobs::content, blobs::delete))
         .routes(routes!(blobs::prove))
         .routes(routes!(uploads::create))
-        .routes(routes!(
-            uploads::show,
-            uploads::append,
-            uploads::cancel
-        ))
+        .routes(routes!(uploads::show, uploads::append, uploads::cancel))
 }
 
 /// Finds a database and refuses who may not do that much with it.
@@ -52,7 +48,11 @@ async fn open(
 ) -> Result<DatabaseRecord, ApiError> {
     let missing = || ApiError::not_found("db", "database_not_found", "No such database.");
     let parsed = name.parse().map_err(|_| missing())?;
-    let found = app.storage.documents.database(principal.id(), &parsed).await?;
+    let found = app
+        .storage
+        .documents
+        .database(principal.id(), &parsed)
+        .await?;
     let found = found.ok_or_else(missing)?;
     let access = found
         .security

@@ -255,7 +255,7 @@ async fn attachments_are_kept_once_and_read_in_ranges() {
         .expect("it answers");
     assert_eq!(found, None);
     let record = open.find("ada", "notes").await.expect("there");
-    assert_eq!(record.bytes, 2, "an empty object");
+    assert_eq!(record.bytes, 2 + Draft::OVERHEAD as i64, "an empty object");
 }
 
 fn data_encoding_base64(bytes: &[u8]) -> String {
@@ -333,11 +333,16 @@ async fn an_owner_has_so_much_and_an_encrypted_database_takes_envelopes_only() {
     let two = drafts(json!([{"_id": "a", "n": "x".repeat(60)}, {"_id": "b", "n": "x".repeat(60)}]));
     let written = open
         .store
-        .write(db, two, false, 100)
+        .write(db, two, false, 300)
         .await
         .expect("it is written");
     assert!(written[0].is_ok());
     assert_eq!(written[1], Err(Refused::Full));
+    let first = written[0].clone().expect("taken").expect("new").rev;
+    let gone = drafts(json!([{"_id": "a", "_rev": first, "_deleted": true}]));
+    let written = open.store.write(db, gone, false, 100).await;
+    let written = written.expect("it is written");
+    assert!(written[0].is_ok(), "what is deleted needs no room");
     let sealed = open.database("ada", "sealed", Mode::E2ee).await;
     let written = open
         .write(sealed, json!([{"_id": "a", "text": "plain"}]))
@@ -372,7 +377,10 @@ async fn blobs_are_held_counted_and_let_go() {
         created_at_ms: 1,
     };
     let hold = async |owner: &PrincipalId, blob: &BlobRecord| {
-        open.store.hold_blob(owner, blob, 100).await.expect("it answers")
+        open.store
+            .hold_blob(owner, blob, 100)
+            .await
+            .expect("it answers")
     };
     assert!(hold(&ada, &blob("a", 60)).await);
     assert!(hold(&ada, &blob("a", 60)).await, "it costs nothing again");
@@ -380,12 +388,21 @@ async fn blobs_are_held_counted_and_let_go() {
     assert!(hold(&bob, &blob("a", 60)).await);
     assert_eq!(open.store.held(&ada).await.expect("it answers"), 60);
     let release = async |owner: &PrincipalId| {
-        open.store.release_blob(owner, "a").await.expect("it answers")
+        open.store
+            .release_blob(owner, "a")
+            .await
+            .expect("it answers")
     };
     assert_eq!(release(&ada).await, Some(false), "bob has it");
     assert_eq!(release(&ada).await, None);
     assert_eq!(release(&bob).await, Some(true));
-    assert!(open.store.blob_files().await.expect("it answers").is_empty());
+    assert!(
+        open.store
+            .blob_files()
+            .await
+            .expect("it answers")
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -403,17 +420,51 @@ async fn byte_seconds_are_what_lay_here_at_both_ends_and_never_drift() {
         bytes: 7,
         created_at_ms: 1,
     };
-    assert!(open.store.hold_blob(&ada, &blob, 100).await.expect("it answers"));
+    assert!(
+        open.store
+            .hold_blob(&ada, &blob, 100)
+            .await
+            .expect("it answers")
+    );
     open.store.meter(2_000).await.expect("it meters");
     assert_eq!(seconds().await, Some(0));
     // A thousand readings of a third of a second: 7 x 333.333 s, less what has not made a second yet.
     for n in 1..=1_000 {
-        open.store.meter(2_000 + n * 1_000 / 3).await.expect("it meters");
+        open.store
+            .meter(2_000 + n * 1_000 / 3)
+            .await
+            .expect("it meters");
     }
     assert_eq!(seconds().await, Some(7 * 333_333 / 1_000));
     open.store.meter(5).await.expect("it meters");
     assert_eq!(seconds().await, Some(2_333), "a clock that goes back");
-    open.store.release_blob(&ada, "a").await.expect("it answers");
+    open.store
+        .release_blob(&ada, "a")
+        .await
+        .expect("it answers");
     open.store.meter(1_000_000).await.expect("it meters");
     assert_eq!(seconds().await, Some(2_333), "it was not there at the end");
+}
+
+#[tokio::test]
+async fn a_document_that_is_edited_for_ever_takes_no_more_room() {
+    let open = Open::new().await;
+    let db = open.database("ada", "notes", Mode::Private).await;
+    let limit = "UPDATE databases SET revs_limit = 3";
+    let set = sqlx::query(limit).execute(&open.store.writer).await;
+    set.expect("it is set");
+    let mut rev = open.put(db, json!({"_id": "a", "n": 0})).await;
+    for n in 1..10 {
+        rev = open.put(db, json!({"_id": "a", "_rev": rev, "n": n})).await;
+    }
+    let row = open.store.document(db, "a").await.expect("it answers");
+    let tree = row.expect("it is there").tree;
+    assert_eq!((tree.nodes().len(), rev.generation()), (3, 10));
+    let kept: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM bodies")
+        .fetch_one(&open.store.readers)
+        .await
+        .expect("it answers");
+    assert_eq!(kept, 3);
+    let record = open.find("ada", "notes").await.expect("there");
+    assert_eq!(record.bytes, 3 * (7 + Draft::OVERHEAD as i64));
 }

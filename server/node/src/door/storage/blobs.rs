@@ -59,7 +59,10 @@ pub(crate) async fn list(
         return Err(ApiError::invalid("limit", "invalid_value", message));
     }
     let after = asked.after.as_deref().unwrap_or("");
-    let found = app.storage.documents.blobs(principal.id(), after, limit + 1);
+    let found = app
+        .storage
+        .documents
+        .blobs(principal.id(), after, limit + 1);
     let mut found = found.await?;
     let has_more = found.len() > limit as usize;
     found.truncate(limit as usize);
@@ -126,7 +129,9 @@ pub(super) async fn take(
             }
             Ok(Some(Ok(frame))) => frame,
         };
-        let Some(data) = frame.data_ref() else { continue };
+        let Some(data) = frame.data_ref() else {
+            continue;
+        };
         if bytes + data.len() as u64 > max {
             return Err(too_large(headers, body, larger(max)).await);
         }
@@ -291,7 +296,10 @@ pub(crate) async fn prove(
         return Err(ApiError::invalid("offset", "invalid_value", message));
     }
     let _place = app.storage.blobs.place().await;
-    let proof = app.storage.blobs.prove(&blob.hash, blob.bytes, slice.offset);
+    let proof = app
+        .storage
+        .blobs
+        .prove(&blob.hash, blob.bytes, slice.offset);
     let proof = proof.await.map_err(|error| disk(&error))?;
     let hex = |value: &[u8; 32]| data_encoding::HEXLOWER.encode(value);
     Ok(Json(StorageProof {

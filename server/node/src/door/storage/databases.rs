@@ -102,7 +102,9 @@ pub(crate) async fn show(
     Extension(principal): Extension<Principal>,
     ApiPath(db): ApiPath<String>,
 ) -> Result<Json<StorageDatabase>, ApiError> {
-    Ok(Json(wire(&open(&app, &principal, &db, Access::Read).await?)))
+    Ok(Json(wire(
+        &open(&app, &principal, &db, Access::Read).await?,
+    )))
 }
 
 /// Deletes a database and all that is in it, and overwrites where it lay.
@@ -158,7 +160,7 @@ pub(crate) async fn changes(
     let found = open(&app, &principal, &db, Access::Read).await?;
     let last = headers.get("last-event-id");
     let last = last.and_then(|last| last.to_str().ok()).map(str::to_owned);
-    couch::event_stream(app, found, last.or(asked.since).as_deref())
+    couch::event_stream(app, &principal, found, last.or(asked.since).as_deref())
 }
 
 /// Gives every document with its attachments, one in a line.
@@ -197,7 +199,11 @@ async fn page_of_export(
     key: i64,
     range: &mut IdRange,
 ) -> Result<Option<Bytes>, ApiError> {
-    let rows = app.storage.documents.in_range(key, range, PAGE, 0, true).await?;
+    let rows = app
+        .storage
+        .documents
+        .in_range(key, range, PAGE, 0, true)
+        .await?;
     let Some(last) = rows.last() else {
         return Ok(None);
     };

@@ -59,7 +59,9 @@ pub(crate) async fn list(
         ..IdRange::default()
     };
     let documents = &app.storage.documents;
-    let mut rows = documents.in_range(found.key, &range, limit + 1, 0, false).await?;
+    let mut rows = documents
+        .in_range(found.key, &range, limit + 1, 0, false)
+        .await?;
     let has_more = rows.len() as u64 > limit;
     rows.truncate(limit as usize);
     let data = rows.into_iter().filter_map(|row| {
@@ -189,10 +191,18 @@ pub(crate) async fn delete(
 
 /// The revision that the caller has seen.
 fn seen(headers: &HeaderMap) -> Result<Option<Rev>, ApiError> {
-    let text = headers.get(header::IF_MATCH).map(|value| value.to_str().unwrap_or(""));
+    let text = headers
+        .get(header::IF_MATCH)
+        .map(|value| value.to_str().unwrap_or(""));
     let parse = |text: &str| {
         let rev = text.trim().trim_matches('"').parse();
-        rev.map_err(|_| ApiError::invalid("If-Match", "invalid_value", "Invalid 'If-Match': expected an ETag."))
+        rev.map_err(|_| {
+            ApiError::invalid(
+                "If-Match",
+                "invalid_value",
+                "Invalid 'If-Match': expected an ETag.",
+            )
+        })
     };
     text.map(parse).transpose()
 }

@@ -57,7 +57,11 @@ pub(crate) async fn create(
         app.storage.blobs.remove(&upload.id).await;
         let code = Some("too_many_uploads");
         let message = "You have too many uploads under way; end some first.";
-        return Err(ApiError::refused(StatusCode::TOO_MANY_REQUESTS, code, message));
+        return Err(ApiError::refused(
+            StatusCode::TOO_MANY_REQUESTS,
+            code,
+            message,
+        ));
     }
     Ok((StatusCode::CREATED, Json(wire(&upload, 0, None))))
 }
@@ -105,7 +109,9 @@ pub(crate) async fn append(
     body: Body,
 ) -> Result<Json<StorageUpload>, ApiError> {
     let upload = find(&app, &principal, &id).await?;
-    let begin = headers.get(UPLOAD_OFFSET).and_then(|value| value.to_str().ok());
+    let begin = headers
+        .get(UPLOAD_OFFSET)
+        .and_then(|value| value.to_str().ok());
     let begin: Option<u64> = begin.and_then(|begin| begin.parse().ok());
     let begin = begin.ok_or_else(|| {
         let message = "Invalid 'Upload-Offset': expected a whole number.";
