@@ -207,6 +207,14 @@ async fn what_is_too_large_is_refused() {
     let large = put("/couch/notes/c/file", vec![7; (1 << 20) + 1]);
     let answer = node.ask(large).await;
     assert_eq!(refused(&answer), (413, "document_too_large".into()));
+    // What is long is fetched by itself, and comes all the same.
+    for path in ["_all_docs", "_changes"] {
+        let path = format!("/couch/notes/{path}?include_docs=true");
+        let listed = node.get(&path).await.json();
+        let rows = listed.get("rows").or(listed.get("results"));
+        let text = rows.and_then(|rows| rows[0]["doc"]["text"].as_str());
+        assert_eq!(text.map(str::len), Some(600 << 10), "{path}");
+    }
     let usage = node.get("/v1/storage/usage").await.json();
     assert_eq!(usage["bytes"], (600 << 10) + r#"{"text":""}"#.len() + 128);
 }

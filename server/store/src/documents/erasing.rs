@@ -14,8 +14,8 @@ use crate::StoreError;
 
 /// Documents that one transaction compacts, so that others can write in between.
 const PAGE: i64 = 500;
-/// Pages of the file that are given back at once.
-const VACUUM_TRIES: usize = 20;
+/// Each waits for those who read just now, while nobody can write.
+const VACUUM_TRIES: usize = 3;
 
 /// What a compaction freed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
