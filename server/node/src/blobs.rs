@@ -21,7 +21,7 @@ const PIECE: usize = 256 << 10;
 
 /// The folder.
 #[derive(Debug)]
-pub struct Blobs {
+pub(crate) struct Blobs {
     dir: PathBuf,
     places: Semaphore,
     /// Files that somebody writes or removes just now.
@@ -45,7 +45,7 @@ impl Drop for Held {
 
 impl Blobs {
     /// The folder in this data directory. It is made when the first blob comes.
-    pub fn new(data_dir: &Path) -> Self {
+    pub(crate) fn new(data_dir: &Path) -> Self {
         Self {
             dir: data_dir.join("blobs"),
             places: Semaphore::new(AT_ONCE),

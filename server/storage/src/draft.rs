@@ -164,6 +164,9 @@ impl Draft {
         Ok(())
     }
 
+    /// What a revision takes besides what it says: bytes, about.
+    pub const OVERHEAD: u64 = 128;
+
     /// Bytes that it adds to what is kept.
     pub fn bytes(&self) -> u64 {
         let attached = self.attachments.iter().map(|(_, attachment)| {
@@ -173,7 +176,7 @@ impl Draft {
                 0
             }
         });
-        self.body.len() as u64 + attached.sum::<u64>()
+        Self::OVERHEAD + self.body.len() as u64 + attached.sum::<u64>()
     }
 }
 

@@ -37,6 +37,59 @@ pub fn is_envelope(document: &Map<String, Value>) -> bool {
         && bytes("ct").is_some_and(|ct| ct.len() > TAG_BYTES)
 }
 
+/// What replicating clients write of how far they came (PouchDB's and CouchDB's checkpoints).
+const CHECKPOINT: [&str; 20] = [
+    "bulk_get_attempts",
+    "bulk_get_docs",
+    "doc_write_failures",
+    "docs_read",
+    "docs_written",
+    "end_last_seq",
+    "end_time",
+    "history",
+    "last_seq",
+    "missing_checked",
+    "missing_found",
+    "recorded_seq",
+    "replication_id_version",
+    "replicator",
+    "session_id",
+    "source_last_seq",
+    "start_last_seq",
+    "start_time",
+    "target",
+    "version",
+];
+const WORD_BYTES_MAX: usize = 128;
+const HISTORY_MAX: usize = 100;
+
+/// Whether a local document is a checkpoint of a replication and holds nothing beside it: the one thing in the
+/// clear that an encrypted database keeps.
+pub fn is_checkpoint(document: &Map<String, Value>) -> bool {
+    let is_plain = |value: &Value| match value {
+        Value::String(text) => text.len() <= WORD_BYTES_MAX,
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+        _ => false,
+    };
+    let is_entry = |value: &Value| {
+        let members = value.as_object();
+        members.is_some_and(|members| {
+            let mut members = members.iter();
+            members.all(|(name, value)| CHECKPOINT.contains(&name.as_str()) && is_plain(value))
+        })
+    };
+    document.iter().all(|(name, value)| {
+        let is_known = CHECKPOINT.contains(&name.as_str());
+        is_known
+            && match value {
+                Value::Array(entries) => {
+                    entries.len() <= HISTORY_MAX && entries.iter().all(is_entry)
+                }
+                other => is_plain(other),
+            }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,5 +118,18 @@ mod tests {
             assert!(!is(&other), "{name}");
         }
         assert!(!is(&json!({})));
+    }
+
+    #[test]
+    fn only_a_checkpoint_is_one() {
+        let is = |value: Value| is_checkpoint(value.as_object().expect("an object"));
+        assert!(is(
+            json!({"session_id": "a", "last_seq": "7-x", "version": 1, "replicator": "pouchdb",
+            "history": [{"last_seq": 7, "session_id": "a"}]})
+        ));
+        assert!(!is(json!({"text": "words"})));
+        assert!(!is(json!({"session_id": "words ".repeat(30)})));
+        assert!(!is(json!({"history": [{"text": "words"}]})));
+        assert!(!is(json!({"history": [["words"]]})));
     }
 }

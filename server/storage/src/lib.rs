@@ -22,7 +22,7 @@ pub use attachment::{Attachment, AttachmentDraft, Attachments, Digest};
 pub use collate::compare;
 pub use draft::{BadDocument, Draft, Limits};
 pub use edit::{Edit, Refused, Took, interactive, replicated};
-pub use envelope::is_envelope;
+pub use envelope::{is_checkpoint, is_envelope};
 pub use mango::{BadSelector, Selector};
 pub use multipart::{Multipart, Part, boundary_of};
 pub use name::{BadName, DatabaseName, Mode, check_document_id, is_local};

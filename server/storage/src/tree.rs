@@ -119,10 +119,10 @@ impl RevTree {
         true
     }
 
-    /// Forgets ancestors that are `limit` or more steps away from every leaf.
-    pub fn stem(&mut self, limit: usize) {
+    /// Forgets ancestors that are `limit` or more steps away from every leaf, and gives the bodies of those.
+    pub fn stem(&mut self, limit: usize) -> Vec<u64> {
         if self.nodes.len() <= limit {
-            return;
+            return Vec::new();
         }
         let mut kept = vec![false; self.nodes.len()];
         for leaf in self.leaves() {
@@ -134,7 +134,10 @@ impl RevTree {
                 next = self.nodes[at].parent;
             }
         }
+        let gone = self.nodes.iter().zip(&kept).filter(|(_, kept)| !**kept);
+        let gone = gone.filter_map(|(node, _)| node.body).collect();
         self.retain(&kept);
+        gone
     }
 
     /// Removes leaves, and of what led to them what leads to no other leaf. Returns those that were there,

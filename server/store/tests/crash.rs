@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use kwaainet_core::PrincipalId;
 use kwaainet_storage::{Draft, Limits, Mode};
-use kwaainet_store::{DocumentStore, IdRange, NewDatabase};
+use kwaainet_store::{Body, DocumentStore, IdRange, NewDatabase};
 use serde_json::{Value, json};
 
 /// Where the child finds the file; without it the child's test does nothing.
@@ -185,7 +185,8 @@ async fn check(folder: &Path, acknowledged: &BTreeMap<String, String>) {
         let numbers = row.tree.bodies();
         let all = store.bodies(db, &numbers).await.expect("it answers");
         assert_eq!(all.len(), numbers.len(), "each revision has what it says");
-        bytes += all.values().map(|body| body.json.len() as i64).sum::<i64>();
+        let body_bytes = |body: &Body| body.json.len() as i64 + Draft::OVERHEAD as i64;
+        bytes += all.values().map(body_bytes).sum::<i64>();
         found.insert(row.id, row.tree);
     }
     assert_eq!(record.bytes, bytes);

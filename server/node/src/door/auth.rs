@@ -129,6 +129,21 @@ pub(crate) async fn returning(
     Ok(principal.filter(allowed))
 }
 
+/// Whether a caller who was let in long ago still is: his key, or the account that he signed in with.
+pub(crate) async fn still_good(app: &App, principal: &Principal) -> bool {
+    let now = app.clock.unix_ms();
+    let found = match principal.key() {
+        None if *principal.id() == PrincipalId::operator() => return true,
+        None => account(app, principal.id().as_str(), now).await,
+        Some(key) => app
+            .store
+            .key(key)
+            .await
+            .map(|stored| Principal::returning(Some(key), stored.as_ref(), now).ok()),
+    };
+    found.is_ok_and(|found| found.is_some())
+}
+
 /// The account of a DID, as if it had just signed in.
 async fn account(app: &App, did: &str, now_ms: i64) -> Result<Option<Principal>, StoreError> {
     let Some(account) = app.store.account(did, now_ms).await? else {

@@ -1,13 +1,15 @@
 //! CouchDB's HTTP API: what PouchDB does not ask for, and every refusal. What it does ask for is tested with
 //! PouchDB itself (`tests/outside/js/couch.test.js`).
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use kwaainet::config::{Config, Storage};
 use kwaainet_core::{ApiKey, KeyRecord, Scope};
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, TestNode, get, put};
+use crate::harness::{Answer, SOON, TestNode, get, put};
 
 const DB: &str = "/couch/notes";
 
@@ -205,8 +207,16 @@ async fn what_is_too_large_is_refused() {
     let large = put("/couch/notes/c/file", vec![7; (1 << 20) + 1]);
     let answer = node.ask(large).await;
     assert_eq!(refused(&answer), (413, "document_too_large".into()));
+    // What is long is fetched by itself, and comes all the same.
+    for path in ["_all_docs", "_changes"] {
+        let path = format!("/couch/notes/{path}?include_docs=true");
+        let listed = node.get(&path).await.json();
+        let rows = listed.get("rows").or(listed.get("results"));
+        let text = rows.and_then(|rows| rows[0]["doc"]["text"].as_str());
+        assert_eq!(text.map(str::len), Some(600 << 10), "{path}");
+    }
     let usage = node.get("/v1/storage/usage").await.json();
-    assert_eq!(usage["bytes"], (600 << 10) + r#"{"text":""}"#.len());
+    assert_eq!(usage["bytes"], (600 << 10) + r#"{"text":""}"#.len() + 128);
 }
 
 #[tokio::test]
@@ -364,6 +374,11 @@ async fn an_encrypted_database_takes_envelopes_and_nothing_else() {
     assert_eq!(written.status, 201, "{}", written.text);
     let answer = node.put("/couch/sealed/readable-id", envelope).await;
     assert_eq!(refused(&answer), (403, "forbidden".into()));
+    let plain = node.put("/couch/sealed/_local/a", json!({"text": "plain"}));
+    assert_eq!(refused(&plain.await), (403, "forbidden".into()));
+    let checkpoint = json!({"session_id": "a", "last_seq": 1, "history": [{"last_seq": 1}]});
+    let written = node.put("/couch/sealed/_local/b", checkpoint).await;
+    assert_eq!(written.status, 201);
     let info = node.get("/couch/sealed").await.json();
     assert_eq!(
         (&info["doc_count"], &info["mode"]),
@@ -461,6 +476,18 @@ async fn who_may_not_learns_nothing_and_who_is_let_in_may_write() {
     );
     let listed = ask(get("/couch/_all_dbs"), &bob).await.json();
     assert_eq!(listed, json!(["notes"]));
+
+    // A feed ends with the right to read it.
+    let feed = get("/couch/notes/_changes?feed=continuous&heartbeat=100&since=now");
+    let feed = async { node.ask(by(feed, &bob)).await.text };
+    let revoked = async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        let revoked = node.store.revoke_key(bob_key.id(), 1).await;
+        assert!(revoked.expect("it answers"));
+    };
+    let both = async { tokio::join!(feed, revoked) };
+    let (said, ()) = tokio::time::timeout(SOON, both).await.expect("it ends");
+    assert!(said.trim_start().starts_with("{\"last_seq\""), "{said}");
 }
 
 fn delete_of(path: &str) -> Request<Body> {

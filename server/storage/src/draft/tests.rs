@@ -26,7 +26,7 @@ fn a_document_is_taken_apart() {
     assert_eq!(history, ["2-b", "1-a"]);
     let body: Value = serde_json::from_str(&draft.body).expect("it is JSON");
     assert_eq!(body, json!({"name": "x", "list": [1, 2.5, null]}));
-    assert_eq!(draft.bytes(), draft.body.len() as u64 + 3);
+    assert_eq!(draft.bytes(), Draft::OVERHEAD + draft.body.len() as u64 + 3);
     let attachments: std::collections::BTreeMap<_, _> = draft.attachments.into_iter().collect();
     let data = AttachmentDraft::data("text/plain".into(), b"abc".to_vec(), None);
     assert_eq!(attachments["t"], data);
@@ -109,7 +109,7 @@ fn what_follows_is_taken_from_the_other_parts() {
         let mut parts = Multipart::new(message, "x");
         draft.attach(&mut parts).map(|()| draft.bytes())
     };
-    assert_eq!(attach(message), Ok(2 + 3));
+    assert_eq!(attach(message), Ok(Draft::OVERHEAD + 2 + 3));
     let other = b"--x\r\n\r\nabd\r\n--x\r\n\r\n\r\n--x--";
     assert!(attach(other).is_err(), "another digest");
     assert!(

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use kwaainet_storage::{Rev, RevTree};
+use kwaainet_storage::{Draft, Rev, RevTree};
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
@@ -14,8 +14,8 @@ use crate::StoreError;
 
 /// Documents that one transaction compacts, so that others can write in between.
 const PAGE: i64 = 500;
-/// Pages of the file that are given back at once.
-const VACUUM_TRIES: usize = 20;
+/// Each waits for those who read just now, while nobody can write.
+const VACUUM_TRIES: usize = 3;
 
 /// What a compaction freed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,7 +68,8 @@ impl DocumentStore {
                     .bind(row.try_get::<&str, _>("id")?)
                     .execute(&mut *transaction)
                     .await?;
-                forget(db, &old, &mut transaction).await?;
+                let bytes = forget(db, &old, &mut transaction).await?;
+                lighten(db, bytes, &mut transaction).await?;
             }
             transaction.commit().await?;
         }
@@ -102,7 +103,8 @@ impl DocumentStore {
                 continue;
             }
             rewrite(db, id, row.try_get("deleted")?, &tree, &mut transaction).await?;
-            forget(db, &bodies, &mut transaction).await?;
+            let bytes = forget(db, &bodies, &mut transaction).await?;
+            lighten(db, bytes, &mut transaction).await?;
             purged.revs.insert(id.clone(), gone);
         }
         sweep(db, &mut transaction).await?;
@@ -184,24 +186,28 @@ async fn rewrite(
     Ok(())
 }
 
-/// Deletes bodies and takes what they said off the database's bytes.
-async fn forget(
+/// Deletes bodies; how many bytes that frees.
+pub(super) async fn forget(
     db: i64,
     bodies: &[u64],
     connection: &mut SqliteConnection,
-) -> Result<(), StoreError> {
+) -> Result<i64, StoreError> {
+    if bodies.is_empty() {
+        return Ok(0);
+    }
     let keys: Vec<i64> = bodies.iter().map(|body| body_key(db, *body)).collect();
     let keys = serde_json::to_string(&keys).expect("numbers are JSON");
     let bytes = sqlx::query_scalar(
-        "SELECT COALESCE(SUM(LENGTH(CAST(json AS BLOB))), 0) FROM bodies
+        "SELECT COALESCE(SUM(LENGTH(CAST(json AS BLOB)) + ?), 0) FROM bodies
          WHERE key IN (SELECT value FROM json_each(?))",
     );
-    let bytes: i64 = bytes.bind(&keys).fetch_one(&mut *connection).await?;
+    let bytes = bytes.bind(Draft::OVERHEAD as i64).bind(&keys);
+    let bytes: i64 = bytes.fetch_one(&mut *connection).await?;
     sqlx::query("DELETE FROM bodies WHERE key IN (SELECT value FROM json_each(?))")
         .bind(&keys)
         .execute(&mut *connection)
         .await?;
-    lighten(db, bytes, connection).await
+    Ok(bytes)
 }
 
 /// Deletes contents that hang on nothing any more.

@@ -19,7 +19,7 @@ pub struct DocumentRow {
     pub seq: i64,
     /// Its revisions.
     pub tree: RevTree,
-    /// What the winner says, where it was asked for.
+    /// What the winner says, where it was asked for; in a page of documents only if it is not long.
     pub body: Option<Body>,
 }
 
@@ -145,11 +145,13 @@ impl DocumentStore {
     }
 }
 
-/// The columns of a [`DocumentRow`], and what they take besides the document's own row.
+/// The columns of a [`DocumentRow`], and what they take besides the document's own row. What is longer than
+/// 64 KiB is left out, so that a page of documents has a bound; its reader fetches it by itself.
 pub(super) fn parts(with_bodies: bool) -> (&'static str, &'static str) {
     if with_bodies {
         (
-            "d.id, d.seq, d.tree, b.json, b.attachments",
+            "d.id, d.seq, d.tree, b.attachments,
+             CASE WHEN OCTET_LENGTH(b.json) <= 65536 THEN b.json END AS json",
             "LEFT JOIN bodies AS b ON b.key = d.body",
         )
     } else {

@@ -255,7 +255,7 @@ async fn attachments_are_kept_once_and_read_in_ranges() {
         .expect("it answers");
     assert_eq!(found, None);
     let record = open.find("ada", "notes").await.expect("there");
-    assert_eq!(record.bytes, 2, "an empty object");
+    assert_eq!(record.bytes, 2 + Draft::OVERHEAD as i64, "an empty object");
 }
 
 fn data_encoding_base64(bytes: &[u8]) -> String {
@@ -333,11 +333,16 @@ async fn an_owner_has_so_much_and_an_encrypted_database_takes_envelopes_only() {
     let two = drafts(json!([{"_id": "a", "n": "x".repeat(60)}, {"_id": "b", "n": "x".repeat(60)}]));
     let written = open
         .store
-        .write(db, two, false, 100)
+        .write(db, two, false, 300)
         .await
         .expect("it is written");
     assert!(written[0].is_ok());
     assert_eq!(written[1], Err(Refused::Full));
+    let first = written[0].clone().expect("taken").expect("new").rev;
+    let gone = drafts(json!([{"_id": "a", "_rev": first, "_deleted": true}]));
+    let written = open.store.write(db, gone, false, 100).await;
+    let written = written.expect("it is written");
+    assert!(written[0].is_ok(), "what is deleted needs no room");
     let sealed = open.database("ada", "sealed", Mode::E2ee).await;
     let written = open
         .write(sealed, json!([{"_id": "a", "text": "plain"}]))
@@ -439,4 +444,27 @@ async fn byte_seconds_are_what_lay_here_at_both_ends_and_never_drift() {
         .expect("it answers");
     open.store.meter(1_000_000).await.expect("it meters");
     assert_eq!(seconds().await, Some(2_333), "it was not there at the end");
+}
+
+#[tokio::test]
+async fn a_document_that_is_edited_for_ever_takes_no_more_room() {
+    let open = Open::new().await;
+    let db = open.database("ada", "notes", Mode::Private).await;
+    let limit = "UPDATE databases SET revs_limit = 3";
+    let set = sqlx::query(limit).execute(&open.store.writer).await;
+    set.expect("it is set");
+    let mut rev = open.put(db, json!({"_id": "a", "n": 0})).await;
+    for n in 1..10 {
+        rev = open.put(db, json!({"_id": "a", "_rev": rev, "n": n})).await;
+    }
+    let row = open.store.document(db, "a").await.expect("it answers");
+    let tree = row.expect("it is there").tree;
+    assert_eq!((tree.nodes().len(), rev.generation()), (3, 10));
+    let kept: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM bodies")
+        .fetch_one(&open.store.readers)
+        .await
+        .expect("it answers");
+    assert_eq!(kept, 3);
+    let record = open.find("ada", "notes").await.expect("there");
+    assert_eq!(record.bytes, 3 * (7 + Draft::OVERHEAD as i64));
 }

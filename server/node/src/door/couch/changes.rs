@@ -132,15 +132,20 @@ async fn tell(
 ) -> Result<Response, ApiError> {
     let found = open(&app, principal, db, Access::Read).await?;
     let options = options(&found, asked, body)?;
-    answer(app, found, options)
+    answer(app, principal, found, options)
 }
 
-fn answer(app: Arc<App>, found: DatabaseRecord, options: Options) -> Result<Response, ApiError> {
+fn answer(
+    app: Arc<App>,
+    principal: &Principal,
+    found: DatabaseRecord,
+    options: Options,
+) -> Result<Response, ApiError> {
     let kind = match options.feed {
         Feed::EventSource => "text/event-stream",
         _ => "application/json",
     };
-    let walk = Walk::begin(app, found, options)?;
+    let walk = Walk::begin(app, principal.clone(), found, options)?;
     let body = stream::unfold(walk, |mut walk| async {
         let piece = walk.next().await?;
         Some((piece, walk))
@@ -155,6 +160,7 @@ fn answer(app: Arc<App>, found: DatabaseRecord, options: Options) -> Result<Resp
 /// Tells changes as server-sent events, without what documents say.
 pub(crate) fn event_stream(
     app: Arc<App>,
+    principal: &Principal,
     found: DatabaseRecord,
     since: Option<&str>,
 ) -> Result<Response, ApiError> {
@@ -175,7 +181,7 @@ pub(crate) fn event_stream(
         heartbeat: Some(EVENTS_HEARTBEAT),
         timeout: TIMEOUT,
     };
-    answer(app, found, options)
+    answer(app, principal, found, options)
 }
 
 fn options(found: &DatabaseRecord, asked: &Asked, body: &Value) -> Result<Options, ApiError> {

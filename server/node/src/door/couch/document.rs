@@ -21,6 +21,8 @@ use crate::door::{ApiError, App};
 
 /// Revisions that one request asks for.
 const OPEN_REVS_MAX: usize = 1_000;
+/// And bytes of what they say.
+const OPEN_REVS_BYTES_MAX: usize = 128 << 20;
 
 /// Reads a document.
 #[utoipa::path(
@@ -129,13 +131,17 @@ async fn open_revs(
     if revs.len() > OPEN_REVS_MAX {
         return Err(bad_request("Too many open_revs"));
     }
-    let mut said = Vec::new();
+    let (mut said, mut bytes) = (Vec::new(), 0);
     for rev in revs {
         let nodes = reading::named(row, &rev, latest);
         let mut is_here = false;
         for node in nodes {
             if let Some(document) = reading::revision(app, found.key, row, node, extras).await? {
                 is_here = true;
+                bytes += document.len();
+                if bytes > OPEN_REVS_BYTES_MAX {
+                    return Err(bad_request("These open_revs are too large for one answer"));
+                }
                 said.push(format!("{{\"ok\":{document}}}"));
             }
         }

@@ -10,9 +10,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use kwaainet_core::Principal;
 use kwaainet_openapi::CouchEdited;
-use kwaainet_storage::{Access, Draft, Refused};
+use kwaainet_storage::{Access, Draft, Mode, Refused, is_checkpoint};
 use kwaainet_store::LocalEdit;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::asked::{self, Asked};
 use super::render::quoted;
@@ -23,6 +23,8 @@ use crate::door::{ApiError, App};
 /// Bytes of such a document. Checkpoints are far smaller.
 const BYTES_MAX: usize = 256 << 10;
 const ID_BYTES_MAX: usize = 1_024;
+/// Of a checkpoint, which is named by a digest.
+const SEALED_ID_BYTES_MAX: usize = 64;
 
 /// Reads such a document.
 #[utoipa::path(
@@ -84,6 +86,12 @@ pub(crate) async fn put(
         return Err(bad_request(
             "A local document is small and has no attachments",
         ));
+    }
+    if found.mode == Mode::E2ee {
+        let said: Map<String, Value> = asked::parse(draft.body.as_bytes())?;
+        if id.len() > SEALED_ID_BYTES_MAX || !is_checkpoint(&said) {
+            return Err(Refused::NotEncrypted.into());
+        }
     }
     let said = (!deleted).then_some(draft.body.as_str());
     edit(&app, found.key, id, rev, said)

@@ -5,10 +5,10 @@ use kwaainet_store::{Body, DocumentRow};
 
 use super::asked::Asked;
 use super::render::{self, Contents, Extras};
-use crate::door::{ApiError, App};
+use crate::door::{ApiError, App, body};
 
 /// Bytes of contents that are put into one document.
-const INLINE_BYTES_MAX: u64 = 256 << 20;
+const INLINE_BYTES_MAX: u64 = 128 << 20;
 
 impl Extras {
     /// What a query asks for.
@@ -80,17 +80,29 @@ async fn said(
     db: i64,
     row: &DocumentRow,
     node: &Node,
-    body: &Body,
+    kept: &Body,
     extras: Extras,
 ) -> Result<String, ApiError> {
-    let contents = if extras.attachments {
-        contents(app, db, body).await?
+    let inline = if extras.attachments {
+        let lengths = kept
+            .attachments
+            .values()
+            .map(|attachment| attachment.length);
+        lengths.sum::<u64>()
+    } else {
+        0
+    };
+    // What is put together here and what comes in share one bound on memory.
+    let place = inline.min(app.storage.body_bytes_max as u64) as usize;
+    let _place = body::place(&app.storage.bodies, place).await?;
+    let contents = if inline > 0 {
+        contents(app, db, kept).await?
     } else {
         Contents::new()
     };
     let tree = (&row.tree, row.seq);
     Ok(render::document(
-        &row.id, node, body, extras, tree, &contents,
+        &row.id, node, kept, extras, tree, &contents,
     ))
 }
 

@@ -160,7 +160,7 @@ pub(crate) async fn changes(
     let found = open(&app, &principal, &db, Access::Read).await?;
     let last = headers.get("last-event-id");
     let last = last.and_then(|last| last.to_str().ok()).map(str::to_owned);
-    couch::event_stream(app, found, last.or(asked.since).as_deref())
+    couch::event_stream(app, &principal, found, last.or(asked.since).as_deref())
 }
 
 /// Gives every document with its attachments, one in a line.

@@ -50,6 +50,9 @@ QUESTIONS: dict[str, list[Any]] = {
             "stream_options": _USAGE,
         },
     ],
+    "POST /v1/storage/databases": [{"name": "fresh", "mode": "public"}],
+    "POST /v1/storage/databases/{db}/erase": [{"ids": ["moon", "nothing"]}],
+    "POST /v1/storage/uploads": [{"bytes": 4}],
     "POST /v1/completions": [
         *_with(
             {"prompt": "One, two,", "max_tokens": 4, "seed": 1},
@@ -131,6 +134,7 @@ QUESTIONS: dict[str, list[Any]] = {
 QUERIES: dict[str, list[dict[str, str]]] = {
     "GET /v1/audit/proofs/consistency": [{"first": "1"}],
     "GET /v1/audit/proofs/inclusion": [{"entry": "0"}],
+    "GET /v1/storage/blobs/{hash}/proof": [{"offset": "0"}, {"offset": "4"}],
     "GET /v1/responses/{response_id}": [
         {"stream": "true"},
         {"stream": "true", "starting_after": "1"},

@@ -44,6 +44,14 @@ class Things:
         form = {"files": {"file": (name, content)}, "data": {"purpose": purpose}}
         return self._post("/files", **form)["id"]
 
+    def _stored(self) -> dict[str, str]:
+        storage = f"{self.url}/v1/storage"
+        requests.post(f"{storage}/databases", json={"name": "kept"}, timeout=30)
+        requests.put(f"{storage}/databases/kept/docs/moon", json={"round": True}, timeout=30)
+        blob = requests.post(f"{storage}/blobs", data=b"moon", timeout=30).json()
+        upload = requests.post(f"{storage}/uploads", json={"bytes": 4}, timeout=30).json()
+        return {"db": "kept", "id": "moon", "hash": blob["hash"], "upload_id": upload["id"]}
+
     def _made(self) -> dict[str, str]:
         file = self._file("moon.txt", "assistants", "The moon goes around the earth.")
         lines = self._file("lines.jsonl", "batch", json.dumps(_LINE))
@@ -57,6 +65,7 @@ class Things:
         items = requests.get(f"{self.url}/v1/conversations/{conversation}/items", timeout=30).json()
         asked = {"model": SMOL, "input": "moon", "max_output_tokens": 2}
         return {
+            **self._stored(),
             "file_id": file,
             "input_file_id": lines,
             "vector_store_id": store,

@@ -14,6 +14,7 @@ use crate::StoreError;
 use crate::documents::attachments;
 use crate::documents::blobs::HELD;
 use crate::documents::databases::body_key;
+use crate::documents::erasing::forget;
 use crate::documents::rows;
 
 pub(super) struct Batch {
@@ -36,6 +37,8 @@ struct Database {
     /// What hangs on revisions, by the bodies' numbers.
     hanging: HashMap<u64, Attachments>,
     new_bodies: Vec<NewBody>,
+    /// Of revisions that are so old that they were forgotten.
+    old_bodies: Vec<u64>,
     new_attachments: BTreeMap<Digest, Vec<u8>>,
 }
 
@@ -99,7 +102,9 @@ impl Batch {
         let owned = self.owned.entry(database.owner.clone()).or_default();
         let mut decide = |draft: &Draft| {
             let bytes = draft.bytes();
-            if !draft.deleted && owned.saturating_add(bytes) > job.quota {
+            // Who has no room left can still delete.
+            let frees = draft.deleted && draft.body == "{}" && database.knows(&draft.id);
+            if !frees && owned.saturating_add(bytes) > job.quota {
                 return Err(Refused::Full);
             }
             let took = database.decide(draft, job.replicated, job.db)?;
@@ -154,6 +159,7 @@ impl Database {
             documents: HashMap::new(),
             hanging: HashMap::new(),
             new_bodies: Vec::new(),
+            old_bodies: Vec::new(),
             new_attachments: BTreeMap::new(),
         }))
     }
@@ -212,6 +218,11 @@ impl Database {
         Ok(())
     }
 
+    /// Whether there is, or was, such a document.
+    fn knows(&self, id: &str) -> bool {
+        self.documents.contains_key(id)
+    }
+
     fn decide(
         &mut self,
         draft: &Draft,
@@ -244,14 +255,14 @@ impl Database {
         self.seq += 1;
         let document = self.documents.entry(draft.id.clone()).or_default();
         document.tree.add(&edit.history, draft.deleted, body);
-        document.tree.stem(self.revs_limit);
+        self.old_bodies.extend(document.tree.stem(self.revs_limit));
         document.seq = Some(self.seq);
         for (_, attachment) in &draft.attachments {
             if let AttachmentDraft::Data { bytes, digest, .. } = attachment {
                 self.new_attachments.insert(digest.clone(), bytes.clone());
             }
         }
-        self.bytes += draft.body.len() as i64;
+        self.bytes += draft.body.len() as i64 + Draft::OVERHEAD as i64;
         let attachments = (!edit.attachments.is_empty()).then(|| {
             let json = serde_json::to_string(&edit.attachments);
             self.hanging.insert(body, edit.attachments);
@@ -289,6 +300,7 @@ impl Database {
             query.bind(body.attachments.as_deref())
         })
         .await?;
+        self.bytes -= forget(key, &self.old_bodies, connection).await?;
         let changed = self.rows(key)?;
         let head = "INSERT INTO documents (db, id, seq, deleted, body, tree)";
         let tail =

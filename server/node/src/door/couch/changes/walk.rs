@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use kwaainet_core::AdmissionError;
+use kwaainet_core::{AdmissionError, Principal};
+use kwaainet_storage::Access;
 use kwaainet_store::{DatabaseRecord, DocumentRow};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::{Feed, Filter, Options};
+use crate::door::auth::still_good;
 use crate::door::couch::database::seq_of;
-use crate::door::couch::reading;
 use crate::door::couch::render::{Extras, quoted};
+use crate::door::couch::{open, reading};
 use crate::door::{ApiError, App};
 
 /// Changes that are read from the file at once.
@@ -27,6 +29,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// A feed on its way out.
 pub(super) struct Walk {
     app: Arc<App>,
+    principal: Principal,
     database: DatabaseRecord,
     options: Options,
     /// Read from the file, and not yet told.
@@ -59,6 +62,7 @@ enum Phase {
 impl Walk {
     pub(super) fn begin(
         app: Arc<App>,
+        principal: Principal,
         database: DatabaseRecord,
         options: Options,
     ) -> Result<Self, ApiError> {
@@ -87,6 +91,7 @@ impl Walk {
             ends: app.clock.monotonic() + LIFE,
             rows: VecDeque::new(),
             app,
+            principal,
             database,
             options,
             live,
@@ -114,7 +119,10 @@ impl Walk {
                     }
                 },
                 Phase::Wait => {
-                    if let Some(sign) = self.wait().await {
+                    let sign = self.wait().await;
+                    if !self.may_go_on().await {
+                        self.phase = Phase::End;
+                    } else if let Some(sign) = sign {
                         return Some(Ok(Bytes::from_static(sign)));
                     }
                 }
@@ -280,6 +288,14 @@ impl Walk {
                 })
             }
         }
+    }
+
+    /// Whether the caller may still read what he waits for.
+    async fn may_go_on(&self) -> bool {
+        let name = self.database.name.as_str();
+        let opened = open(&self.app, &self.principal, name, Access::Read).await;
+        opened.is_ok_and(|opened| opened.key == self.database.key)
+            && still_good(&self.app, &self.principal).await
     }
 
     async fn end(&self) -> String {
