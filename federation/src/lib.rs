@@ -27,7 +27,7 @@ pub use frame::{FRAME_MAX, FrameError, FrameReader, FrameWriter};
 pub use infer::{InferenceDoor, PeerBackend};
 pub use introduction::Introduction;
 pub use receipts::{
-    Checked, Claim, Comparison, CounterSignature, Cursor, Difference, Entry,
+    Checked, Claim, Comparison, CounterSignature, Cursor, Difference, Entry, GivenReceipt,
     HEADER as RECEIPTS_HEADER, KeptReceipt, Ledger, Note, NotesPage, Place, ReceiptBook,
     ReceiptBooks, ReceiptFile, Reconciler, ReconcilerParts, SignedReceipt, Standing,
     compare as compare_receipts, receipt_line,

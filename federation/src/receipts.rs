@@ -26,7 +26,8 @@ pub use counter::CounterSignature;
 pub use file::{Checked, HEADER, ReceiptFile, receipt_line};
 pub use ledger::{Claim, Entry, KeptReceipt, Ledger};
 pub use reconcile::{
-    Books as ReceiptBooks, Cursor, Note, NotesPage, ReceiptBook, Reconciler, ReconcilerParts,
+    Books as ReceiptBooks, Cursor, Given as GivenReceipt, Note, NotesPage, ReceiptBook, Reconciler,
+    ReconcilerParts,
 };
 
 /// Of receipts. Those of version 1 have no stream and no revision, and are read too.

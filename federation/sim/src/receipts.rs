@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kwaainet_core::{BoxFuture, NodeId};
 use kwaainet_federation::{
-    Claim, Cursor, Entry, KeptReceipt, Note, NotesPage, ReceiptBook, Service, SignedReceipt,
+    Claim, Cursor, Entry, GivenReceipt, KeptReceipt, Note, NotesPage, ReceiptBook, Service,
+    SignedReceipt,
 };
 
 /// Receipts of a server that the asker did not sign.
@@ -279,7 +280,7 @@ impl ReceiptBook for MemoryReceipts {
         &self,
         peer: NodeId,
         hashes: Vec<[u8; 32]>,
-    ) -> BoxFuture<'_, Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, String>> {
+    ) -> BoxFuture<'_, Result<Vec<GivenReceipt>, String>> {
         let pages = self.pages();
         let rows = pages
             .rows

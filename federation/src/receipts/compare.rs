@@ -117,10 +117,8 @@ mod tests {
         let compared = compare(&[both.clone(), of_a], &[of_b, both.clone()]);
         assert_eq!((compared.same, compared.differences.len()), (1, 0));
         assert_eq!(compare(&[], &[]), Comparison::default());
-        assert_eq!(
-            compare(std::slice::from_ref(&both), &[both.clone()]).same,
-            1
-        );
+        let both = [both];
+        assert_eq!(compare(&both, &both).same, 1);
     }
 
     #[test]

@@ -56,6 +56,9 @@ pub struct Note {
     pub countersigned: bool,
 }
 
+/// A receipt, and what its asker signed against it, as bytes.
+pub type Given = (Vec<u8>, Option<Vec<u8>>);
+
 /// What changed in a book.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NotesPage {
@@ -99,7 +102,7 @@ pub trait ReceiptBook: Send + Sync + 'static {
         &self,
         peer: NodeId,
         hashes: Vec<[u8; 32]>,
-    ) -> BoxFuture<'_, Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, String>>;
+    ) -> BoxFuture<'_, Result<Vec<Given>, String>>;
 
     /// What this node saw of requests to a server for which it could sign nothing.
     fn claims(
@@ -173,7 +176,7 @@ impl Books {
         };
         let compared = timeout(WHOLE_WITHIN, comparing).await;
         compared.unwrap_or(Err(Cut::Silent))?;
-        Ok(talk.end().await?)
+        talk.end().await
     }
 
     /// The same on a stream that a peer opened for it.

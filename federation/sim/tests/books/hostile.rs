@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use kwaainet_core::{BoxFuture, NodeId, Usage};
 use kwaainet_federation::{
-    Claim, CounterSignature, Cursor, Entry, FrameReader, FrameWriter, KeptReceipt, Link, Note,
-    NotesPage, Place, ReceiptBook, ReceiptBooks, Service, SignedReceipt, Standing,
+    Claim, CounterSignature, Cursor, Entry, FrameReader, FrameWriter, GivenReceipt, KeptReceipt,
+    Link, Note, NotesPage, Place, ReceiptBook, ReceiptBooks, Service, SignedReceipt, Standing,
 };
 use kwaainet_identity::NodeKey;
 use kwaainet_sim::{MemoryReceipts, Row};
@@ -15,7 +15,7 @@ use kwaainet_sim::{MemoryReceipts, Row};
 /// A book that tells and hands over whatever it likes, each time as if it were a new one.
 struct Liar {
     notes: Vec<(u64, Note)>,
-    gives: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    gives: Vec<GivenReceipt>,
     name: u64,
     asked: Arc<AtomicU64>,
 }
@@ -44,7 +44,7 @@ impl ReceiptBook for Liar {
         &self,
         _: NodeId,
         hashes: Vec<[u8; 32]>,
-    ) -> BoxFuture<'_, Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, String>> {
+    ) -> BoxFuture<'_, Result<Vec<GivenReceipt>, String>> {
         self.asked.fetch_add(hashes.len() as u64, Ordering::Relaxed);
         Box::pin(ready(Ok(self.gives.clone())))
     }
@@ -103,6 +103,9 @@ fn kept(receipt: &SignedReceipt, asker: Option<&NodeKey>) -> KeptReceipt {
     }
 }
 
+/// A receipt that is told of, and what is handed over in its place.
+type Given = (SignedReceipt, Vec<u8>, Option<Vec<u8>>);
+
 /// An honest node, and one that is not.
 struct Two {
     honest: NodeKey,
@@ -131,8 +134,8 @@ impl Two {
     }
 
     /// Each is told as if it were news, and handed over as it is.
-    async fn hand_over(&self, given: Vec<(SignedReceipt, Vec<u8>, Option<Vec<u8>>)>) -> bool {
-        let note = |(n, (receipt, ..)): (u64, &(SignedReceipt, Vec<u8>, Option<Vec<u8>>))| {
+    async fn hand_over(&self, given: Vec<Given>) -> bool {
+        let note = |(n, (receipt, ..)): (u64, &Given)| {
             let note = Note {
                 server: match receipt.server == self.honest.id() {
                     true => self.honest.id(),
@@ -155,11 +158,7 @@ impl Two {
     }
 
     /// Whether they came to the end.
-    async fn compare(
-        &self,
-        notes: Vec<(u64, Note)>,
-        gives: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    ) -> bool {
+    async fn compare(&self, notes: Vec<(u64, Note)>, gives: Vec<GivenReceipt>) -> bool {
         let liar = Liar {
             notes,
             gives,
@@ -188,7 +187,7 @@ impl Two {
     }
 }
 
-fn as_it_is(receipt: &SignedReceipt) -> (SignedReceipt, Vec<u8>, Option<Vec<u8>>) {
+fn as_it_is(receipt: &SignedReceipt) -> Given {
     (receipt.clone(), receipt.as_bytes().to_vec(), None)
 }
 

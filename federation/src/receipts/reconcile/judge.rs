@@ -4,11 +4,8 @@ use kwaainet_core::NodeId;
 
 use super::super::ledger::difference_until_the_end;
 use super::super::{CounterSignature, KeptReceipt, SignedReceipt};
-use super::{Books, Cut};
+use super::{Books, Cut, Given};
 use crate::{BadReceipt, Service};
-
-/// A receipt with its counter-signature, as they came.
-pub(super) type Given = (Vec<u8>, Option<Vec<u8>>);
 
 impl Books {
     /// Those that are good, of what came when these were asked for. Signs what agrees with what this node saw itself.

@@ -6,9 +6,8 @@ use kwaainet_core::NodeId;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use super::judge::Given;
 use super::wire::{self, Kind};
-use super::{Cut, NOTES_MAX, Note, NotesPage, WANTED_MAX};
+use super::{Cut, Given, NOTES_MAX, Note, NotesPage, WANTED_MAX};
 use crate::infer::list;
 use crate::{FrameReader, FrameWriter};
 

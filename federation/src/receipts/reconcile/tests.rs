@@ -29,11 +29,7 @@ impl ReceiptBook for Nothing {
         Box::pin(ready(Ok(hashes)))
     }
 
-    fn find(
-        &self,
-        _: NodeId,
-        _: Vec<[u8; 32]>,
-    ) -> BoxFuture<'_, Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, String>> {
+    fn find(&self, _: NodeId, _: Vec<[u8; 32]>) -> BoxFuture<'_, Result<Vec<Given>, String>> {
         Box::pin(ready(Ok(Vec::new())))
     }
 

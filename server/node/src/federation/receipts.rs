@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use kwaainet_core::{BoxFuture, Clock, ModelDigest, NodeId, Usage};
-use kwaainet_federation::{Cursor, KeptReceipt, Note, NotesPage, ReceiptBook, Service};
+use kwaainet_federation::{
+    Cursor, GivenReceipt, KeptReceipt, Note, NotesPage, ReceiptBook, Service,
+};
 use kwaainet_store::{ClaimRecord, ServiceCursor, ServicePlace, ServiceRecord, Store, StoreError};
 
 use super::accounts::service_record;
@@ -87,7 +89,7 @@ impl ReceiptBook for StoreReceipts {
         &self,
         peer: NodeId,
         hashes: Vec<[u8; 32]>,
-    ) -> BoxFuture<'_, Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, String>> {
+    ) -> BoxFuture<'_, Result<Vec<GivenReceipt>, String>> {
         Box::pin(async move {
             let found = self.store.services_by_hash(peer, &hashes).await;
             let found = found.map_err(told)?.into_iter();
