@@ -22,7 +22,7 @@ use crate::config;
 use crate::snapshot::Peers;
 
 /// Requests of peers that wait to be taken; each is a stream that was opened and not read.
-const STREAMS_MAX: usize = 256;
+const WAITING_MAX: usize = 256;
 /// How often it is looked whether this node's addresses have changed.
 const ADDRESS_PERIOD: Duration = Duration::from_secs(5);
 /// For a connection that is made before anybody needs it.
@@ -136,7 +136,7 @@ impl Live {
         let (over, tasks) = (CancellationToken::new(), TaskTracker::new());
         // Ends when nobody can write any more, and the last who can are backends in a snapshot.
         bookkeeping.spawn(write_entries(store.clone(), Arc::clone(&clock), entries));
-        let (inference, streams) = mpsc::channel(STREAMS_MAX);
+        let (inference, streams) = mpsc::channel(WAITING_MAX);
         let drain = CancellationToken::new();
         let federation = Federation::start(FederationParts {
             transport: Arc::clone(&transport),
