@@ -89,7 +89,8 @@ fn whoever_is_removed_is_removed_everywhere() {
             };
             world.until("nobody knows it", ms(1200), gone).await;
             assert!(link.reader.read_u8().await.is_err(), "its streams are cut");
-            // Whoever was away hears of it from the host.
+            // Whoever was away hears of it from the others: the host is away now.
+            world.crash(host);
             world.start(absent);
             tokio::time::sleep(ms(2000)).await;
             world.throughout("it stays so", ms(20_000), gone).await;

@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(in_a_minute(1000, stuck_after_30), 4);
         let drains_after_30 = |ms| (report(0, 0), ms >= 30_000);
         assert_eq!(in_a_minute(1000, drains_after_30), 4);
-        let flickers = |ms: u64| (report(0, 0), ms % 100 == 0);
+        let flickers = |ms: u64| (report(0, 0), ms.is_multiple_of(100));
         let told = in_a_minute(1000, flickers);
         assert!((50..=60).contains(&told), "{told}");
     }

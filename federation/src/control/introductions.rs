@@ -51,6 +51,8 @@ pub(crate) struct Introductions {
     own: BTreeMap<NodeId, Introduction>,
     /// About others, by whom.
     learned: BTreeMap<NodeId, BTreeMap<NodeId, Introduced>>,
+    /// Words of others that they took back, to be handed on: who gave them may be away.
+    withdrawn: BTreeMap<(NodeId, NodeId), Given>,
     serial: u64,
     /// Not yet written down.
     unwritten: Vec<Introduced>,
@@ -67,6 +69,7 @@ impl Introductions {
             given: BTreeMap::new(),
             own: BTreeMap::new(),
             learned: BTreeMap::new(),
+            withdrawn: BTreeMap::new(),
             serial: 0,
             unwritten: Vec::new(),
         }
@@ -84,6 +87,9 @@ impl Introductions {
             } else if word.node == self.here {
                 self.own.insert(word.by, word.clone());
             } else if self.learned.len() < LEARNED_MAX {
+                if word.tier.is_none() {
+                    self.hand_on(introduced.clone());
+                }
                 let words = self.learned.entry(word.node).or_default();
                 words.insert(word.by, introduced);
             }
@@ -189,25 +195,28 @@ impl Introductions {
         if !is_known && !self.has_room(word.by) {
             return false;
         }
+        let withdrawn = word.tier.is_none().then(|| introduced.clone());
         let words = self.learned.entry(word.node).or_default();
         let is_full = words.len() >= WORDS_MAX;
         match words.get_mut(&word.by) {
-            Some(before) if before.word.number > word.number => false,
+            Some(before) if before.word.number > word.number => return false,
             Some(before) if before.word.number == word.number => {
                 let is_new = !introduced.address.is_empty() && before.address != introduced.address;
                 if is_new {
                     *before = introduced;
                     self.unwritten.push(before.clone());
                 }
-                is_new
+                return is_new;
             }
-            None if is_full => false,
-            _ => {
-                self.unwritten.push(introduced.clone());
-                words.insert(word.by, introduced);
-                true
-            }
+            None if is_full => return false,
+            _ => {}
         }
+        self.unwritten.push(introduced.clone());
+        words.insert(word.by, introduced);
+        if let Some(withdrawn) = withdrawn {
+            self.hand_on(withdrawn);
+        }
+        true
     }
 
     fn has_room(&self, by: NodeId) -> bool {
@@ -245,6 +254,8 @@ impl Introductions {
 
     /// Those that are members by others' words alone.
     pub(crate) fn learned(&mut self, now_ms: u64) -> Vec<Member> {
+        self.withdrawn
+            .retain(|_, given| given.introduced.word.holds(now_ms));
         self.learned.retain(|_, words| {
             words.retain(|_, introduced| introduced.word.holds(now_ms));
             !words.is_empty()
@@ -286,9 +297,22 @@ impl Introductions {
         held.map(|word| word.as_bytes().to_vec()).collect()
     }
 
-    /// This node's words, the oldest first.
+    /// Counts up whenever there is something else to be told.
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    fn hand_on(&mut self, introduced: Introduced) {
+        self.serial += 1;
+        let of = (introduced.word.by, introduced.word.node);
+        let serial = self.serial;
+        self.withdrawn.insert(of, Given { serial, introduced });
+    }
+
+    /// This node's words and those of others that were taken back, the oldest first.
     pub(crate) fn given(&self) -> Arc<Vec<Given>> {
-        let mut given: Vec<Given> = self.given.values().cloned().collect();
+        let given = self.given.values().chain(self.withdrawn.values());
+        let mut given: Vec<Given> = given.cloned().collect();
         given.sort_by_key(|given| given.serial);
         Arc::new(given)
     }

@@ -283,7 +283,7 @@ pub(crate) struct Said {
     pub(crate) lost: Vec<Lost>,
 }
 
-/// The sender's own words about its members, and about the reader among them.
+/// The sender's own words about its members, and about the reader among them; and words of others that were taken back.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Introductions {
     #[prost(message, repeated, tag = "1")]

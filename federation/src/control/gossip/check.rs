@@ -38,7 +38,7 @@ enum Body<'a> {
     #[serde(borrow)]
     Swarm(Swarm<'a>),
     #[serde(borrow)]
-    Gossip(Gossip<'a>),
+    Gossip(Broadcast<'a>),
 }
 
 type Data<'a> = Option<&'a [u8]>;
@@ -76,7 +76,7 @@ enum Priority {
 }
 
 #[derive(Deserialize)]
-enum Gossip<'a> {
+enum Broadcast<'a> {
     Gossip {
         _id: [u8; 32],
         #[serde(borrow)]
@@ -111,7 +111,7 @@ pub(crate) fn check(bytes: &[u8]) -> Result<Checked<'_>, &'static str> {
             true => Ok(Checked::Other),
             false => Err("more about neighbours than there may be"),
         },
-        Body::Gossip(Gossip::Gossip {
+        Body::Gossip(Broadcast::Gossip {
             content,
             spread: Spread::Swarm(rounds),
             ..
@@ -119,19 +119,19 @@ pub(crate) fn check(bytes: &[u8]) -> Result<Checked<'_>, &'static str> {
             true => Ok(Checked::News(content)),
             false => Err("news that are too long, or came too far"),
         },
-        Body::Gossip(Gossip::Gossip {
+        Body::Gossip(Broadcast::Gossip {
             spread: Spread::Neighbors,
             ..
         }) => Err("news for nobody else"),
-        Body::Gossip(Gossip::Prune) => Ok(Checked::Other),
-        Body::Gossip(Gossip::Graft { rounds, .. }) if rounds <= ROUNDS_MAX => Ok(Checked::Other),
-        Body::Gossip(Gossip::IHave(all)) if all.len() <= ANNOUNCED_MAX => {
+        Body::Gossip(Broadcast::Prune) => Ok(Checked::Other),
+        Body::Gossip(Broadcast::Graft { rounds, .. }) if rounds <= ROUNDS_MAX => Ok(Checked::Other),
+        Body::Gossip(Broadcast::IHave(all)) if all.len() <= ANNOUNCED_MAX => {
             match all.iter().all(|(_, rounds)| *rounds <= ROUNDS_MAX) {
                 true => Ok(Checked::Announces(all.len() as u64)),
                 false => Err("news that came too far"),
             }
         }
-        Body::Gossip(Gossip::Graft { .. } | Gossip::IHave(_)) => Err("too much at once"),
+        Body::Gossip(Broadcast::Graft { .. } | Broadcast::IHave(_)) => Err("too much at once"),
     }
 }
 

@@ -69,9 +69,9 @@ fn the_best_introducer_counts_while_he_is_trusted() {
     assert!(here.heard(word(2, 3, 1, Some(Tier::T1)), NOW));
     assert!(here.heard(word(4, 3, 1, Some(Tier::T1)), NOW));
     assert_eq!(tier_of(&mut here, 3), Some(Tier::T1));
-    here.book_read(&[two.clone()], Vec::new(), NOW);
+    here.book_read(std::slice::from_ref(&two), Vec::new(), NOW);
     assert_eq!(tier_of(&mut here, 3), Some(Tier::T2));
-    here.book_read(&[two.clone()], vec![key(3).id()], NOW);
+    here.book_read(std::slice::from_ref(&two), vec![key(3).id()], NOW);
     assert_eq!(tier_of(&mut here, 3), None, "the owner removed it");
     here.book_read(&[two, member(3, Tier::T0)], Vec::new(), NOW);
     assert_eq!(tier_of(&mut here, 3), None, "it needs no introduction");

@@ -8,18 +8,21 @@ use super::{Keeper, MET_WITHIN};
 use crate::Introduced;
 
 impl Keeper {
-    /// A member's own words about its members.
+    /// A member's own words about its members, and words of others that were taken back.
     pub(super) fn introduced(&mut self, by: NodeId, words: Vec<Introduced>) {
-        let own = words.into_iter().filter(|said| said.word.by == by);
-        self.hear_words(own);
+        let may_say = |said: &Introduced| said.word.by == by || said.word.tier.is_none();
+        self.hear_words(words.into_iter().filter(may_say));
     }
 
     /// Words, whoever handed them on.
     pub(super) fn hear_words(&mut self, words: impl IntoIterator<Item = Introduced>) {
         let now_ms = self.unix_ms();
-        let mut matters = false;
+        let (mut matters, before) = (false, self.introductions.serial());
         for introduced in words {
             matters |= self.introductions.heard(introduced, now_ms);
+        }
+        if self.introductions.serial() != before {
+            self.given.send_replace(self.introductions.given());
         }
         if matters {
             self.relearn();

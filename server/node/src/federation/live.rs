@@ -23,7 +23,7 @@ use crate::config::{self, FEDERATION_PORT};
 use crate::snapshot::Peers;
 
 /// Requests of peers that wait to be taken; each is a stream that was opened and not read.
-const INFERENCE_STREAMS_MAX: usize = 256;
+const WAITING_MAX: usize = 256;
 /// How often it is looked whether this node's addresses have changed.
 const ADDRESS_PERIOD: Duration = Duration::from_secs(5);
 /// For a connection that is made before anybody needs it.
@@ -174,7 +174,7 @@ impl Live {
         let (over, tasks) = (CancellationToken::new(), TaskTracker::new());
         // Ends when nobody can write any more, and the last who can are backends in a snapshot.
         bookkeeping.spawn(write_entries(store.clone(), Arc::clone(&clock), entries));
-        let (inference, streams) = mpsc::channel(INFERENCE_STREAMS_MAX);
+        let (inference, streams) = mpsc::channel(WAITING_MAX);
         let drain = CancellationToken::new();
         let federation = Federation::start(FederationParts {
             transport: Arc::clone(&transport),
