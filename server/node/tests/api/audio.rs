@@ -49,6 +49,7 @@ async fn a_recording_becomes_json_text_or_subtitles() {
         let answer = node.ask(ask(TRANSCRIBE, &fields, Some(b"sound"))).await;
         assert_eq!(answer.text, expected);
         assert_eq!(answer.headers["content-type"], "text/plain; charset=utf-8");
+        assert_eq!(answer.headers["x-kwaai-served-by"], "local");
     }
     assert_eq!(node.settled().await, [4, 0, 0]);
 }
