@@ -88,10 +88,10 @@ def test_bean_check_accepts_the_export(books: Books, tmp_path: Path) -> None:
     done = subprocess.run([check, file], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert not done.stderr
-    # Without its last transaction the balances are not right any more.
+    # Without its first transaction the balances are not right any more.
     lines = file.read_text(encoding="utf-8").splitlines()
-    last = max(at for at, line in enumerate(lines) if line.endswith('"') and " * " in line)
-    file.write_text("\n".join(lines[:last] + lines[last + 5 :]) + "\n", encoding="utf-8")
+    first = next(at for at, line in enumerate(lines) if line.endswith('"') and " * " in line)
+    file.write_text("\n".join(lines[:first] + lines[first + 5 :]) + "\n", encoding="utf-8")
     assert loader.load_file(str(file))[1]
     page = books.get("/v1/rewards/transfers", format="beancount").text
     file.write_text(page, encoding="utf-8")
