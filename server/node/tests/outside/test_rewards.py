@@ -135,13 +135,13 @@ def test_pymerkle_has_the_same_tree_and_verifies_the_proofs(books: Books) -> Non
             tree.append_entry(base64.b64decode(proof["leaf"]))
             proofs.append(transfer)
     size = len(proofs)
-    for at in range(1, size + 1):
+    for at in sorted({1, 2, 3, size // 2, size - 1, size}):
         for transfer in proofs[:at]:
             query = {"transfer": transfer["id"], "size": at}
             ours = books.get("/v1/rewards/proofs/inclusion", **query).json()
             theirs = tree.prove_inclusion(transfer["index"] + 1, at)
             leaf, root = bytes.fromhex(ours["leaf_hash"]), bytes.fromhex(ours["root"])
-            assert root == tree.get_state(at)
+            assert root == tree.get_root(at)
             # Theirs begins with the leaf's own hash, which RFC 9162 leaves out.
             path = [leaf, *map(bytes.fromhex, ours["hashes"])]
             assert path == theirs.path
