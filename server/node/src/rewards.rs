@@ -78,11 +78,10 @@ pub(crate) async fn run(store: Store, clock: Arc<dyn Clock>, key: Option<NodeKey
 }
 
 /// Pays all that is there now.
-pub(crate) async fn once(
-    store: &Store,
-    clock: &dyn Clock,
-    paying: &Paying,
-) -> Result<(), StoreError> {
+///
+/// # Errors
+/// When the database fails; then the same may be tried again.
+pub async fn once(store: &Store, clock: &dyn Clock, paying: &Paying) -> Result<(), StoreError> {
     while accrue_local(store, clock, paying).await? {}
     if let Some(own) = paying.own {
         while accrue_peers(store, clock, paying, own).await? {}

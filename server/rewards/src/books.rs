@@ -6,6 +6,7 @@
 
 mod rules;
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use crate::{Account, AccountId, Posted, Transfer, TransferId, TransferResult};
@@ -125,10 +126,9 @@ impl Books {
 
     /// Adds an account, if it is not there.
     pub fn open(&mut self, account: Account) {
-        let id = account.id;
-        if !self.known.accounts.contains_key(&id) {
-            self.known.accounts.insert(id, account);
-            self.touched.insert(id);
+        if let Entry::Vacant(place) = self.known.accounts.entry(account.id) {
+            self.touched.insert(account.id);
+            place.insert(account);
         }
     }
 

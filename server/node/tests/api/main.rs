@@ -25,6 +25,7 @@ mod privacy;
 mod rerank;
 mod responses;
 mod rewards;
+mod rewards_between_nodes;
 mod routing;
 mod sockets;
 mod storage;

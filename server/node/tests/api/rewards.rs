@@ -1,11 +1,14 @@
 //! `/v1/rewards`: what work came to, who is told of it, and what proves it.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::Request;
 use data_encoding::{BASE64, HEXLOWER};
 use kwaainet_core::merkle::{Checkpoint, Hash, leaf_hash, verify_consistency, verify_inclusion};
 use kwaainet_core::{ApiKey, KeyRecord, Scope};
 use kwaainet_identity::{NodeKey, open_note};
+use kwaainet_testkit::Script;
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, MODEL, SOON, TestNode, get};
@@ -39,8 +42,12 @@ pub(crate) fn bear(request: &mut Request<Body>, key: &ApiKey) {
     request.headers_mut().insert("authorization", bearer);
 }
 
-/// Has a key work a little.
+/// Has a key work a little: long enough to be worth something.
 pub(crate) async fn work(node: &TestNode, key: &ApiKey) {
+    node.script.set(Script {
+        delay: Duration::from_millis(2),
+        ..Script::words(4)
+    });
     let body = json!({"model": MODEL, "messages": [{"role": "user", "content": "hi"}]});
     let mut request = crate::harness::post("/v1/chat/completions", body.to_string());
     bear(&mut request, key);
@@ -56,7 +63,7 @@ pub(crate) async fn accounted(node: &TestNode, key: &ApiKey, at_least: usize) ->
             if data.len() >= at_least {
                 return data;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(SOON, accounted)

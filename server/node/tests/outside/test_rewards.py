@@ -88,10 +88,10 @@ def test_bean_check_accepts_the_export(books: Books, tmp_path: Path) -> None:
     done = subprocess.run([check, file], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert not done.stderr
-    # Without its last transaction the balances are not right any more.
+    # Without its first transaction the balances are not right any more.
     lines = file.read_text(encoding="utf-8").splitlines()
-    last = max(at for at, line in enumerate(lines) if line.endswith('"') and " * " in line)
-    file.write_text("\n".join(lines[:last] + lines[last + 5 :]) + "\n", encoding="utf-8")
+    first = next(at for at, line in enumerate(lines) if line.endswith('"') and " * " in line)
+    file.write_text("\n".join(lines[:first] + lines[first + 5 :]) + "\n", encoding="utf-8")
     assert loader.load_file(str(file))[1]
     page = books.get("/v1/rewards/transfers", format="beancount").text
     file.write_text(page, encoding="utf-8")
@@ -135,13 +135,13 @@ def test_pymerkle_has_the_same_tree_and_verifies_the_proofs(books: Books) -> Non
             tree.append_entry(base64.b64decode(proof["leaf"]))
             proofs.append(transfer)
     size = len(proofs)
-    for at in range(1, size + 1):
+    for at in sorted({1, 2, 3, size // 2, size - 1, size}):
         for transfer in proofs[:at]:
             query = {"transfer": transfer["id"], "size": at}
             ours = books.get("/v1/rewards/proofs/inclusion", **query).json()
             theirs = tree.prove_inclusion(transfer["index"] + 1, at)
             leaf, root = bytes.fromhex(ours["leaf_hash"]), bytes.fromhex(ours["root"])
-            assert root == tree.get_state(at)
+            assert root == tree.get_root(at)
             # Theirs begins with the leaf's own hash, which RFC 9162 leaves out.
             path = [leaf, *map(bytes.fromhex, ours["hashes"])]
             assert path == theirs.path

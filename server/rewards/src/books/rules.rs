@@ -103,7 +103,7 @@ impl Books {
         let is_void = transfer.flags.has(TransferFlags::VOID);
         let is_pending = transfer.flags.has(TransferFlags::PENDING);
         demand(
-            !(is_post && is_void) && !is_pending,
+            !(is_pending || is_post && is_void),
             R::FlagsAreMutuallyExclusive,
         )?;
         demand(transfer.pending.0 != 0, R::PendingIdMustNotBeZero)?;

@@ -1,0 +1,90 @@
+//! What nodes did for each other comes to the same on both sides, once both have signed.
+
+use kwaainet::config::Config;
+use kwaainet::rewards::{Paying, once};
+use kwaainet_core::{ManualClock, Usage as Tokens};
+use kwaainet_federation::{ChainPlace, CounterSignature, Service, SignedReceipt};
+use kwaainet_identity::NodeKey;
+use kwaainet_store::{ServiceEntry, ServiceRecord, Store};
+
+fn record(server: &NodeKey, asker: &NodeKey, number: u64, signed: bool) -> ServiceRecord {
+    let service = Service {
+        request: [number as u8; 16],
+        request_hash: [2; 32],
+        model: None,
+        usage: Tokens::default(),
+        began_ms: 1,
+        duration_ms: 36_000,
+        energy_mj: 0,
+        energy_method: "none",
+        transcript_hash: [4; 32],
+        complete: true,
+    };
+    let place = ChainPlace {
+        chain: 1,
+        number,
+        previous: [0; 32],
+    };
+    let receipt = SignedReceipt::sign(server, asker.id(), place, service);
+    let counter = CounterSignature::sign(asker, receipt.hash(), Tokens::default());
+    ServiceRecord {
+        hash: receipt.hash(),
+        server: server.id(),
+        asker: asker.id(),
+        chain: 1,
+        number: number as i64,
+        receipt: receipt.as_bytes().to_vec(),
+        counter: signed.then(|| counter.as_bytes().to_vec()),
+    }
+}
+
+async fn earned(store: &Store, subject: &str) -> i64 {
+    let accounts = store.ledger_accounts(Some(subject), None, 10).await;
+    let accounts = accounts.expect("it answers");
+    let provider = accounts
+        .iter()
+        .find(|account| account.kind.name() == "provider");
+    provider.map_or(0, |account| account.balance())
+}
+
+#[tokio::test]
+async fn work_between_nodes_is_paid_once_both_have_signed() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let store = Store::open(&dir.path().join("node.db")).await;
+    let store = store.expect("it opens");
+    let (own, peer, stranger) = (
+        NodeKey::generate(),
+        NodeKey::generate(),
+        NodeKey::generate(),
+    );
+    let mut forged = record(&own, &peer, 3, false);
+    let by_stranger = CounterSignature::sign(&stranger, forged.hash, Tokens::default());
+    forged.counter = Some(by_stranger.as_bytes().to_vec());
+    let kept = [
+        record(&own, &peer, 1, true),
+        record(&own, &peer, 2, false),
+        forged,
+        record(&peer, &own, 1, true),
+    ];
+    let entries: Vec<_> = kept.iter().cloned().map(ServiceEntry::Receipt).collect();
+    store.record_services(&entries, 1).await.expect("written");
+    let paying = Paying::new(&Config::default(), Some(own.id()));
+    let clock = ManualClock::default();
+    // A hundredth of an hour on a machine of class one.
+    const ONE: i64 = 1_000_000;
+    let theirs = format!("peer:{}", peer.id());
+    for _ in 0..2 {
+        once(&store, &clock, &paying).await.expect("it is done");
+        assert_eq!(earned(&store, "owner").await, ONE, "the other two wait");
+        assert_eq!(earned(&store, &theirs).await, ONE);
+    }
+    let signed = ServiceEntry::Counter {
+        hash: kept[1].hash,
+        counter: record(&own, &peer, 2, true).counter.expect("it is there"),
+    };
+    store.record_services(&[signed], 2).await.expect("written");
+    for _ in 0..2 {
+        once(&store, &clock, &paying).await.expect("it is done");
+        assert_eq!(earned(&store, "owner").await, 2 * ONE);
+    }
+}
