@@ -72,6 +72,10 @@ const ERRORS: [(&str, &str); 11] = [
 /// The document as it is served.
 pub fn document() -> OpenApi {
     let (_, mut document) = routes().split_for_parts();
+    // What may hold slashes is marked for the router; the document has no such mark.
+    let paths = std::mem::take(&mut document.paths.paths).into_iter();
+    let paths = paths.map(|(path, item)| (path.replace("{*", "{"), item));
+    document.paths.paths = paths.collect();
     for (path, item) in &mut document.paths.paths {
         if !is_public(path) {
             let dialect = Dialect::of(path);

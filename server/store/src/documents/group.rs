@@ -136,7 +136,6 @@ impl GroupWriter {
         group
     }
 
-    #[expect(clippy::type_complexity, reason = "answers, and what to tell whom")]
     async fn commit(
         &self,
         group: &[Job],
