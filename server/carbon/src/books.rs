@@ -5,18 +5,21 @@
 //! microjoules, the remainder to the first. What nothing was computed for is unattributed. So the jobs' energy and
 //! the unattributed add up to the total exactly, whatever the meter says.
 
+mod away;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use kwaainet_core::{
-    Carbon, Clock, EnergyMeter, EnergyMethod, Footprint, GridEvidence, JobEnergy, PeerFacts, Place,
+    Carbon, Clock, EnergyMeter, EnergyMethod, Footprint, GridEvidence, JobEnergy, Place,
 };
 
 use crate::meter::{Meter, Taken, Uncertainty};
 use crate::sci::Embodied;
 use crate::time::Instant;
 use crate::{Average, Intensity};
+use away::Away;
 
 /// What is taken off the books for good, as of one moment. All in microjoules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -265,15 +268,6 @@ struct Job {
     away: Away,
 }
 
-/// What other nodes took for it, as they say of themselves.
-#[derive(Clone, Debug, Default)]
-struct Away {
-    now: Option<(Duration, f64, Option<f64>)>,
-    energy_uj: u64,
-    grams: Option<f64>,
-    was: bool,
-}
-
 impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Job")
@@ -344,43 +338,6 @@ impl Account {
             embodied_ng: embodied.map_or(0, |embodied| embodied.share_ng(self.machine_us)),
             evidence,
         })
-    }
-}
-
-impl Away {
-    fn enter(&mut self, facts: &PeerFacts, now: Duration) {
-        let Some(watts) = facts.watts else { return };
-        // It works on others' at the same time, by what it last said.
-        let shared = f64::from(watts) / f64::from(facts.load.running.max(1));
-        let grid = facts.grid.map(|grid| f64::from(grid.g_per_kwh));
-        self.now = Some((now, shared, grid));
-        self.was = true;
-    }
-
-    fn leave(&mut self, now: Duration) {
-        let Some((since, watts, grid)) = self.now.take() else {
-            return;
-        };
-        let joules = watts * now.saturating_sub(since).as_secs_f64();
-        self.energy_uj += (joules * 1e6) as u64;
-        if let Some(g_per_kwh) = grid {
-            *self.grams.get_or_insert(0.0) += joules / 3.6e6 * g_per_kwh;
-        }
-    }
-
-    fn footprint(&self, here: &Account) -> Footprint {
-        let method = EnergyMethod::Stated;
-        Footprint {
-            energy_uj: self.energy_uj.saturating_add(here.energy_uj),
-            method,
-            uncertainty_percent: Uncertainty::of(method).0,
-            machine_us: here.machine_us,
-            carbon: self.grams.map(|grams| Carbon {
-                operational_ng: ((grams * 1e9) as u64).saturating_add(nanograms(here.cost)),
-                embodied_ng: 0,
-                evidence: GridEvidence::Stated,
-            }),
-        }
     }
 }
 

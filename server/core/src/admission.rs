@@ -182,8 +182,8 @@ impl Admission {
             queued,
             Arc::clone(&self.clock),
             Arc::clone(service_ms),
-            self.energy.as_deref(),
-        );
+        )
+        .metered(self.energy.as_deref());
         self.admitted.fetch_add(1, Ordering::Relaxed);
         Ok(Admitted { job, meter })
     }

@@ -36,7 +36,6 @@ impl Meter {
         queued: Duration,
         clock: Arc<dyn Clock>,
         service_ms: Arc<AtomicU64>,
-        energy: Option<&dyn EnergyMeter>,
     ) -> Self {
         let draft = Receipt {
             job: job.id.clone(),
@@ -60,15 +59,21 @@ impl Meter {
         };
         Self {
             draft,
-            course: Arc::new(
-                energy.map_or_else(Course::default, |energy| Course::metered(energy.open())),
-            ),
+            course: Arc::default(),
             admitted: clock.monotonic(),
             clock,
             service_ms,
             outbox: Some(outbox),
             _permit: permit,
         }
+    }
+
+    /// The same, with an account of the job's energy.
+    pub(crate) fn metered(mut self, energy: Option<&dyn EnergyMeter>) -> Self {
+        if let Some(energy) = energy {
+            self.course = Arc::new(Course::metered(energy.open()));
+        }
+        self
     }
 
     /// Whose job it is.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kwaainet_core::ManualClock;
+use kwaainet_core::{ManualClock, PeerFacts};
 
 use super::*;
 use crate::meter::{CpuTime, CpuTimeModel, Gauge, Gpus};

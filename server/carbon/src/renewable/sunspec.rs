@@ -71,8 +71,11 @@ impl SunSpec {
 const OUT_OF_MAP: FlowmeterError = FlowmeterError::Nonsense("its models lead out of its map");
 const NO_POWER: FlowmeterError = FlowmeterError::Nonsense("its inverter says no power");
 
-/// Where a model's power stands, counted from behind the model's header.
-fn point_of(model: u16) -> Option<fn(&[u16]) -> Option<f64>> {
+/// Takes the power out of the registers behind a model's header.
+type Point = fn(&[u16]) -> Option<f64>;
+
+/// Where a model's power stands, if it is one of an inverter.
+fn point_of(model: u16) -> Option<Point> {
     match model {
         101..=103 => Some(scaled),
         111..=113 => Some(float),

@@ -4,6 +4,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::client::Secret;
@@ -137,7 +138,7 @@ async fn home_assistant_says_what_its_entities_say() {
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let router = Router::new().route("/api/states/{entity}", get(states));
     let serving = async move { axum::serve(listener, router).await };
-    let _server = tokio::task::spawn(serving);
+    let _server = TaskTracker::new().spawn(serving);
     let token = Secret::new("long-lived");
     let meter = |solar: &str, token: &Secret| {
         HomeAssistant::new(&url, token, [solar, "", "", "sensor.load", ""]).expect("it is sound")
@@ -193,7 +194,7 @@ async fn device(registers: Vec<u16>) -> String {
             }
         }
     };
-    let _device = tokio::task::spawn(serving);
+    let _device = TaskTracker::new().spawn(serving);
     address
 }
 
@@ -260,7 +261,7 @@ async fn gateway(text: &str) -> String {
             }
         }
     };
-    let _gateway = tokio::task::spawn(serving);
+    let _gateway = TaskTracker::new().spawn(serving);
     address
 }
 

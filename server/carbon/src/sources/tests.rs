@@ -8,6 +8,7 @@ use axum::extract::{Path, Query};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Redirect;
 use axum::routing::get;
+use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::Intensity;
@@ -18,7 +19,7 @@ async fn serve(router: Router) -> String {
     let listener = listener.expect("loopback listens");
     let address = listener.local_addr().expect("it has an address");
     let serving = async move { axum::serve(listener, router).await };
-    let _server = tokio::task::spawn(serving);
+    let _server = TaskTracker::new().spawn(serving);
     format!("http://{address}")
 }
 

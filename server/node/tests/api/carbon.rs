@@ -11,6 +11,7 @@ use kwaainet::config::{Carbon, Config, Contributes, Power};
 use kwaainet_carbon::{LiveSource, UkCarbonIntensity};
 use kwaainet_core::{Clock, SystemClock};
 use serde_json::{Value, json};
+use tokio_util::task::TaskTracker;
 
 use crate::harness::{self, Answer, EMBEDDER, MODEL, SOON, TestNode};
 
@@ -277,7 +278,7 @@ async fn source() -> Arc<dyn LiveSource> {
         .expect("loopback listens");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let serving = async move { axum::serve(listener, router).await };
-    let _server = tokio::task::spawn(serving);
+    let _server = TaskTracker::new().spawn(serving);
     Arc::new(UkCarbonIntensity::new(&url, "GB").expect("it is sound"))
 }
 
