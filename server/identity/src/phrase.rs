@@ -36,9 +36,10 @@ pub fn key_of_phrase(text: &str) -> Result<NodeKey, BadPhrase> {
     }
     let words = Zeroizing::new(words.join(" "));
     let mnemonic = Mnemonic::parse_in_normalized(Language::English, &words);
-    let entropy = Zeroizing::new(mnemonic.map_err(|_| BadPhrase)?.to_entropy());
-    let seed: [u8; 32] = entropy.as_slice().try_into().map_err(|_| BadPhrase)?;
-    Ok(NodeKey::from_seed(&seed))
+    let (entropy, length) = mnemonic.map_err(|_| BadPhrase)?.to_entropy_array();
+    let entropy = Zeroizing::new(entropy);
+    let seed = entropy.first_chunk().filter(|_| length == 32);
+    seed.map(NodeKey::from_seed).ok_or(BadPhrase)
 }
 
 #[cfg(test)]

@@ -85,9 +85,10 @@ impl ApiError {
         Self::new(status, SERVER, Some("upstream_error"), message)
     }
 
-    /// A 503 for what this node cannot do as it was started; waiting does not help.
+    /// A 503 for what this node cannot do as it was started: its owner has to help, and not its log.
     pub(crate) fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, SERVER, Some(code), message)
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(status, SERVER, Some(code), message).after(Duration::from_secs(3_600))
     }
 
     /// A 401: somebody did not show that he is who he says.

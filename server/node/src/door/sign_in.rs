@@ -186,7 +186,12 @@ pub(crate) async fn enter(
     let seen = app.store.see_account(&did, handle, admission.as_ref(), now);
     seen.await?;
     let account = app.store.account(&did, now).await?;
-    account.ok_or_else(|| ApiError::internal("an account that was just made is gone"))
+    account.ok_or_else(|| {
+        ApiError::busy(
+            "this node has too many accounts",
+            app.desk.challenges.lifetime,
+        )
+    })
 }
 
 /// Whom the owner lets in, through his key or at his machine. Nobody lets others in with a session or a capability.

@@ -8,6 +8,8 @@ use crate::{Store, StoreError};
 
 /// Other DIDs of one account at most.
 const LINKS_MAX: i64 = 64;
+/// Accounts at most: beyond that only those come in that are here already.
+const ACCOUNTS_MAX: i64 = 100_000;
 
 /// An account, and what is known of it now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +120,7 @@ impl Store {
         row.as_ref().map(account).transpose()
     }
 
-    /// Makes an account if there is none, and lets it in if somebody does.
+    /// Makes an account if there is none and room for it, and lets it in if somebody does.
     ///
     /// # Errors
     /// When the database fails.
@@ -131,7 +133,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT INTO accounts (did, handle, admitted_by, scopes, created_at_ms, seen_at_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?5)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?5
+             WHERE (SELECT COUNT(*) FROM accounts) < ?6 OR EXISTS (SELECT 1 FROM accounts WHERE did = ?1)
              ON CONFLICT (did) DO UPDATE SET
                  admitted_by = COALESCE(excluded.admitted_by, admitted_by),
                  scopes = IIF(excluded.admitted_by IS NULL, scopes, excluded.scopes),
@@ -142,6 +145,7 @@ impl Store {
         .bind(admission.map(|admission| admission.by.as_str()))
         .bind(admission.map_or_else(String::new, |admission| admission.scopes.to_string()))
         .bind(now_ms)
+        .bind(ACCOUNTS_MAX)
         .execute(&self.writer)
         .await?;
         Ok(())

@@ -31,6 +31,9 @@ pub struct SessionRow {
     pub account: AccountRecord,
 }
 
+/// No capability is good for longer.
+const CAPABILITY_MS: i64 = 366 * 24 * 3_600 * 1_000;
+
 const COLUMNS: &str = "
     s.id, s.hash, s.scopes, s.created_at_ms, s.expires_at_ms, s.ended_at_ms";
 
@@ -129,7 +132,7 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Forgets sessions that are over since long, and accounts that nobody let in, that have nothing, and that nobody
+    /// Forgets sessions and revoked capabilities that are over since long, and accounts that nobody let in, that have nothing, and that nobody
     /// came back to; gives how many accounts.
     ///
     /// # Errors
@@ -137,6 +140,10 @@ impl Store {
     pub async fn sweep_accounts(&self, now_ms: i64) -> Result<u64, StoreError> {
         sqlx::query("DELETE FROM sessions WHERE expires_at_ms < ?")
             .bind(now_ms - SHOWN_MS)
+            .execute(&self.writer)
+            .await?;
+        sqlx::query("DELETE FROM revoked_capabilities WHERE revoked_at_ms < ?")
+            .bind(now_ms - CAPABILITY_MS)
             .execute(&self.writer)
             .await?;
         let done = sqlx::query(
