@@ -15,8 +15,9 @@ use kwaainet_core::{
     SystemClock, Tier,
 };
 use kwaainet_federation::{
-    About, Federation, FederationParts, InferenceDoor, Member, MemberBook, PeerAddress,
-    PeerBackend, PeerState, PeerStream, PeerTransport, PeerView, Plane, RedeemError, Tiers,
+    About, Federation, FederationParts, InferenceDoor, Introduced, Member, MemberBook, PeerAddress,
+    PeerBackend, PeerState, PeerStream, PeerTransport, PeerView, Plane, RedeemError, STREAMS_MAX,
+    Tiers,
 };
 use kwaainet_identity::NodeKey;
 use kwaainet_iroh::{Gate, IrohConfig, IrohTransport};
@@ -49,17 +50,29 @@ impl MemberBook for Book {
         Box::pin(async { Err(RedeemError::Invalid) })
     }
 
+    fn removed(&self) -> BoxFuture<'_, Result<Vec<NodeId>, String>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn introductions(&self) -> BoxFuture<'_, Result<Vec<Introduced>, String>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn introduced(&self, _: Vec<Introduced>) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn met(&self, _: NodeId, _: PeerAddress) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async { Ok(()) })
     }
 }
 
-async fn transport(gate: Gate) -> Arc<IrohTransport> {
+async fn transport(key: &NodeKey, gate: Gate) -> Arc<IrohTransport> {
     let config = IrohConfig {
         bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
         ..IrohConfig::default()
     };
-    let transport = IrohTransport::bind(&NodeKey::generate(), config, gate).await;
+    let transport = IrohTransport::bind(key, config, gate).await;
     Arc::new(transport.expect("loopback can be listened on"))
 }
 
@@ -76,7 +89,8 @@ impl Serving {
     async fn start(members: &[NodeId]) -> Self {
         let tiers = Tiers::default();
         let gate = tiers.clone();
-        let transport = transport(Arc::new(move |node| gate.of(node).is_some())).await;
+        let key = NodeKey::generate();
+        let transport = transport(&key, Arc::new(move |node| gate.of(node).is_some())).await;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let (snapshot, seen) = watch::channel(Arc::new(snapshot()));
         let limits = AdmissionLimits {
@@ -96,6 +110,7 @@ impl Serving {
             tier: Tier::T1,
             address: PeerAddress::default(),
             invitation: None,
+            introduced_by: None,
         };
         let federation = Federation::start(FederationParts {
             transport: Arc::clone(&transport) as _,
@@ -105,6 +120,9 @@ impl Serving {
             drain: CancellationToken::new(),
             inference,
             tiers,
+            key,
+            introductions: false,
+            streams_max: STREAMS_MAX,
             clock: Arc::clone(&clock),
         });
         let door = Arc::new(InferenceDoor::new(Arc::clone(&hall), None, clock));
@@ -192,6 +210,7 @@ fn asker(transport: &Arc<IrohTransport>, server: NodeId) -> Arc<PeerBackend> {
         models: models.report().models,
         incarnation: 1,
         version: String::new(),
+        introduced_by: None,
     };
     let (_, views) = watch::channel(Arc::new(vec![view]));
     let clock = Arc::new(SystemClock::default());
@@ -260,8 +279,8 @@ fn resident() -> Option<u64> {
 /// So many opens, and at each tenth a request in earnest.
 async fn opens(count: u64) -> String {
     let (near, friend) = (
-        transport(Arc::new(|_| true)).await,
-        transport(Arc::new(|_| true)).await,
+        transport(&NodeKey::generate(), Arc::new(|_| true)).await,
+        transport(&NodeKey::generate(), Arc::new(|_| true)).await,
     );
     let serving = Serving::start(&[near.node(), friend.node()]).await;
     let server = serving.transport.node();

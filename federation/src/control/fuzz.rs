@@ -6,7 +6,7 @@ use super::described::{About, Described};
 use super::refusal::Refusal;
 use super::wire::{
     Answer, AnswerKind, Card, Frame, FrameKind, Hello, Kind, Leaving, Lost, Model, Ping, Pong,
-    Reason, Refused, Report, Welcome, WireLoad,
+    Power, Reason, Refused, Report, Welcome, WireIntroduced, WireLoad,
 };
 use crate::{PeerAddress, Seeded, Ticket};
 
@@ -25,7 +25,8 @@ pub(crate) fn read_hello(bytes: &[u8]) {
 pub(crate) fn sample_hello(seed: u64) -> Vec<u8> {
     let mut random = Seeded::new(seed);
     let invitation = (random.below(2) == 0).then(|| vec![7; random.below(400) as usize]);
-    Hello::of(card(&mut random), invitation).encode_to_vec()
+    let words = vec![vec![7; random.below(400) as usize]; random.below(3) as usize];
+    Hello::of(card(&mut random), invitation, words).encode_to_vec()
 }
 
 /// What that is answered with.
@@ -47,6 +48,7 @@ pub(crate) fn sample_answer(seed: u64) -> Vec<u8> {
         0 => AnswerKind::Refused(Refused {
             reason: random.below(10) as i32,
             known: random.draw(),
+            instead: vec![WireIntroduced::default(); random.below(3) as usize],
         }),
         _ => AnswerKind::Welcome(Welcome {
             protocol: 1,
@@ -119,6 +121,10 @@ fn report(random: &mut Seeded) -> Report {
                 digest: Some(vec![3; 32]),
             })
             .collect(),
+        power: (random.below(2) == 0).then(|| Power {
+            grid: None,
+            watts: Some(f32::from_bits(random.draw() as u32)),
+        }),
     }
 }
 

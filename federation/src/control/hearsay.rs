@@ -133,6 +133,7 @@ mod tests {
                 report: Some(Report {
                     load: Some(load),
                     models: Vec::new(),
+                    power: None,
                 }),
                 leaving,
                 lost: Vec::new(),

@@ -169,6 +169,7 @@ mod tests {
                 ..WireLoad::default()
             }),
             models: Vec::new(),
+            power: None,
         }
     }
 

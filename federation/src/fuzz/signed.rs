@@ -7,8 +7,8 @@ use prost::Message;
 use tokio::io::AsyncReadExt;
 
 use crate::{
-    ChainPlace, CounterSignature, FrameError, FrameReader, InvitationId, PeerAddress,
-    RECEIPTS_HEADER, ReceiptFile, Seeded, Service, SignedReceipt, Ticket, receipt_line,
+    CounterSignature, FrameError, FrameReader, InvitationId, PeerAddress, Place, RECEIPTS_HEADER,
+    ReceiptFile, Seeded, Service, SignedReceipt, Standing, Ticket, receipt_line,
 };
 
 /// A bound that a few bytes can be over.
@@ -166,10 +166,14 @@ fn key() -> NodeKey {
 
 fn receipt(seed: u64) -> SignedReceipt {
     let mut random = Seeded::new(seed);
-    let place = ChainPlace {
+    let place = Place {
         chain: 1,
-        number: 1,
-        previous: [0; 32],
+        stream: 1,
+        revision: random.below(3),
+        standing: Standing::Final {
+            number: 1,
+            previous: [0; 32],
+        },
     };
     let service = Service {
         request: [3; 16],

@@ -126,7 +126,9 @@ mod tests {
         ];
         let kept = store.keep_introductions(&[first, other.clone()], 5).await;
         kept.expect("they are kept");
-        let kept = store.keep_introductions(&[last.clone()], 6).await;
+        let kept = store
+            .keep_introductions(std::slice::from_ref(&last), 6)
+            .await;
         kept.expect("it is kept");
         let words = store.introductions().await.expect("it answers");
         assert_eq!(words, [last.clone(), other]);

@@ -11,7 +11,7 @@ use kwaainet_core::{
 };
 use kwaainet_federation::{
     About, Accounts, Entry, Federation, FederationParts, InferenceDoor, Ledger, Member,
-    PeerBackend, ReceiptBooks, Reconciler, ReconcilerParts, Seeded, Tiers,
+    PeerBackend, ReceiptBooks, Reconciler, ReconcilerParts, STREAMS_MAX, Seeded, Tiers,
 };
 use kwaainet_identity::NodeKey;
 use kwaainet_sim::{MemoryBook, MemoryReceipts, Net, SimClock, Weather};
@@ -79,6 +79,7 @@ impl Traders {
                     tier: Tier::T1,
                     address: Net::address_of(other.id()),
                     invitation: None,
+                    introduced_by: None,
                 });
             }
             let receipts = Arc::new(MemoryReceipts::new(key.id()));
@@ -190,6 +191,9 @@ impl Traders {
             drain: CancellationToken::new(),
             inference,
             tiers: Tiers::default(),
+            key: disk.key.clone(),
+            introductions: false,
+            streams_max: STREAMS_MAX,
             clock: clock.clone(),
         });
         let door = InferenceDoor::new(hall, Some(Arc::clone(&accounts)), clock.clone());

@@ -146,6 +146,7 @@ mod tests {
             report: Some(Report {
                 load: None,
                 models: (0..models).map(model).collect(),
+                power: None,
             }),
             ..Said::default()
         }

@@ -13,7 +13,10 @@ fn now() -> i64 {
 }
 
 /// Somebody with the key of each kind, who signs as its wallets do.
-fn signers() -> Vec<(Signer, Box<dyn Fn(&str) -> String>)> {
+/// Signs a text.
+type Sign = Box<dyn Fn(&str) -> String>;
+
+fn signers() -> Vec<(Signer, Sign)> {
     let hex = |bytes: &[u8]| format!("0x{}", data_encoding::HEXLOWER.encode(bytes));
     let ethereum = SigningKey::from_slice(&[3; 32]).expect("a scalar");
     let point = ethereum.verifying_key().to_sec1_point(false);
@@ -191,7 +194,8 @@ fn a_text_for_another_place_account_or_time_is_refused() {
                 other("account")
             );
         }
-        for (early, late) in [("2026-11-22T23:00:00Z", "2026-11-23T01:00:00Z")] {
+        {
+            let (early, late) = ("2026-11-22T23:00:00Z", "2026-11-23T01:00:00Z");
             assert_eq!(refused(&|t| t.issued_at = early.into()), Refusal::Time);
             assert_eq!(refused(&|t| t.issued_at = late.into()), Refusal::Time);
             assert_eq!(

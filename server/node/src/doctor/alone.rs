@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kwaainet_core::{Clock, Snapshot, SystemClock};
-use kwaainet_federation::{Federation, FederationParts, PeerState, PeerTransport, PeerView, Tiers};
+use kwaainet_federation::{
+    Federation, FederationParts, PeerState, PeerTransport, PeerView, STREAMS_MAX, Tiers,
+};
 use kwaainet_iroh::{Finding, IrohTransport};
 use kwaainet_store::Store;
 use tokio::sync::{mpsc, watch};
@@ -49,6 +51,9 @@ pub(crate) async fn look(setup: Setup, store: Store) -> Vec<Finding> {
         drain,
         inference,
         tiers,
+        key: setup.key.clone(),
+        introductions: setup.config.introductions,
+        streams_max: STREAMS_MAX,
         clock,
     });
     let mut peers = federation.peers();

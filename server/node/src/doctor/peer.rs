@@ -17,6 +17,7 @@ pub(super) fn finding(view: &PeerView, reach: &Reach, version: &str) -> Finding 
             None => Finding::note(ABOUT, format!("{who} is being called.")),
             Some(_) => unreachable(&who, reach),
         },
+        PeerState::Distant => Finding::good(ABOUT, format!("{who} is called when there is work for it: {why}.")),
         PeerState::Suspect => Finding::note(ABOUT, format!("{who} is late: {why}.")).advise(
             "If this lasts, its machine or the network between is overloaded.",
         ),
@@ -156,6 +157,7 @@ mod tests {
             models: Vec::new(),
             incarnation: 1,
             version: "9.9.9".into(),
+            introduced_by: None,
         }
     }
 

@@ -27,7 +27,7 @@ const DOCUMENT_PATH: &str = "/openapi.json";
 
 const NO_MODEL: &str = "There is no such model.";
 /// What a 404 says on other routes, by the beginning of their paths.
-const NOT_FOUND: [(&str, &str); 13] = [
+const NOT_FOUND: [(&str, &str); 14] = [
     ("/couch", NO_THING),
     ("/v1/storage", NO_THING),
     ("/v1/audit", NO_THING),

@@ -3,13 +3,14 @@
 use kwaainet::config::Config;
 use kwaainet::rewards::{Paying, once};
 use kwaainet_core::{ManualClock, Usage as Tokens};
-use kwaainet_federation::{ChainPlace, CounterSignature, Service, SignedReceipt};
+use kwaainet_federation::{CounterSignature, Place, Service, SignedReceipt, Standing};
 use kwaainet_identity::NodeKey;
-use kwaainet_store::{ServiceEntry, ServiceRecord, Store};
+use kwaainet_store::{ServiceEntry, ServicePlace, ServiceRecord, Store};
 
-fn record(server: &NodeKey, asker: &NodeKey, number: u64, signed: bool) -> ServiceRecord {
+/// The only receipt of a chain.
+fn record(server: &NodeKey, asker: &NodeKey, chain: u64, signed: bool) -> ServiceRecord {
     let service = Service {
-        request: [number as u8; 16],
+        request: [chain as u8; 16],
         request_hash: [2; 32],
         model: None,
         usage: Tokens::default(),
@@ -20,21 +21,33 @@ fn record(server: &NodeKey, asker: &NodeKey, number: u64, signed: bool) -> Servi
         transcript_hash: [4; 32],
         complete: true,
     };
-    let place = ChainPlace {
-        chain: 1,
-        number,
-        previous: [0; 32],
+    let previous = [0; 32];
+    let place = Place {
+        chain,
+        stream: 1,
+        revision: 0,
+        standing: Standing::Final {
+            number: 1,
+            previous,
+        },
     };
     let receipt = SignedReceipt::sign(server, asker.id(), place, service);
     let counter = CounterSignature::sign(asker, receipt.hash(), Tokens::default());
     ServiceRecord {
         hash: receipt.hash(),
-        server: server.id(),
-        asker: asker.id(),
-        chain: 1,
-        number: number as i64,
+        place: ServicePlace {
+            server: server.id(),
+            asker: asker.id(),
+            chain: chain as i64,
+            stream: 1,
+            revision: 0,
+        },
+        number: 1,
+        previous,
+        request: [chain as u8; 16],
         receipt: receipt.as_bytes().to_vec(),
         counter: signed.then(|| counter.as_bytes().to_vec()),
+        returned: false,
     }
 }
 
