@@ -156,9 +156,7 @@ impl Machine<'_> {
         } else {
             let hours = ahead.as_secs_f64() / 3_600.0;
             let says = format!("The clock is {hours:.1} h behind the node's own database.");
-            Finding::bad("clock", says).advise(
-                "Set the time of this machine; members refuse a node whose clock went back.",
-            )
+            Finding::note("clock", says).advise("Set the time of this machine.")
         })
     }
 

@@ -125,8 +125,8 @@ impl Store {
     /// When the database fails.
     pub async fn held_services(&self, limit: u32) -> Result<Vec<HeldService>, StoreError> {
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "SELECT {}, ledger_accruals.channel, ledger_accruals.number AS place, reference, kind, work, class_milli,
-                    ledger_accruals.at_ms, consumers.subject AS consumer, providers.subject AS provider
+            "SELECT {}, ledger_accruals.channel, ledger_accruals.number AS place, reference, ledger_accruals.kind, work,
+                    class_milli, ledger_accruals.at_ms, consumers.subject AS consumer, providers.subject AS provider
              FROM ledger_accruals
              JOIN services ON services.hash = ledger_accruals.reference AND services.counter IS NOT NULL
              JOIN ledger_accounts AS consumers ON consumers.id = ledger_accruals.consumer
