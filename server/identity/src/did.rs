@@ -66,7 +66,9 @@ impl WebDid {
         let path: Vec<_> = parts.map(str::to_owned).collect();
         let is_segment = |segment: &String| {
             let clean = |c: u8| c.is_ascii_alphanumeric() || b"-_.".contains(&c);
-            !segment.is_empty() && segment.bytes().all(clean) && segment.trim_matches('.') != ""
+            !segment.is_empty()
+                && segment.bytes().all(clean)
+                && !segment.trim_matches('.').is_empty()
         };
         (is_host(host) && path.iter().all(is_segment)).then(|| Self {
             host: host.to_ascii_lowercase(),

@@ -80,7 +80,7 @@ impl PasskeyDoor {
         name: &str,
         known: &[KeptPasskey],
     ) -> Result<(Value, Registering), PasskeyError> {
-        let known = known.iter().map(|known| known.id.clone().into()).collect();
+        let known = known.iter().map(|known| known.id.clone()).collect();
         let user = Uuid::from_bytes(user);
         let begun = self
             .0
