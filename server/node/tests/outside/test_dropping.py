@@ -26,9 +26,9 @@ CONFIG = (
 # How far a client reads before it leaves.
 MOMENTS = ("sent", "half sent", "head", "first text", "some text", "end")
 MEMORY_GROWTH_MAX = 64 << 20
-# Threads that come with work and stay for more: of the database, one for the connection that writes
+# Threads that come with work and stay for more: of each of two databases, one for the connection that writes
 # and four for those that read; of the runtime, one for each core and some for blocking work.
-POOLS = {"sqlx-sqlite": 5, "tokio-rt-worker": (os.cpu_count() or 1) + 48}
+POOLS = {"sqlx-sqlite": 10, "tokio-rt-worker": (os.cpu_count() or 1) + 48}
 
 
 @pytest.fixture(scope="module")

@@ -348,7 +348,7 @@ async fn one_checkpoint_of_a_size_is_kept() {
 
 /// `cargo test -p kwaainet-store -- --ignored --nocapture durable`
 #[tokio::test]
-#[ignore = "a measurement, for a machine that does nothing else"]
+#[ignore = "a measurement; run by `cargo test -p kwaainet-store durable -- --ignored --nocapture`"]
 async fn durable_transfers_a_second() {
     use std::io::Write;
 

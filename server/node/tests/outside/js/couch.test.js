@@ -23,7 +23,7 @@ const folder = mkdtempSync(join(tmpdir(), "pouchdb-"));
 let made = 0;
 
 before(async () => {
-  node = await start();
+  node = await start({ returns: true });
 });
 
 after(async () => {

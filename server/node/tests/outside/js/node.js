@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -22,11 +23,15 @@ const READY = /is ready on (http:\/\/[0-9.]+:\d+) /;
 const READY_MS = 60_000;
 const STOP_MS = 40_000;
 
-/** Starts a node and waits until it is ready; one that goes on where another ended has its folder and URL. */
-export async function start({ folder, url } = {}) {
+/**
+ * Starts a node and waits until it is ready; one that goes on where another ended has its folder and URL. What is to go
+ * on there later says `returns`: its port is none of those that the system gives to others meanwhile.
+ */
+export async function start({ folder, url, returns = false } = {}) {
   assert.ok(existsSync(BINARY), `there is no ${BINARY}: run 'make build' first`);
   folder ??= mkdtempSync(join(tmpdir(), "kwaainet-"));
-  const listen = url ? new URL(url).host : "127.0.0.1:0";
+  const port = returns ? await keptPort() : 0;
+  const listen = url ? new URL(url).host : `127.0.0.1:${port}`;
   const args = ["serve", "--listen", listen, "--data-dir", join(folder, "data")];
   const stdio = ["ignore", "pipe", "pipe"];
   const child = spawn(BINARY, args, { env: environment(folder), stdio });
@@ -38,6 +43,19 @@ export async function start({ folder, url } = {}) {
     throw error;
   }
   return node;
+}
+
+/** A port below those that Linux and others choose from (32,768 and up), which nobody listens on. */
+async function keptPort() {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    const server = createServer().listen(port, "127.0.0.1");
+    const heard = once(server, "listening").then(() => true, () => false);
+    if (await heard) {
+      await new Promise((closed) => server.close(closed));
+      return port;
+    }
+  }
 }
 
 /** The environment of a user who has the models and nothing else. */
