@@ -49,10 +49,13 @@ fn answers(who: &str, view: &PeerView, version: &str) -> Finding {
 
 fn down(who: &str, why: &str, reach: &Reach, version: &str) -> Finding {
     let Some(refusal) = Refusal::of_words(why) else {
+        // A call that found no way may leave no failure behind.
         return match &reach.failure {
-            Some(_) => unreachable(who, reach),
-            None => Finding::bad(ABOUT, format!("{who} is gone: {why}."))
-                .advise("See whether it runs; it is called again and again."),
+            None if reach.no_route.is_empty() => {
+                Finding::bad(ABOUT, format!("{who} is gone: {why}."))
+                    .advise("See whether it runs; it is called again and again.")
+            }
+            _ => unreachable(who, reach),
         };
     };
     let (says, advice) = match refusal {

@@ -56,6 +56,27 @@ UNSERVED = {
     "PUT /v1/storage/uploads/{id}",
     "GET /v1/storage/databases/{db}/changes",
     "GET /v1/storage/databases/{db}/export",
+    # They take a signature, a passkey or an account, which test_identity and js/identity.test.js bring.
+    "DELETE /v1/auth/sessions/{session}",
+    "DELETE /v1/identity/links/{did}",
+    "GET /v1/auth/sessions",
+    "GET /v1/credentials/status-lists/{list}",
+    "GET /v1/identity/links",
+    "GET /v1/identity/resolve/{did}",
+    "POST /v1/auth/capabilities",
+    "POST /v1/auth/capabilities/revoke",
+    "POST /v1/auth/challenge",
+    "POST /v1/auth/passkey/login/begin",
+    "POST /v1/auth/passkey/login/complete",
+    "POST /v1/auth/passkey/register/begin",
+    "POST /v1/auth/passkey/register/complete",
+    "POST /v1/auth/verify",
+    "POST /v1/credentials/issue",
+    "POST /v1/credentials/status",
+    "POST /v1/identity/credentials",
+    "POST /v1/identity/links",
+    "POST /v1/identity/prepare",
+    "POST /v1/identity/succeed",
 }
 # PouchDB asks for these.
 ELSEWHERE = "/couch"
