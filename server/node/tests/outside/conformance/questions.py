@@ -132,6 +132,7 @@ QUESTIONS: dict[str, list[Any]] = {
 }
 
 QUERIES: dict[str, list[dict[str, str]]] = {
+    "GET /v1/responses/{response_id}/input_items": [{"limit": "2"}],
     "GET /v1/audit/proofs/consistency": [{"first": "1"}],
     "GET /v1/audit/proofs/inclusion": [{"entry": "0"}],
     "GET /v1/storage/blobs/{hash}/proof": [{"offset": "0"}, {"offset": "4"}],
