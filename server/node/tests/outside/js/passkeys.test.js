@@ -9,6 +9,11 @@ import { chromium } from "playwright-core";
 import { start } from "./node.js";
 
 const BROWSER = process.env.CHROMIUM ?? "/usr/bin/chromium";
+// A browser that was named has to be there; without any these tests say why they did not run.
+const skip =
+  existsSync(BROWSER) || process.env.CHROMIUM
+    ? false
+    : `there is no ${BROWSER}: install Chromium, or name it in CHROMIUM`;
 const ARGS = [
   "--no-sandbox",
   "--disable-gpu",
@@ -24,7 +29,7 @@ let page;
 let devtools;
 
 before(async () => {
-  assert.ok(existsSync(BROWSER), `there is no ${BROWSER}: install Chromium, or name it in CHROMIUM`);
+  if (skip) return;
   node = await start();
   browser = await chromium.launch({ executablePath: BROWSER, args: ARGS });
   page = await browser.newPage();
@@ -96,7 +101,7 @@ async function show(account) {
   return { ceremony: begun.body.ceremony, credential };
 }
 
-test("a passkey makes an account, and opens it again", async () => {
+test("a passkey makes an account, and opens it again", { skip }, async () => {
   const device = await authenticator();
   const made = await register();
   const session = await post("/v1/auth/passkey/register/complete", made);
@@ -124,7 +129,7 @@ test("a passkey makes an account, and opens it again", async () => {
   await devtools.send("WebAuthn.removeVirtualAuthenticator", { authenticatorId: device });
 });
 
-test("an account has several passkeys, and none of another's", async () => {
+test("an account has several passkeys, and none of another's", { skip }, async () => {
   const first = await authenticator();
   const made = await post("/v1/auth/passkey/register/complete", await register());
   const { token, subject } = made.body;
