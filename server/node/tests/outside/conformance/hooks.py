@@ -88,10 +88,12 @@ THINGS = Things(os.environ["NODE_URL"])
 def before_add_examples(context, examples):
     operation = context.operation
     names = {parameter.name: "here" for parameter in operation.path_parameters}
+    kinds = operation.definition.raw.get("requestBody", {}).get("content", {})
     for body in QUESTIONS.get(operation.label, ()):
-        case = operation.Case(body=body, path_parameters=names, media_type="application/json")
-        examples.append(case)
-    for query in QUERIES.get(operation.label, ()):
+        examples.append(operation.Case(body=body, path_parameters=names, media_type=next(iter(kinds))))
+    # What takes no body is asked once for what is here, whatever chance generates.
+    plain = () if kinds else ({},)
+    for query in QUERIES.get(operation.label, plain):
         examples.append(operation.Case(query=query, path_parameters=names))
 
 
