@@ -12,7 +12,7 @@ mod door;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod gate;
-mod gossip;
+pub(crate) mod gossip;
 mod hearsay;
 mod hello;
 mod herald;

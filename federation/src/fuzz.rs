@@ -4,7 +4,9 @@
 mod signed;
 
 use crate::control::fuzz as control;
+use crate::control::gossip::fuzz as gossip;
 use crate::infer::fuzz as infer;
+use crate::receipts::reconcile::fuzz as books;
 
 /// One kind of bytes from outside.
 #[derive(Clone, Copy)]
@@ -17,7 +19,7 @@ pub struct Family {
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::new("hello", control::read_hello, control::sample_hello),
         Self::new("answer", control::read_answer, control::sample_answer),
         Self::new("control", control::read_frame, control::sample_frame),
@@ -28,6 +30,14 @@ impl Family {
         Self::new("ticket", signed::read_ticket, signed::sample_ticket),
         Self::new("receipt", signed::read_receipt, signed::sample_receipt),
         Self::new("receipts", signed::read_file, signed::sample_file),
+        Self::new(
+            "introduction",
+            signed::read_introduction,
+            signed::sample_introduction,
+        ),
+        Self::new("gossip", gossip::read_message, gossip::sample_message),
+        Self::new("news", gossip::read_news, gossip::sample_news),
+        Self::new("books", books::read_talk, books::sample_talk),
     ];
 
     const fn new(name: &'static str, read: fn(&[u8]), sample: fn(u64) -> Vec<u8>) -> Self {
@@ -82,7 +92,9 @@ mod tests {
     /// Signatures are dear.
     fn rounds(family: Family) -> u64 {
         match family.name {
-            "envelope" | "ticket" | "receipt" | "receipts" => 1_500,
+            "envelope" | "ticket" | "receipt" | "receipts" | "introduction" | "gossip" | "news" => {
+                1_500
+            }
             _ => 20_000,
         }
     }

@@ -13,7 +13,7 @@ mod compare;
 mod counter;
 mod file;
 mod ledger;
-mod reconcile;
+pub(crate) mod reconcile;
 
 use kwaainet_core::{ModelDigest, NodeId, Usage};
 use kwaainet_identity::{Domain, Envelope, EnvelopeError, Fields, NodeKey, Reader};

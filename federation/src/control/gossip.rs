@@ -4,6 +4,8 @@
 //! know. It decides nothing about peers; what is new goes to the keeper.
 
 mod check;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod lines;
 mod news;
 mod origins;

@@ -7,8 +7,8 @@ use prost::Message;
 use tokio::io::AsyncReadExt;
 
 use crate::{
-    CounterSignature, FrameError, FrameReader, InvitationId, PeerAddress, Place, RECEIPTS_HEADER,
-    ReceiptFile, Seeded, Service, SignedReceipt, Standing, Ticket, receipt_line,
+    CounterSignature, FrameError, FrameReader, Introduction, InvitationId, PeerAddress, Place,
+    RECEIPTS_HEADER, ReceiptFile, Seeded, Service, SignedReceipt, Standing, Ticket, receipt_line,
 };
 
 /// A bound that a few bytes can be over.
@@ -157,6 +157,21 @@ pub(super) fn sample_file(seed: u64) -> Vec<u8> {
     let counter = CounterSignature::sign(&key(), receipt.hash(), usage);
     let line = receipt_line(receipt.as_bytes(), Some(counter.as_bytes()));
     format!("{RECEIPTS_HEADER}\n{line}\n").into_bytes()
+}
+
+/// A word about a node.
+pub(super) fn read_introduction(bytes: &[u8]) {
+    if let Some(word) = statement(bytes, Domain::Introduction, Introduction::open) {
+        assert_eq!(Introduction::open(word.as_bytes()), Ok(word));
+    }
+}
+
+pub(super) fn sample_introduction(seed: u64) -> Vec<u8> {
+    let mut random = Seeded::new(seed);
+    let tier = (random.below(4) > 0).then_some(Tier::T2);
+    let (number, until_ms) = (random.draw(), random.draw());
+    let word = Introduction::issue(&key(), key_of_asker(), number, until_ms, tier);
+    told(random.below(2), word.as_bytes(), Domain::Introduction)
 }
 
 /// Whose statements they are.

@@ -72,8 +72,9 @@ impl InferenceDoor {
             return line.reject(limits::too_many(), None).await;
         };
         let open = match inside.open(&mut line).await {
-            Ok(First::Open(open)) => *open,
-            Ok(First::Books) => return self.compare(node, line).await,
+            Ok(Some(First::Open(open))) => *open,
+            Ok(Some(First::Books)) => return self.compare(node, line).await,
+            Ok(None) => return,
             Err(error) => return self.limits.complain(node, &error),
         };
         // Whatever an honest asker's door lets in that is too much here may be done by somebody else.

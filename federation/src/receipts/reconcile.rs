@@ -6,6 +6,8 @@
 //! highest too; two books that have seen the same statements in any order hold the same. So everything here may be
 //! cut off anywhere and done again.
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod judge;
 mod keep;
 mod talk;

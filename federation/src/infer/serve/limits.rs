@@ -113,20 +113,23 @@ impl Limits {
 }
 
 impl Inside<'_> {
-    /// Reads the opening message in turn, and not for too long.
+    /// Reads the opening message in turn, and not for too long; `None` if the asker changed its mind before it.
     ///
     /// # Errors
     /// When it does not come or is none.
-    pub(super) async fn open(&self, line: &mut Line) -> Result<First, FrameError> {
+    pub(super) async fn open(&self, line: &mut Line) -> Result<Option<First>, FrameError> {
         let reading = async {
             let _turn = self.of.openings.acquire().await;
-            if line.announced().await? <= LARGE {
-                return line.open().await;
+            let Some(length) = line.announced().await? else {
+                return Ok(None);
+            };
+            if length <= LARGE {
+                return line.open().await.map(Some);
             }
             // Its own first, so that one peer never holds more than its part of all.
             let _own = self.of.large.acquire().await;
             let _all = self.limits.large.acquire().await;
-            line.open().await
+            line.open().await.map(Some)
         };
         let read = timeout(OPENED_WITHIN, reading).await;
         read.unwrap_or(Err(FrameError::TooSlow))

@@ -96,9 +96,9 @@ impl Line {
         (self.reader, self.writer)
     }
 
-    /// How long the next message is; nothing where there is none.
-    pub(super) async fn announced(&mut self) -> Result<usize, FrameError> {
-        Ok(self.reader.announced().await?.unwrap_or(0))
+    /// How long the next message is; `None` where the stream ended before it.
+    pub(super) async fn announced(&mut self) -> Result<Option<usize>, FrameError> {
+        self.reader.announced().await
     }
 
     /// The first message, if it is the right one.
