@@ -260,7 +260,14 @@ async fn identify(app: &App, asked: Asked<'_>) -> Result<Principal, Stranger> {
     }
     let presented: ApiKey = presented.parse()?;
     let stored = app.store.key(presented.id()).await?;
-    Ok(Principal::from_key(&presented, stored.as_ref(), now_ms)?)
+    let principal = Principal::from_key(&presented, stored.as_ref(), now_ms)?;
+    if asked.scope != Scope::Storage {
+        return Ok(principal);
+    }
+    // Only there is something encrypted for him.
+    let principal = principal.sharing(&presented);
+    app.storage.keyring.met(&app.store, &principal).await?;
+    Ok(principal)
 }
 
 async fn by_session(app: &App, token: &str, now_ms: i64) -> Result<Principal, Stranger> {

@@ -73,18 +73,6 @@ impl DocumentStore {
             |row: &sqlx::sqlite::SqliteRow| Ok((row.try_get("db")?, row.try_get("wrapped")?));
         rows.iter().map(read).collect()
     }
-
-    /// Destroys all keys that were encrypted for somebody.
-    ///
-    /// # Errors
-    /// When the file fails.
-    pub async fn forget_recipient(&self, recipient: &str) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM wraps WHERE recipient = ?")
-            .bind(recipient)
-            .execute(&self.writer)
-            .await?;
-        Ok(())
-    }
 }
 
 /// Replaces who may open a database. Never by nobody.

@@ -191,11 +191,6 @@ async fn a_database_is_opened_by_those_for_whom_its_key_was_encrypted() {
         .await
         .expect("it answers");
     assert_eq!(all.len(), 1);
-    open.store
-        .forget_recipient("dora")
-        .await
-        .expect("it answers");
-    assert_eq!(wrapped("dora").await, None);
     assert!(
         open.store
             .delete_database(db.key)
