@@ -185,15 +185,14 @@ impl Principal {
         self.delegated
     }
 
-    /// The same with what opens what was encrypted for the key, if it is this principal's that was shown.
+    /// The same with what opens what was encrypted for its key. It came with the request and goes with it.
     #[must_use]
-    pub fn sharing(mut self, presented: &ApiKey) -> Self {
-        let own = Some(presented).filter(|shown| self.key.as_ref() == Some(&shown.id));
-        self.sharing = own.map(ApiKey::sharing_secret);
+    pub fn sharing(mut self, secret: SharingSecret) -> Self {
+        self.sharing = Some(secret);
         self
     }
 
-    /// What opens what was encrypted for the key; none where the key itself was not shown here.
+    /// What opens what was encrypted for its key; none where nothing that was shown leads to it.
     pub fn sharing_secret(&self) -> Option<&SharingSecret> {
         self.sharing.as_ref()
     }

@@ -25,6 +25,11 @@ impl SharingSecret {
         Self(Arc::new(own))
     }
 
+    /// One that was kept where only its owner's token leads.
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(Arc::new(Zeroizing::new(bytes)))
+    }
+
     /// The bytes, for whoever makes a key of them.
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0

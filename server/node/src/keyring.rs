@@ -219,7 +219,7 @@ impl Keyring {
     ) -> ApiError {
         let message = match (caller.sharing_secret(), caller.key()) {
             (None, Some(_)) => {
-                "This database is encrypted for an API key: show the key itself, not a capability that was made with it."
+                "This database is encrypted for an API key, and this capability does not lead to it: make a new one, or show the key itself."
             }
             (None, None) => {
                 "This database is encrypted, and its key is not one that this node's present key opens."

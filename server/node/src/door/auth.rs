@@ -261,11 +261,11 @@ async fn identify(app: &App, asked: Asked<'_>) -> Result<Principal, Stranger> {
     let presented: ApiKey = presented.parse()?;
     let stored = app.store.key(presented.id()).await?;
     let principal = Principal::from_key(&presented, stored.as_ref(), now_ms)?;
-    if asked.scope != Scope::Storage {
+    // Only there is something encrypted for him, or are capabilities made that lead to it.
+    if !matches!(asked.scope, Scope::Storage | Scope::Identity) {
         return Ok(principal);
     }
-    // Only there is something encrypted for him.
-    let principal = principal.sharing(&presented);
+    let principal = principal.sharing(presented.sharing_secret());
     app.storage.keyring.met(&app.store, &principal).await?;
     Ok(principal)
 }
@@ -313,6 +313,10 @@ async fn by_capability(app: &App, token: &str, asked: Asked<'_>) -> Result<Princ
         }
     };
     let minter = minter.map_err(|_| gone)?;
+    let minter = match capability.sharing {
+        Some(secret) if scope == Scope::Storage => minter.sharing(secret),
+        _ => minter,
+    };
     Ok(minter.narrowed([scope].into_iter().collect()))
 }
 
