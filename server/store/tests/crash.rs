@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use kwaainet_core::PrincipalId;
-use kwaainet_storage::{DataKey, Draft, Limits, Mode, Seal, SharingKey, wrap_key};
+use kwaainet_storage::{DataKey, Draft, Limits, Mode, SharingKey, wrap_key};
 use kwaainet_store::{Body, DatabaseRecord, DocumentStore, IdRange, NewDatabase, Wrap};
 use serde_json::{Value, json};
 
@@ -197,8 +197,7 @@ async fn check(folder: &Path, acknowledged: &BTreeMap<String, String>) {
             .await
             .expect("it answers");
         assert_eq!(all.len(), numbers.len(), "each revision has what it says");
-        // What is sealed has the length of the list of its attachments before it.
-        let overhead = Draft::OVERHEAD as i64 + Seal::OVERHEAD as i64 + 4;
+        let overhead = Draft::OVERHEAD as i64 + Body::SEALED_OVERHEAD as i64;
         let body_bytes = |body: &Body| body.json.len() as i64 + overhead;
         bytes += all.values().map(body_bytes).sum::<i64>();
         found.insert(row.id, row.tree);

@@ -76,8 +76,10 @@ impl Kept {
 /// What a sealed revision begins with: how long the list of its attachments is.
 const LENGTH_BYTES: usize = 4;
 
-/// Bytes that a sealed revision has in the file besides what it says and the list of what hangs on it.
-pub(super) const OVERHEAD: usize = Seal::OVERHEAD + LENGTH_BYTES;
+impl Body {
+    /// Bytes that a sealed revision has in the file besides what it says and the list of what hangs on it.
+    pub const SEALED_OVERHEAD: usize = Seal::OVERHEAD + LENGTH_BYTES;
+}
 
 /// What the row of a revision says; none if it has nothing.
 pub(super) fn revision(

@@ -19,7 +19,7 @@ const LIMITS: Limits = Limits {
 const QUOTA: u64 = 1 << 30;
 const NONE: [String; 0] = [];
 /// Bytes that a sealed revision has besides what it says.
-const OVERHEAD: i64 = Draft::OVERHEAD as i64 + sealed::OVERHEAD as i64;
+const OVERHEAD: i64 = Draft::OVERHEAD as i64 + Body::SEALED_OVERHEAD as i64;
 
 struct Open {
     store: DocumentStore,
