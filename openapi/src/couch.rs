@@ -49,6 +49,8 @@ pub struct CouchDatabase {
     pub disk_format_version: u32,
     /// `e2ee`, `private` or `public`.
     pub mode: &'static str,
+    /// Whether nobody can read on the node's disk what is in it.
+    pub encrypted: bool,
 }
 
 /// Bytes of what a database holds.

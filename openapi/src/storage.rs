@@ -36,6 +36,8 @@ pub struct StorageDatabase {
     pub owner: String,
     /// Who can read what is in it.
     pub mode: StorageMode,
+    /// Whether nobody can read on the node's disk what is in it: sealed by its owner's client, or by the node.
+    pub encrypted: bool,
     /// Seconds since 1970.
     pub created_at: i64,
     /// Documents that are there.

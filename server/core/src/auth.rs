@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 
 use crate::open_door::OpenDoor;
 use crate::session::{SessionRecord, SessionToken, SignedIn};
-use crate::{KeyId, NodeId, PrincipalId, Tier, random_id};
+use crate::{KeyId, NodeId, PrincipalId, SharingSecret, Tier, random_id};
 
 /// A caller who was authenticated, and what he may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,7 @@ pub struct Principal {
     peer: Option<(NodeId, Tier)>,
     signed_in: Option<SignedIn>,
     delegated: bool,
+    sharing: Option<SharingSecret>,
 }
 
 impl Principal {
@@ -56,6 +57,7 @@ impl Principal {
             peer: None,
             signed_in: None,
             delegated: false,
+            sharing: None,
         }
     }
 
@@ -103,6 +105,7 @@ impl Principal {
                 assurance: stored.assurance,
             }),
             delegated: false,
+            sharing: None,
         }
     }
 
@@ -141,6 +144,7 @@ impl Principal {
             peer: Some((node, tier)),
             signed_in: None,
             delegated: false,
+            sharing: None,
         }
     }
 
@@ -152,6 +156,7 @@ impl Principal {
             peer: None,
             signed_in: None,
             delegated: false,
+            sharing: None,
         }
     }
 
@@ -178,6 +183,18 @@ impl Principal {
     /// Whether it acts for somebody else, with a capability.
     pub fn is_delegated(&self) -> bool {
         self.delegated
+    }
+
+    /// The same with what opens what was encrypted for its key. It came with the request and goes with it.
+    #[must_use]
+    pub fn sharing(mut self, secret: SharingSecret) -> Self {
+        self.sharing = Some(secret);
+        self
+    }
+
+    /// What opens what was encrypted for its key; none where nothing that was shown leads to it.
+    pub fn sharing_secret(&self) -> Option<&SharingSecret> {
+        self.sharing.as_ref()
     }
 
     /// What it may do.
@@ -400,6 +417,11 @@ impl ApiKey {
             .chain_update(self.secret.as_bytes())
             .finalize()
             .into()
+    }
+
+    /// What opens what was encrypted for whoever has the key.
+    pub fn sharing_secret(&self) -> SharingSecret {
+        SharingSecret::derive(&self.id, &self.secret)
     }
 
     /// The whole key, for its owner's eyes.

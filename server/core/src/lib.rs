@@ -26,6 +26,7 @@ mod peer;
 mod receipt;
 mod router;
 mod session;
+mod sharing;
 mod speech;
 
 pub use admission::{Admission, AdmissionError, AdmissionLimits, AdmissionLoad, Admitted};
@@ -58,4 +59,5 @@ pub use router::{
     Snapshot, plan,
 };
 pub use session::{SessionId, SessionRecord, SessionToken, SignedIn};
+pub use sharing::SharingSecret;
 pub use speech::{SpeechSegment, SpeechTask, Transcribe, Transcript};

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use biscuit_auth::builder::{Term, date, fact, string};
 use biscuit_auth::{Algorithm, AuthorizerBuilder, AuthorizerLimits, Biscuit, KeyPair, PrivateKey};
-use kwaainet_core::{KeyId, Scope, Scopes, SessionId};
+use kwaainet_core::{KeyId, Scope, Scopes, SessionId, SharingSecret};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::carried::Carrier;
 use crate::key::NodeKey;
 
 /// How a token begins where it could be taken for something else.
@@ -42,6 +43,8 @@ pub struct Allowance {
     pub paths: Vec<String>,
     /// Until when: milliseconds since 1970.
     pub expires_at_ms: i64,
+    /// What opens what was encrypted for its maker's key. The token carries it so that only this node reads it.
+    pub sharing: Option<SharingSecret>,
 }
 
 /// What somebody wants to do with a token.
@@ -65,6 +68,7 @@ pub struct BadCapability;
 /// Makes and opens this node's tokens.
 pub struct Capabilities {
     root: KeyPair,
+    carrier: Carrier,
 }
 
 /// A token whose signatures are good.
@@ -72,6 +76,8 @@ pub struct Capability {
     biscuit: Biscuit,
     /// Who made it.
     pub minter: Minter,
+    /// What it carries of its maker's.
+    pub sharing: Option<SharingSecret>,
 }
 
 impl Capabilities {
@@ -88,6 +94,7 @@ impl Capabilities {
         let root = PrivateKey::from_bytes(&*seed, Algorithm::Ed25519);
         Self {
             root: KeyPair::from(&root.expect("32 bytes are an Ed25519 key")),
+            carrier: Carrier::new(key),
         }
     }
 
@@ -124,6 +131,10 @@ impl Capabilities {
                 let code = "check if time($t), $t < {ends}";
                 builder.code_with_params(code, until, Default::default())
             });
+        if let Some(secret) = &allowance.sharing {
+            let sealed = self.carrier.seal(secret, id);
+            builder = builder.and_then(|builder| builder.fact(fact("sharing", &[string(&sealed)])));
+        }
         if !paths.is_empty() {
             let check = format!("check if {}", paths.join(" or "));
             builder = builder.and_then(|builder| builder.check(check.as_str()));
@@ -157,13 +168,22 @@ impl Capabilities {
         let (kind, id): (String, String) = authorizer
             .query_exactly_one(rule)
             .map_err(|_| BadCapability)?;
+        let carried: Vec<(String,)> = authorizer
+            .query("data($sealed) <- sharing($sealed)")
+            .map_err(|_| BadCapability)?;
+        let carried = carried.first().map(|(sealed,)| sealed);
+        let sharing = carried.and_then(|sealed| self.carrier.open(sealed, &id));
         let minter = match kind.as_str() {
             "owner" => Minter::Owner,
             "key" => Minter::Key(KeyId::new(id)),
             "session" => Minter::Session(SessionId::new(id)),
             _ => return Err(BadCapability),
         };
-        Ok(Capability { biscuit, minter })
+        Ok(Capability {
+            biscuit,
+            minter,
+            sharing,
+        })
     }
 }
 
@@ -215,6 +235,7 @@ mod tests {
             scopes: [Scope::Inference, Scope::Storage].into_iter().collect(),
             paths: paths.iter().map(|path| (*path).to_owned()).collect(),
             expires_at_ms: NOW + 60_000,
+            sharing: None,
         }
     }
 
@@ -234,6 +255,25 @@ mod tests {
         let block = BlockBuilder::new().code(check).expect("Datalog");
         let weaker = biscuit.append(block).expect("it takes a block");
         format!("{CAPABILITY_PREFIX}{}", weaker.to_base64().expect("text"))
+    }
+
+    #[test]
+    fn what_a_token_carries_is_read_by_its_node_through_every_block() {
+        let (ours, theirs) = (NodeKey::generate(), NodeKey::generate());
+        let (ours, theirs) = (Capabilities::new(&ours), Capabilities::new(&theirs));
+        let minter = Minter::Key(KeyId::new("abc"));
+        let mut carrying = allowance(&[]);
+        carrying.sharing = Some(SharingSecret::new([7; 32]));
+        let token = ours.mint(&minter, &carrying);
+        let weaker = attenuated(&token, "check if method(\"GET\"); sharing(\"AAAA\");");
+        for token in [&token, &weaker] {
+            let opened = ours.open(token).expect("it is ours");
+            assert_eq!(opened.sharing, carrying.sharing);
+        }
+        assert!(theirs.open(&token).is_err());
+        let without = ours.mint(&minter, &allowance(&[]));
+        let added = attenuated(&without, "sharing(\"AAAA\");");
+        assert_eq!(ours.open(&added).expect("it is ours").sharing, None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod account;
 mod addresses;
 mod base58;
 mod capability;
+mod carried;
 mod challenge;
 mod credential;
 mod did;

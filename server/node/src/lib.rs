@@ -17,6 +17,7 @@ pub mod federation;
 mod housekeeping;
 pub mod identity;
 mod indexing;
+mod keyring;
 mod ledger;
 mod library;
 pub mod metrics;

@@ -202,7 +202,12 @@ impl Assembled {
             not_ready: parts.not_ready,
             body_bytes_max: limits.body_bytes,
             body_budget: Semaphore::new(BODIES_AT_ONCE * limits.body_bytes.div_ceil(1 << 10)),
-            storage: Storage::new(documents, &parts.config.data_dir, &parts.config.storage),
+            storage: Storage::new(
+                documents,
+                &parts.config.data_dir,
+                &parts.config.storage,
+                parts.key.as_ref(),
+            ),
             vault,
             audit,
             holders,

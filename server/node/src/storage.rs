@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use kwaainet_identity::NodeKey;
 use kwaainet_storage::Limits;
 use kwaainet_store::DocumentStore;
 use tokio::sync::Semaphore;
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blobs::Blobs;
 use crate::config;
+use crate::keyring::Keyring;
 
 /// Bodies of the largest size that are read and parsed at once; any number of small ones.
 const BODIES_AT_ONCE: usize = 4;
@@ -23,6 +25,8 @@ const ATTACHMENTS_MAX: usize = 1_000;
 pub struct Storage {
     /// The file of documents.
     pub(crate) documents: DocumentStore,
+    /// Who may open what is sealed in it.
+    pub(crate) keyring: Keyring,
     /// Where the bytes of blobs lie.
     pub(crate) blobs: Blobs,
     /// Bytes of one blob.
@@ -42,11 +46,17 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// The storage in this file and this data directory, with the owner's limits.
-    pub fn new(documents: DocumentStore, data_dir: &Path, config: &config::Storage) -> Self {
+    /// The storage in this file and this data directory, with the owner's limits, of the node with this key.
+    pub fn new(
+        documents: DocumentStore,
+        data_dir: &Path,
+        config: &config::Storage,
+        key: Option<&NodeKey>,
+    ) -> Self {
         let body_bytes_max = config.body_mib << 20;
         Self {
             documents,
+            keyring: Keyring::new(key),
             blobs: Blobs::new(data_dir),
             blob_bytes_max: (config.blob_mib as u64) << 20,
             limits: Limits {

@@ -15,7 +15,9 @@ mod multipart;
 mod name;
 mod proof;
 mod rev;
+mod seal;
 mod security;
+mod sharing;
 mod tree;
 
 pub use attachment::{Attachment, AttachmentDraft, Attachments, Digest};
@@ -28,5 +30,7 @@ pub use multipart::{Multipart, Part, boundary_of};
 pub use name::{BadName, DatabaseName, Mode, check_document_id, is_local};
 pub use proof::{Proof, SLICE_BYTES, prove, verify};
 pub use rev::{BadRev, Rev};
+pub use seal::{DataKey, Place, Seal, Unopened};
 pub use security::{Access, Roles, Security};
+pub use sharing::{SharingKey, wrap_key};
 pub use tree::{Leaf, Node, RevTree};

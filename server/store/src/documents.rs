@@ -3,6 +3,8 @@
 //! One connection writes. Edits come to it through a bounded queue and are committed together, however many
 //! wait ([`GroupWriter`]); so a sequence number is in the file before a later one is given, and no reader
 //! of changes passes over one. What is acknowledged has been synced.
+//!
+//! What private databases say is sealed before it comes to the file; see `sealed`.
 
 mod attachments;
 mod blobs;
@@ -15,14 +17,19 @@ mod locals;
 mod meters;
 mod reading;
 mod rows;
+mod sealed;
+mod sealing;
+mod wraps;
 
+pub use attachments::Content;
 pub use blobs::{BlobRecord, UploadRecord};
-pub use databases::{DatabaseRecord, NewDatabase};
+pub use databases::{DatabaseRecord, NewDatabase, Sealed};
 pub use erasing::{Compacted, Purged};
 pub use group::{GroupWriter, WriteError, Written};
 pub use locals::LocalEdit;
 pub use meters::StorageMeter;
 pub use reading::{Body, DocumentRow, IdRange};
+pub use wraps::{Sharing, Wrap};
 
 use std::path::Path;
 use std::sync::Arc;

@@ -68,6 +68,36 @@ impl Store {
         Ok(row.try_get("found")?)
     }
 
+    /// Notes the public half of what opens what is encrypted for the key's owner. It never changes.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn note_sharing_key(&self, id: &KeyId, public: &[u8; 32]) -> Result<(), StoreError> {
+        if self.sharing_key(id).await?.is_some() {
+            return Ok(());
+        }
+        sqlx::query("UPDATE api_keys SET sharing_key = ? WHERE id = ? AND sharing_key IS NULL")
+            .bind(public.as_slice())
+            .bind(id.as_str())
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    /// What was noted so; none for a key of before that was not used since, and for none.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn sharing_key(&self, id: &KeyId) -> Result<Option<[u8; 32]>, StoreError> {
+        let public: Option<Option<Vec<u8>>> =
+            sqlx::query_scalar("SELECT sharing_key FROM api_keys WHERE id = ?")
+                .bind(id.as_str())
+                .fetch_optional(&self.readers)
+                .await?;
+        let public = public.flatten().map(TryInto::try_into).transpose();
+        public.map_err(|_| StoreError::Malformed("sharing key"))
+    }
+
     /// Revokes a key; `false` if there is none with this id. A second time changes nothing.
     ///
     /// # Errors
@@ -129,6 +159,14 @@ mod tests {
         assert!(other.keys_exist().await.expect("it answers"));
         let found = other.key(key.id()).await.expect("it answers");
         assert_eq!(found, Some(stored));
+
+        assert_eq!(other.sharing_key(key.id()).await.expect("it answers"), None);
+        for public in [[1; 32], [2; 32]] {
+            let noted = store.note_sharing_key(key.id(), &public).await;
+            noted.expect("it is stored");
+            let known = other.sharing_key(key.id()).await.expect("it answers");
+            assert_eq!(known, Some([1; 32]), "the first one stays");
+        }
 
         assert!(other.revoke_key(key.id(), 7).await.expect("it answers"));
         assert!(store.revoke_key(key.id(), 9).await.expect("it answers"));

@@ -34,8 +34,9 @@ pub use carbon::{
     MatchedHour,
 };
 pub use documents::{
-    BlobRecord, Body, Compacted, DatabaseRecord, DocumentRow, DocumentStore, GroupWriter, IdRange,
-    LocalEdit, NewDatabase, Purged, StorageMeter, UploadRecord, WriteError, Written,
+    BlobRecord, Body, Compacted, Content, DatabaseRecord, DocumentRow, DocumentStore, GroupWriter,
+    IdRange, LocalEdit, NewDatabase, Purged, Sealed, Sharing, StorageMeter, UploadRecord, Wrap,
+    WriteError, Written,
 };
 pub use files::FileRecord;
 pub use identity::{
@@ -114,6 +115,9 @@ pub enum StoreError {
     /// Somebody goes on reading what was to be overwritten.
     #[error("the database is being read and cannot be cleaned up now")]
     Busy,
+    /// What was asked for is sealed, and whoever asked did not open it.
+    #[error("the database is sealed and was not opened")]
+    Locked,
     /// A row holds what this program never writes.
     #[error("the database holds a malformed {0}")]
     Malformed(&'static str),

@@ -71,6 +71,11 @@ const FILES: &[(i64, &str, &str)] = &[
         "identity",
         include_str!("../../../migrations/0013_identity.sql"),
     ),
+    (
+        14,
+        "sharing keys",
+        include_str!("../../../migrations/0014_sharing_keys.sql"),
+    ),
 ];
 
 // Those of the file that holds documents.
@@ -84,6 +89,11 @@ const DOCUMENTS: &[(i64, &str, &str)] = &[
         2,
         "blobs",
         include_str!("../../../migrations/storage/0002_blobs.sql"),
+    ),
+    (
+        3,
+        "sealed",
+        include_str!("../../../migrations/storage/0003_sealed.sql"),
     ),
 ];
 

@@ -180,7 +180,7 @@ impl Store {
             .await?;
         }
         let done = sqlx::query(
-            "UPDATE api_keys SET id = ?, name = '', hash = zeroblob(32), scopes = '', last_used_at_ms = NULL,
+            "UPDATE api_keys SET id = ?, name = '', hash = zeroblob(32), scopes = '', last_used_at_ms = NULL, sharing_key = NULL,
                  revoked_at_ms = COALESCE(revoked_at_ms, ?)
              WHERE id = ?",
         )

@@ -1,5 +1,5 @@
 //! A process that writes documents is killed at random moments, again and again on the same file: what it
-//! had said to be written is there afterwards, whole, and nothing is half there.
+//! had said to be written is there afterwards, whole, and nothing is half there. The database is sealed.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use kwaainet_core::PrincipalId;
-use kwaainet_storage::{Draft, Limits, Mode};
-use kwaainet_store::{Body, DocumentStore, IdRange, NewDatabase};
+use kwaainet_storage::{DataKey, Draft, Limits, Mode, SharingKey, wrap_key};
+use kwaainet_store::{Body, DatabaseRecord, DocumentStore, IdRange, NewDatabase, Wrap};
 use serde_json::{Value, json};
 
 /// Where the child finds the file; without it the child's test does nothing.
@@ -41,16 +41,29 @@ fn draft(n: u64, version: u64, rev: Option<&str>) -> Draft {
     Draft::parse(document, &LIMITS).expect("it is sound")
 }
 
-async fn database(store: &DocumentStore) -> i64 {
+/// The database, made if it is not there, and opened.
+async fn database(store: &DocumentStore) -> DatabaseRecord {
+    let owner = PrincipalId::operator();
+    let own = SharingKey::of(&[7; 32]);
+    let wrapped = wrap_key(&DataKey::generate(), &own.public(), owner.as_str());
     let new = NewDatabase {
-        owner: PrincipalId::operator(),
+        wrap: Some(Wrap {
+            recipient: owner.as_str().to_owned(),
+            wrapped: wrapped.expect("it is a key"),
+        }),
+        owner,
         name: "crash".parse().expect("it is a name"),
         mode: Mode::Private,
         created_at_ms: 1,
     };
     store.create_database(&new).await.expect("it answers");
     let found = store.database(&new.owner, &new.name).await;
-    found.expect("it answers").expect("it is there").key
+    let mut found = found.expect("it answers").expect("it is there");
+    let wrapped = store.wrapped(found.key, new.owner.as_str()).await;
+    let wrapped = wrapped.expect("it answers").expect("it is there");
+    let key = own.unwrap_key(&wrapped, new.owner.as_str());
+    found.open(key.expect("it opens"));
+    found
 }
 
 /// The child: writes until it is killed, several requests at once, and says what was acknowledged.
@@ -63,9 +76,9 @@ async fn child() {
     let (store, group) = opened.expect("it opens");
     let writing = async {
         let db = database(&store).await;
-        let begin = store.changes(db, 0, i64::MAX, u64::MAX, false).await;
+        let begin = store.changes(&db, 0, i64::MAX, u64::MAX, false).await;
         let begin = begin.expect("it answers").len() as u64;
-        let lanes = (0..4).map(|lane| Box::pin(lane_of(&store, db, begin + lane * 1_000_000)));
+        let lanes = (0..4).map(|lane| Box::pin(lane_of(&store, &db, begin + lane * 1_000_000)));
         let mut lanes: Vec<_> = lanes.collect();
         std::future::poll_fn(|context| {
             for lane in &mut lanes {
@@ -80,7 +93,7 @@ async fn child() {
     tokio::join!(writing, group.run(|error| panic!("{error}")));
 }
 
-async fn lane_of(store: &DocumentStore, db: i64, begin: u64) {
+async fn lane_of(store: &DocumentStore, db: &DatabaseRecord, begin: u64) {
     let known = store.document(db, &format!("d{begin}")).await;
     let known = known.expect("it answers");
     // The first document of a lane is edited again and again, the others are new each time.
@@ -161,15 +174,11 @@ async fn run_and_kill(folder: &Path, moment: Duration) -> Vec<(String, String)> 
 async fn check(folder: &Path, acknowledged: &BTreeMap<String, String>) {
     let opened = DocumentStore::open(&folder.join("storage.db")).await;
     let (store, group) = opened.expect("it opens after a crash");
-    let db = database(&store).await;
+    let record = database(&store).await;
     let rows = store
-        .in_range(db, &IdRange::default(), u64::MAX, 0, true)
+        .in_range(&record, &IdRange::default(), u64::MAX, 0, true)
         .await;
     let rows = rows.expect("it answers");
-    let owner = PrincipalId::operator();
-    let name = "crash".parse().expect("it is a name");
-    let record = store.database(&owner, &name).await.expect("it answers");
-    let record = record.expect("it is there");
     assert_eq!(record.docs, rows.len() as i64);
     let mut seqs: Vec<_> = rows.iter().map(|row| row.seq).collect();
     seqs.sort_unstable();
@@ -178,14 +187,18 @@ async fn check(folder: &Path, acknowledged: &BTreeMap<String, String>) {
     let mut bytes = 0;
     let mut found = BTreeMap::new();
     for row in rows {
-        let body = row.body.expect("a document has its body");
+        let body = row.body.as_ref().expect("a document has its body");
         let said: Value = serde_json::from_str(&body.json).expect("it is whole");
         let number = |name: &str| said[name].as_u64().expect("a number");
         assert_eq!(said["text"], text(number("n"), number("version")));
         let numbers = row.tree.bodies();
-        let all = store.bodies(db, &numbers).await.expect("it answers");
+        let all = store
+            .bodies(&record, &row, &numbers)
+            .await
+            .expect("it answers");
         assert_eq!(all.len(), numbers.len(), "each revision has what it says");
-        let body_bytes = |body: &Body| body.json.len() as i64 + Draft::OVERHEAD as i64;
+        let overhead = Draft::OVERHEAD as i64 + Body::SEALED_OVERHEAD as i64;
+        let body_bytes = |body: &Body| body.json.len() as i64 + overhead;
         bytes += all.values().map(body_bytes).sum::<i64>();
         found.insert(row.id, row.tree);
     }

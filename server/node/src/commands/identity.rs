@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{Config, Environment};
 use crate::identity::{PASSPHRASE_VARIABLE, key_file, load_history, passphrase, save_history};
+use crate::keyring::rotation::share_with_next;
 use crate::node::{DataDirLock, make_data_dir};
 use crate::terminal;
 
@@ -80,7 +81,7 @@ impl KeyArgs {
     }
 }
 
-pub(super) fn run(
+pub(super) async fn run(
     command: IdentityCommand,
     config: &Config,
     environment: &Environment,
@@ -131,7 +132,7 @@ pub(super) fn run(
             Ok(())
         }
         IdentityCommand::Restore(key) => restore(&own, &key, environment),
-        IdentityCommand::Rotate(key) => rotate(config, &own, &key, environment),
+        IdentityCommand::Rotate(key) => rotate(config, &own, &key, environment).await,
     }
 }
 
@@ -154,7 +155,7 @@ fn restore(own: &KeyFile, key: &KeyArgs, environment: &Environment) -> anyhow::R
 
 /// In steps that can be cut anywhere and done again: the new key is kept, then the history says that it comes, then it
 /// takes the old one's place.
-fn rotate(
+async fn rotate(
     config: &Config,
     own: &KeyFile,
     key: &KeyArgs,
@@ -187,12 +188,19 @@ fn rotate(
     if kept.facts()?.is_none() {
         kept.create(&old, seal)?;
     }
+    // Before it opens nothing else any more.
+    let shared = share_with_next(config, &old, &new).await?;
     own.replace(&new, seal)?;
     std::fs::remove_file(next.path()).context("the copy of the new key cannot be removed")?;
     terminal::note(format!(
         "The old key is kept in {}. Invite other nodes anew, and make new capabilities.",
         kept.path().display()
     ));
+    if shared > 0 {
+        terminal::note(format!(
+            "Encrypted databases that the new key opens now: {shared}."
+        ));
+    }
     names(new.id(), own, sealed);
     Ok(())
 }

@@ -3,6 +3,7 @@
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use kwaainet_core::{ApiKey, Clock, KeyId, KeyRecord, Scope, Scopes, SystemClock};
+use kwaainet_storage::SharingKey;
 use kwaainet_store::Store;
 
 use super::times::{date, seconds};
@@ -67,6 +68,9 @@ async fn create(args: CreateArgs, store: &Store, now: i64) -> anyhow::Result<()>
         last_used_at_ms: None,
     };
     store.insert_key(&record).await?;
+    // So that databases can be shared with its owner before he comes.
+    let public = SharingKey::of(key.sharing_secret().bytes()).public();
+    store.note_sharing_key(key.id(), &public).await?;
     terminal::note(format!(
         "The key {} may do: {scopes}. It is shown this once; keep it safe.",
         key.id()

@@ -260,7 +260,14 @@ async fn identify(app: &App, asked: Asked<'_>) -> Result<Principal, Stranger> {
     }
     let presented: ApiKey = presented.parse()?;
     let stored = app.store.key(presented.id()).await?;
-    Ok(Principal::from_key(&presented, stored.as_ref(), now_ms)?)
+    let principal = Principal::from_key(&presented, stored.as_ref(), now_ms)?;
+    // Only there is something encrypted for him, or are capabilities made that lead to it.
+    if !matches!(asked.scope, Scope::Storage | Scope::Identity) {
+        return Ok(principal);
+    }
+    let principal = principal.sharing(presented.sharing_secret());
+    app.storage.keyring.met(&app.store, &principal).await?;
+    Ok(principal)
 }
 
 async fn by_session(app: &App, token: &str, now_ms: i64) -> Result<Principal, Stranger> {
@@ -306,6 +313,10 @@ async fn by_capability(app: &App, token: &str, asked: Asked<'_>) -> Result<Princ
         }
     };
     let minter = minter.map_err(|_| gone)?;
+    let minter = match capability.sharing {
+        Some(secret) if scope == Scope::Storage => minter.sharing(secret),
+        _ => minter,
+    };
     Ok(minter.narrowed([scope].into_iter().collect()))
 }
 

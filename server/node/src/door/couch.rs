@@ -76,9 +76,23 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         ))
 }
 
-/// Finds a database and refuses who may not do that much with it. Whoever may do nothing does not learn that
-/// it is there.
+/// Finds a database, refuses who may not do that much with it, and opens what is sealed in it.
 pub(super) async fn open(
+    app: &App,
+    principal: &Principal,
+    name: &str,
+    needed: Access,
+) -> Result<DatabaseRecord, ApiError> {
+    let found = find_database(app, principal, name, needed).await?;
+    let storage = &app.storage;
+    storage
+        .keyring
+        .open(&storage.documents, principal, found)
+        .await
+}
+
+/// The same without opening it. Whoever may do nothing does not learn that it is there.
+pub(super) async fn find_database(
     app: &App,
     principal: &Principal,
     name: &str,
@@ -170,6 +184,11 @@ impl From<WriteError> for ApiError {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::NoDatabase => not_found("Database does not exist."),
+            // It was opened before it was sealed; who asks again opens it anew.
+            WriteError::Locked => {
+                let reason = "The database is being encrypted. Try again.";
+                refused(StatusCode::CONFLICT, "conflict", reason)
+            }
             WriteError::Failed => Self::internal(error.to_string()),
         }
     }
@@ -181,7 +200,7 @@ pub(super) fn error_body(error: &ApiError) -> CouchError {
     let code = said.code.as_deref().unwrap_or("bad_request");
     let error = match code {
         "invalid_api_key" => "unauthorized",
-        "insufficient_permissions" | "foreign_origin" => "forbidden",
+        "insufficient_permissions" | "foreign_origin" | "database_sealed" => "forbidden",
         "request_too_large" => "too_large",
         "unknown_url" => "not_found",
         "method_not_supported" => "method_not_allowed",

@@ -39,8 +39,23 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(uploads::show, uploads::append, uploads::cancel))
 }
 
-/// Finds a database and refuses who may not do that much with it.
+/// Finds a database, refuses who may not do that much with it, and opens what is sealed in it.
 async fn open(
+    app: &App,
+    principal: &Principal,
+    name: &str,
+    needed: Access,
+) -> Result<DatabaseRecord, ApiError> {
+    let found = find_database(app, principal, name, needed).await?;
+    let storage = &app.storage;
+    storage
+        .keyring
+        .open(&storage.documents, principal, found)
+        .await
+}
+
+/// The same without opening it.
+async fn find_database(
     app: &App,
     principal: &Principal,
     name: &str,

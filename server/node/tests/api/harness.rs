@@ -16,6 +16,7 @@ use kwaainet_core::{
     Admission, AdmissionLoad, ApiKey, Backend, KeyRecord, ManualClock, Snapshot, SystemClock,
 };
 use kwaainet_identity::NodeKey;
+use kwaainet_storage::SharingKey;
 use kwaainet_store::{DocumentStore, Store};
 use kwaainet_testkit::{Script, ScriptHandle, ScriptedBackend};
 use serde_json::Value;
@@ -116,6 +117,20 @@ impl TestNode {
         Self::of((parts, script), config, dir).await
     }
 
+    /// A node whose key is sealed, and nobody opened it.
+    pub(crate) async fn locked(config: Config) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (mut parts, script) = parts_on(config.clone(), &dir).await;
+        parts.key = None;
+        Self::of((parts, script), config, dir).await
+    }
+
+    /// Its file of documents, to be written as an earlier version did.
+    pub(crate) async fn documents(&self) -> DocumentStore {
+        let path = self.data_dir().join("storage.db");
+        DocumentStore::open(&path).await.expect("it opens").0
+    }
+
     /// What routing knows.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.assembled().app.hallway.snapshot()
@@ -135,6 +150,9 @@ impl TestNode {
             last_used_at_ms: None,
         };
         self.store.insert_key(&record).await.expect("it is stored");
+        let public = SharingKey::of(key.sharing_secret().bytes()).public();
+        let noted = self.store.note_sharing_key(key.id(), &public).await;
+        noted.expect("it is stored");
         key.reveal()
     }
 

@@ -27,6 +27,7 @@ mod responses;
 mod rewards;
 mod rewards_between_nodes;
 mod routing;
+mod sealing;
 mod sockets;
 mod storage;
 mod tools;

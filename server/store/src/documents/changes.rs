@@ -4,7 +4,7 @@ use sqlx::sqlite::SqliteRow;
 use tokio::sync::watch;
 
 use super::reading::{document, parts};
-use super::{DocumentRow, DocumentStore};
+use super::{DatabaseRecord, DocumentRow, DocumentStore};
 use crate::StoreError;
 
 impl DocumentStore {
@@ -14,7 +14,7 @@ impl DocumentStore {
     /// When the file fails.
     pub async fn changes(
         &self,
-        db: i64,
+        db: &DatabaseRecord,
         since: i64,
         until: i64,
         limit: u64,
@@ -30,7 +30,7 @@ impl DocumentStore {
     /// When the file fails.
     pub async fn changes_backwards(
         &self,
-        db: i64,
+        db: &DatabaseRecord,
         since: i64,
         until: i64,
         limit: u64,
@@ -61,7 +61,7 @@ impl DocumentStore {
 
     async fn select(
         &self,
-        db: i64,
+        db: &DatabaseRecord,
         (since, until): (i64, i64),
         limit: u64,
         with_bodies: bool,
@@ -72,12 +72,12 @@ impl DocumentStore {
             "SELECT {columns} FROM documents AS d {join}
              WHERE d.db = ? AND d.seq > ? AND d.seq <= ? ORDER BY d.seq {order} LIMIT ?"
         )))
-        .bind(db)
+        .bind(db.key)
         .bind(since)
         .bind(until)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(&self.readers)
         .await?;
-        rows.iter().map(document).collect()
+        rows.iter().map(|row| document(row, db)).collect()
     }
 }

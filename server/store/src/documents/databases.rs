@@ -1,12 +1,14 @@
 //! The databases themselves. Each principal has names of his own; a name that he does not use may lead to a
 //! database that somebody shares with him.
 
+use std::sync::Arc;
+
 use kwaainet_core::PrincipalId;
-use kwaainet_storage::{DatabaseName, Mode, Security};
+use kwaainet_storage::{DataKey, DatabaseName, Mode, Seal, Security};
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::{DocumentStore, IMMEDIATE};
+use super::{DocumentStore, IMMEDIATE, Sharing, Wrap, wraps};
 use crate::StoreError;
 
 /// Databases of one principal.
@@ -15,8 +17,19 @@ const DATABASES_MAX: i64 = 10_000;
 const REVS_LIMIT: i64 = 1_000;
 const BODY_BITS: u32 = 40;
 
-/// One database.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Whether what a database says is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sealed {
+    /// It lies there as it is.
+    Not,
+    /// What comes is; what was there before is being sealed.
+    Partly,
+    /// All of it.
+    Wholly,
+}
+
+/// One database. What is sealed in it can be read and written once it was opened ([`Self::open`]).
+#[derive(Clone, Debug)]
 pub struct DatabaseRecord {
     /// Names it for good.
     pub key: i64,
@@ -44,6 +57,38 @@ pub struct DatabaseRecord {
     pub deleted_docs: i64,
     /// Bytes of all that documents say and of what hangs on them.
     pub bytes: i64,
+    /// Whether it is sealed.
+    pub sealed: Sealed,
+    seal: Option<Arc<Seal>>,
+}
+
+impl DatabaseRecord {
+    /// Opens what is sealed in it.
+    pub fn open(&mut self, key: DataKey) {
+        self.seal = Some(Arc::new(Seal::new(key, &self.uuid)));
+    }
+
+    /// The key that it was opened with.
+    pub fn data_key(&self) -> Option<&DataKey> {
+        self.seal.as_ref().map(|seal| seal.key())
+    }
+
+    /// Whether nobody can read on the disk what is in it.
+    pub fn is_encrypted(&self) -> bool {
+        self.sealed == Sealed::Wholly || self.mode == Mode::E2ee
+    }
+
+    pub(super) fn seal(&self) -> Result<Option<&Seal>, StoreError> {
+        Ok(self.shared_seal()?.map(Arc::as_ref))
+    }
+
+    pub(super) fn shared_seal(&self) -> Result<Option<&Arc<Seal>>, StoreError> {
+        match (self.sealed, &self.seal) {
+            (Sealed::Not, _) => Ok(None),
+            (_, Some(seal)) => Ok(Some(seal)),
+            (_, None) => Err(StoreError::Locked),
+        }
+    }
 }
 
 /// A database that is to be.
@@ -57,11 +102,13 @@ pub struct NewDatabase {
     pub mode: Mode,
     /// Milliseconds since 1970.
     pub created_at_ms: i64,
+    /// Its key, encrypted for its owner, if it is to be sealed.
+    pub wrap: Option<Wrap>,
 }
 
 const COLUMNS: &str =
     "key, owner, name, mode, uuid, security, created_at_ms, revs_limit, update_seq,
-    purge_seq, docs, deleted_docs, bytes";
+    purge_seq, docs, deleted_docs, bytes, sealed";
 
 /// The key of what has this number in a database. A number below 2^40 never meets another database's keys.
 pub(super) fn body_key(db: i64, number: u64) -> i64 {
@@ -74,11 +121,12 @@ impl DocumentStore {
     /// # Errors
     /// When the file fails.
     pub async fn create_database(&self, new: &NewDatabase) -> Result<bool, StoreError> {
-        let done = sqlx::query(
-            "INSERT INTO databases (owner, name, mode, uuid, security, created_at_ms, revs_limit)
-             SELECT ?1, ?2, ?3, lower(hex(randomblob(16))), '{}', ?4, ?5
+        let mut transaction = self.writer.begin_with(IMMEDIATE).await?;
+        let made: Option<i64> = sqlx::query_scalar(
+            "INSERT INTO databases (owner, name, mode, uuid, security, created_at_ms, revs_limit, sealed)
+             SELECT ?1, ?2, ?3, lower(hex(randomblob(16))), '{}', ?4, ?5, ?7
              WHERE (SELECT COUNT(*) FROM databases WHERE owner = ?1) < ?6
-             ON CONFLICT DO NOTHING",
+             ON CONFLICT DO NOTHING RETURNING key",
         )
         .bind(new.owner.as_str())
         .bind(new.name.as_str())
@@ -86,9 +134,13 @@ impl DocumentStore {
         .bind(new.created_at_ms)
         .bind(REVS_LIMIT)
         .bind(DATABASES_MAX)
-        .execute(&self.writer)
+        .bind(if new.wrap.is_some() { 2 } else { 0 })
+        .fetch_optional(&mut *transaction)
         .await?;
-        Ok(done.rows_affected() == 1)
+        let Some(made) = made else { return Ok(false) };
+        wraps::keep(made, new.wrap.as_slice(), &mut transaction).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
 
     /// The principal's own database of this name, else the oldest that he is a member of, else the oldest
@@ -132,11 +184,16 @@ impl DocumentStore {
         rows.iter().map(record).collect()
     }
 
-    /// Says who may do what; `false` if the database is gone.
+    /// Says who may do what, and of a sealed database who may open it; `false` if the database is gone.
     ///
     /// # Errors
     /// When the file fails.
-    pub async fn secure(&self, db: i64, security: &Security) -> Result<bool, StoreError> {
+    pub async fn secure(
+        &self,
+        db: i64,
+        security: &Security,
+        sharing: Option<&Sharing>,
+    ) -> Result<bool, StoreError> {
         let mut transaction = self.writer.begin_with(IMMEDIATE).await?;
         let json = serde_json::to_string(security).expect("texts are JSON");
         let done = sqlx::query("UPDATE databases SET security = ? WHERE key = ?")
@@ -158,15 +215,22 @@ impl DocumentStore {
                 .execute(&mut *transaction)
                 .await?;
         }
+        if let Some(sharing) = sharing {
+            wraps::replace(db, sharing, &mut transaction).await?;
+        }
         transaction.commit().await?;
         Ok(true)
     }
 
-    /// Deletes a database with all that is in it; `false` if it was gone.
+    /// Deletes a database with all that is in it, its key before everything else; `false` if it was gone.
     ///
     /// # Errors
     /// When the file fails.
     pub async fn delete_database(&self, db: i64) -> Result<bool, StoreError> {
+        // By itself: whatever comes in between, what was sealed stays so.
+        let mut transaction = self.writer.begin_with(IMMEDIATE).await?;
+        wraps::destroy(db, &mut transaction).await?;
+        transaction.commit().await?;
         let mut transaction = self.writer.begin_with(IMMEDIATE).await?;
         let gone = delete(db, &mut transaction).await?;
         transaction.commit().await?;
@@ -223,5 +287,11 @@ fn record(row: &SqliteRow) -> Result<DatabaseRecord, StoreError> {
         docs: row.try_get("docs")?,
         deleted_docs: row.try_get("deleted_docs")?,
         bytes: row.try_get("bytes")?,
+        sealed: match row.try_get::<i64, _>("sealed")? {
+            0 => Sealed::Not,
+            1 => Sealed::Partly,
+            _ => Sealed::Wholly,
+        },
+        seal: None,
     })
 }

@@ -210,8 +210,16 @@ pub(super) async fn forget(
     Ok(bytes)
 }
 
-/// Deletes contents that hang on nothing any more.
+/// Deletes contents that hang on nothing any more. Not while the database is being sealed: a content has two names
+/// then.
 async fn sweep(db: i64, connection: &mut SqliteConnection) -> Result<u64, StoreError> {
+    let sealed: Option<i64> = sqlx::query_scalar("SELECT sealed FROM databases WHERE key = ?")
+        .bind(db)
+        .fetch_optional(&mut *connection)
+        .await?;
+    if sealed == Some(1) {
+        return Ok(0);
+    }
     let rows = sqlx::query(
         "DELETE FROM attachments WHERE db = ?1 AND digest NOT IN (
              SELECT json_extract(one.value, '$.digest') FROM bodies AS b, json_each(b.attachments) AS one

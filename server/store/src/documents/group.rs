@@ -5,12 +5,12 @@ mod batch;
 
 use std::sync::Arc;
 
-use kwaainet_storage::{Draft, Refused, Took};
+use kwaainet_storage::{Draft, Refused, Seal, Took};
 use sqlx::sqlite::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
 
 use super::feeds::Feeds;
-use super::{DocumentStore, IMMEDIATE};
+use super::{DatabaseRecord, DocumentStore, IMMEDIATE};
 use crate::StoreError;
 use batch::Batch;
 
@@ -27,6 +27,9 @@ pub enum WriteError {
     /// The database was deleted.
     #[error("the database is not there")]
     NoDatabase,
+    /// The database is sealed, and whoever writes did not open it.
+    #[error("the database is sealed and was not opened")]
+    Locked,
     /// The file failed, or the writer has ended.
     #[error("the documents cannot be written")]
     Failed,
@@ -36,6 +39,8 @@ pub enum WriteError {
 #[derive(Debug)]
 pub(super) struct Job {
     db: i64,
+    /// With what the database was opened, if it is sealed.
+    seal: Option<Arc<Seal>>,
     drafts: Vec<Draft>,
     /// Whether they were made elsewhere.
     replicated: bool,
@@ -52,14 +57,16 @@ impl DocumentStore {
     /// When nothing was written. What is wrong with single drafts stands in [`Written`].
     pub async fn write(
         &self,
-        db: i64,
+        db: &DatabaseRecord,
         drafts: Vec<Draft>,
         replicated: bool,
         quota: u64,
     ) -> Result<Written, WriteError> {
+        let seal = db.shared_seal().map_err(|_| WriteError::Locked)?;
         let (reply, answer) = oneshot::channel();
         let job = Job {
-            db,
+            db: db.key,
+            seal: seal.cloned(),
             drafts,
             replicated,
             quota,

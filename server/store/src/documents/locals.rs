@@ -1,8 +1,9 @@
 //! Documents that are never replicated: where replicating clients keep how far they came.
 
+use kwaainet_storage::Place;
 use sqlx::Row;
 
-use super::{DocumentStore, IMMEDIATE};
+use super::{DatabaseRecord, DocumentStore, IMMEDIATE, sealed};
 use crate::StoreError;
 
 /// Such documents of one database.
@@ -24,14 +25,20 @@ impl DocumentStore {
     ///
     /// # Errors
     /// When the file fails.
-    pub async fn local(&self, db: i64, id: &str) -> Result<Option<(i64, String)>, StoreError> {
+    pub async fn local(
+        &self,
+        db: &DatabaseRecord,
+        id: &str,
+    ) -> Result<Option<(i64, String)>, StoreError> {
         let row = sqlx::query("SELECT rev, json FROM locals WHERE db = ? AND id = ?")
-            .bind(db)
+            .bind(db.key)
             .bind(id)
             .fetch_optional(&self.readers)
             .await?;
-        let row = row.map(|row| Ok((row.try_get("rev")?, row.try_get("json")?)));
-        row.transpose()
+        let Some(row) = row else { return Ok(None) };
+        let rev = row.try_get("rev")?;
+        let said = sealed::local(&row, db.seal()?, Place::Local { id, rev })?;
+        Ok(Some((rev, said)))
     }
 
     /// Writes what it says, or removes it, if `rev` is its revision now; none if there is none.
@@ -40,12 +47,22 @@ impl DocumentStore {
     /// When the file fails.
     pub async fn edit_local(
         &self,
-        db: i64,
+        db: &DatabaseRecord,
         id: &str,
         rev: Option<i64>,
         json: Option<&str>,
     ) -> Result<LocalEdit, StoreError> {
+        let seal = db.seal()?;
+        let db = db.key;
         let mut transaction = self.writer.begin_with(IMMEDIATE).await?;
+        let is_sealed: Option<bool> =
+            sqlx::query_scalar("SELECT sealed > 0 FROM databases WHERE key = ?")
+                .bind(db)
+                .fetch_optional(&mut *transaction)
+                .await?;
+        if is_sealed == Some(true) && seal.is_none() {
+            return Err(StoreError::Locked);
+        }
         let known = sqlx::query_scalar("SELECT rev FROM locals WHERE db = ? AND id = ?")
             .bind(db)
             .bind(id)
@@ -64,17 +81,14 @@ impl DocumentStore {
         let next = known.unwrap_or(0) + 1;
         let now = match json {
             Some(json) => {
-                sqlx::query(
+                let said = sealed::kept_local(seal, Place::Local { id, rev: next }, json);
+                let insert = sqlx::query(
                     "INSERT INTO locals (db, id, rev, json) SELECT ?1, ?2, ?3, ?4
                      WHERE EXISTS (SELECT 1 FROM databases WHERE key = ?1)
                      ON CONFLICT (db, id) DO UPDATE SET rev = excluded.rev, json = excluded.json",
-                )
-                .bind(db)
-                .bind(id)
-                .bind(next)
-                .bind(json)
-                .execute(&mut *transaction)
-                .await?;
+                );
+                let insert = insert.bind(db).bind(id.to_owned()).bind(next);
+                said.bind(insert).execute(&mut *transaction).await?;
                 next
             }
             None => {

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use kwaainet_storage::{Attachments, RevTree};
+use kwaainet_storage::{Attachments, Place, RevTree};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::databases::body_key;
-use super::{DocumentStore, attachments};
+use super::{DatabaseRecord, DocumentStore, sealed};
 use crate::StoreError;
 
 /// A document as far as its revisions go.
@@ -52,16 +52,20 @@ impl DocumentStore {
     ///
     /// # Errors
     /// When the file fails.
-    pub async fn document(&self, db: i64, id: &str) -> Result<Option<DocumentRow>, StoreError> {
+    pub async fn document(
+        &self,
+        db: &DatabaseRecord,
+        id: &str,
+    ) -> Result<Option<DocumentRow>, StoreError> {
         let row = sqlx::query(
             "SELECT d.id, d.seq, d.tree, b.json, b.attachments FROM documents AS d
              LEFT JOIN bodies AS b ON b.key = d.body WHERE d.db = ? AND d.id = ?",
         )
-        .bind(db)
+        .bind(db.key)
         .bind(id)
         .fetch_optional(&self.readers)
         .await?;
-        row.as_ref().map(document).transpose()
+        row.as_ref().map(|row| document(row, db)).transpose()
     }
 
     /// Several documents by their ids; those that are not there are left out.
@@ -70,7 +74,7 @@ impl DocumentStore {
     /// When the file fails.
     pub async fn documents(
         &self,
-        db: i64,
+        db: &DatabaseRecord,
         ids: &[&str],
         with_bodies: bool,
     ) -> Result<HashMap<String, DocumentRow>, StoreError> {
@@ -79,20 +83,26 @@ impl DocumentStore {
             "SELECT {columns} FROM json_each(?2) AS wanted
              CROSS JOIN documents AS d ON d.db = ?1 AND d.id = wanted.value {join}"
         )))
-        .bind(db)
+        .bind(db.key)
         .bind(serde_json::to_string(ids).expect("texts are JSON"))
         .fetch_all(&self.readers)
         .await?;
-        let read = |row: &SqliteRow| document(row).map(|found| (found.id.clone(), found));
+        let read = |row: &SqliteRow| document(row, db).map(|found| (found.id.clone(), found));
         rows.iter().map(read).collect()
     }
 
-    /// What revisions say, by the numbers of their bodies; those that are gone are left out.
+    /// What revisions of a document say, by the numbers of their bodies; those that are gone are left out.
     ///
     /// # Errors
     /// When the file fails.
-    pub async fn bodies(&self, db: i64, numbers: &[u64]) -> Result<HashMap<u64, Body>, StoreError> {
-        let keys: Vec<i64> = numbers.iter().map(|number| body_key(db, *number)).collect();
+    pub async fn bodies(
+        &self,
+        db: &DatabaseRecord,
+        of: &DocumentRow,
+        numbers: &[u64],
+    ) -> Result<HashMap<u64, Body>, StoreError> {
+        let key = |number: &u64| body_key(db.key, *number);
+        let keys: Vec<i64> = numbers.iter().map(key).collect();
         let rows = sqlx::query(
             "SELECT b.key, b.json, b.attachments FROM json_each(?) AS wanted
              CROSS JOIN bodies AS b ON b.key = wanted.value",
@@ -101,9 +111,15 @@ impl DocumentStore {
         .fetch_all(&self.readers)
         .await?;
         let read = |row: &SqliteRow| {
-            let key: i64 = row.try_get("key")?;
-            let body = body(row)?.ok_or(StoreError::Malformed("document"))?;
-            Ok(((key - body_key(db, 0)) as u64, body))
+            let number = (row.try_get::<i64, _>("key")? - body_key(db.key, 0)) as u64;
+            let mut nodes = of.tree.nodes().iter();
+            let node = nodes.find(|node| node.body == Some(number));
+            let node = node.ok_or(StoreError::Malformed("document"))?;
+            let place = Place::Revision {
+                document: &of.id,
+                rev: &node.rev,
+            };
+            Ok((number, sealed::revision_by(row, db.seal()?, place)?))
         };
         rows.iter().map(read).collect()
     }
@@ -114,7 +130,7 @@ impl DocumentStore {
     /// When the file fails.
     pub async fn in_range(
         &self,
-        db: i64,
+        db: &DatabaseRecord,
         range: &IdRange,
         limit: u64,
         skip: u64,
@@ -134,14 +150,14 @@ impl DocumentStore {
              WHERE d.db = ?1 AND d.deleted = 0 AND d.id {from} ?2 AND {upper}
              ORDER BY d.id {order} LIMIT ?4 OFFSET ?5"
         )))
-        .bind(db)
+        .bind(db.key)
         .bind(range.first.as_deref().unwrap_or(""))
         .bind(range.last.as_deref())
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .bind(i64::try_from(skip).unwrap_or(i64::MAX))
         .fetch_all(&self.readers)
         .await?;
-        rows.iter().map(document).collect()
+        rows.iter().map(|row| document(row, db)).collect()
     }
 }
 
@@ -159,22 +175,21 @@ pub(super) fn parts(with_bodies: bool) -> (&'static str, &'static str) {
     }
 }
 
-pub(super) fn document(row: &SqliteRow) -> Result<DocumentRow, StoreError> {
+pub(super) fn document(row: &SqliteRow, db: &DatabaseRecord) -> Result<DocumentRow, StoreError> {
+    let (id, tree): (&str, _) = (row.try_get("id")?, tree(row.try_get("tree")?)?);
+    let winner = tree.winner().ok_or(StoreError::Malformed("document"))?;
+    let place = Place::Revision {
+        document: id,
+        rev: &winner.rev,
+    };
     Ok(DocumentRow {
-        id: row.try_get("id")?,
+        id: id.to_owned(),
         seq: row.try_get("seq")?,
-        tree: tree(row.try_get("tree")?)?,
-        body: body(row)?,
+        body: sealed::revision(row, db, place)?,
+        tree,
     })
 }
 
 pub(super) fn tree(text: &str) -> Result<RevTree, StoreError> {
     RevTree::from_text(text).ok_or(StoreError::Malformed("tree of revisions"))
-}
-
-fn body(row: &SqliteRow) -> Result<Option<Body>, StoreError> {
-    let json: Option<String> = row.try_get("json")?;
-    let Some(json) = json else { return Ok(None) };
-    let attachments = attachments::read(row.try_get("attachments")?)?;
-    Ok(Some(Body { json, attachments }))
 }

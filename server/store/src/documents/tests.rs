@@ -1,7 +1,11 @@
+mod at_rest;
+
 use std::collections::BTreeMap;
 
 use kwaainet_core::PrincipalId;
-use kwaainet_storage::{Digest, Draft, Limits, Mode, Refused, Rev, Security};
+use kwaainet_storage::{
+    DataKey, Digest, Draft, Limits, Mode, Refused, Rev, Security, SharingKey, wrap_key,
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -13,6 +17,9 @@ const LIMITS: Limits = Limits {
     attachments: 10,
 };
 const QUOTA: u64 = 1 << 30;
+const NONE: [String; 0] = [];
+/// Bytes that a sealed revision has besides what it says.
+const OVERHEAD: i64 = Draft::OVERHEAD as i64 + Body::SEALED_OVERHEAD as i64;
 
 struct Open {
     store: DocumentStore,
@@ -39,15 +46,31 @@ impl Open {
         self.dir
     }
 
-    async fn database(&self, owner: &str, name: &str, mode: Mode) -> i64 {
+    /// A new database, opened. A private one is sealed.
+    async fn database(&self, owner: &str, name: &str, mode: Mode) -> DatabaseRecord {
+        let key = DataKey::generate();
+        let wrap = (mode == Mode::Private).then(|| wrap(&key, owner));
+        let mut made = self.made(owner, name, mode, wrap).await;
+        made.open(key);
+        made
+    }
+
+    async fn made(
+        &self,
+        owner: &str,
+        name: &str,
+        mode: Mode,
+        wrap: Option<Wrap>,
+    ) -> DatabaseRecord {
         let new = NewDatabase {
             owner: owner.into(),
             name: name.parse().expect("it is a name"),
             mode,
             created_at_ms: 1,
+            wrap,
         };
         assert!(self.store.create_database(&new).await.expect("it answers"));
-        self.find(owner, name).await.expect("it is there").key
+        self.find(owner, name).await.expect("it is there")
     }
 
     async fn find(&self, principal: &str, name: &str) -> Option<DatabaseRecord> {
@@ -57,16 +80,38 @@ impl Open {
         found.expect("it answers")
     }
 
-    async fn write(&self, db: i64, documents: Value) -> Written {
+    async fn write(&self, db: &DatabaseRecord, documents: Value) -> Written {
         let drafts = drafts(documents);
         let written = self.store.write(db, drafts, false, QUOTA).await;
         written.expect("it is written")
     }
 
+    /// The files in which a word is found.
+    fn files_with(&self, word: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.dir.path()).expect("it is there");
+        let paths = entries.map(|entry| entry.expect("it can be read").path());
+        let found = paths.filter(|path| {
+            let bytes = std::fs::read(path).expect("it can be read");
+            bytes
+                .windows(word.len())
+                .any(|window| window == word.as_bytes())
+        });
+        found.map(|path| path.display().to_string()).collect()
+    }
+
     /// Writes one document and gives its revision.
-    async fn put(&self, db: i64, document: Value) -> Rev {
+    async fn put(&self, db: &DatabaseRecord, document: Value) -> Rev {
         let written = self.write(db, json!([document])).await.remove(0);
         written.expect("it is taken").expect("it is new").rev
+    }
+}
+
+/// The key as it is encrypted for somebody.
+fn wrap(key: &DataKey, recipient: &str) -> Wrap {
+    let public = SharingKey::of(&[7; 32]).public();
+    Wrap {
+        recipient: recipient.to_owned(),
+        wrapped: wrap_key(key, &public, recipient).expect("it is a key"),
     }
 }
 
@@ -83,10 +128,21 @@ async fn names_lead_to_ones_own_databases_first() {
     assert!(open.find("bob", "notes").await.is_none());
     let security = json!({"members": {"names": ["bob"]}});
     let security: Security = serde_json::from_value(security).expect("it is sound");
-    assert!(open.store.secure(ada, &security).await.expect("it answers"));
-    assert_eq!(open.find("bob", "notes").await.expect("shared").key, ada);
+    assert!(
+        open.store
+            .secure(ada.key, &security, None)
+            .await
+            .expect("it answers")
+    );
+    assert_eq!(
+        open.find("bob", "notes").await.expect("shared").key,
+        ada.key
+    );
     let bob = open.database("bob", "notes", Mode::Private).await;
-    assert_eq!(open.find("bob", "notes").await.expect("his own").key, bob);
+    assert_eq!(
+        open.find("bob", "notes").await.expect("his own").key,
+        bob.key
+    );
     let listed = open
         .store
         .databases(&"bob".into())
@@ -98,6 +154,7 @@ async fn names_lead_to_ones_own_databases_first() {
         name: "notes".parse().expect("a name"),
         mode: Mode::Public,
         created_at_ms: 2,
+        wrap: None,
     };
     assert!(
         !open
@@ -113,7 +170,7 @@ async fn names_lead_to_ones_own_databases_first() {
 #[tokio::test]
 async fn edits_conflict_and_replicated_ones_do_not() {
     let open = Open::new().await;
-    let db = open.database("ada", "notes", Mode::Private).await;
+    let db = &open.database("ada", "notes", Mode::Private).await;
     let written = open
         .write(db, json!([{"_id": "a", "n": 1}, {"_id": "a", "n": 2}]))
         .await;
@@ -153,9 +210,9 @@ async fn edits_conflict_and_replicated_ones_do_not() {
 #[tokio::test]
 async fn no_reader_of_changes_misses_one_while_many_write() {
     let open = Open::new().await;
-    let db = open.database("ada", "notes", Mode::Private).await;
+    let db = &open.database("ada", "notes", Mode::Private).await;
     let reading = async {
-        let mut feed = open.store.feed(db);
+        let mut feed = open.store.feed(db.key);
         let (mut since, mut seen) = (0, Vec::new());
         while seen.len() < 200 {
             let rows = open.store.changes(db, since, i64::MAX, 7, false).await;
@@ -196,7 +253,7 @@ async fn no_reader_of_changes_misses_one_while_many_write() {
 #[tokio::test]
 async fn attachments_are_kept_once_and_read_in_ranges() {
     let open = Open::new().await;
-    let db = open.database("ada", "notes", Mode::Private).await;
+    let db = &open.database("ada", "notes", Mode::Private).await;
     let bytes: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
     let attachment = json!({"data": data_encoding_base64(&bytes), "content_type": "a/b"});
     let rev = open
@@ -229,10 +286,11 @@ async fn attachments_are_kept_once_and_read_in_ranges() {
         .attachment(db, &x.digest)
         .await
         .expect("it answers");
-    let (key, length) = found.expect("it is kept");
+    let content = found.expect("it is kept");
     let (mut read, mut at) = (Vec::new(), 5);
-    while at < length {
-        let piece = open.store.attachment_piece(key, at..length - 5).await;
+    while at < content.length {
+        let range = at..content.length - 5;
+        let piece = open.store.attachment_piece(&content, range).await;
         let piece = piece.expect("it answers");
         if piece.is_empty() {
             break;
@@ -246,16 +304,16 @@ async fn attachments_are_kept_once_and_read_in_ranges() {
     let refused = open.write(db, missing).await.remove(0);
     assert_eq!(refused, Err(Refused::MissingStub("z".into())));
     open.put(db, json!({"_id": "a", "_rev": rev})).await;
-    let compacted = open.store.compact(db).await.expect("it compacts");
+    let compacted = open.store.compact(db.key).await.expect("it compacts");
     assert_eq!((compacted.revisions, compacted.attachments), (2, 1));
     let found = open
         .store
         .attachment(db, &x.digest)
         .await
         .expect("it answers");
-    assert_eq!(found, None);
+    assert!(found.is_none());
     let record = open.find("ada", "notes").await.expect("there");
-    assert_eq!(record.bytes, 2 + Draft::OVERHEAD as i64, "an empty object");
+    assert_eq!(record.bytes, 2 + OVERHEAD, "an empty object");
 }
 
 fn data_encoding_base64(bytes: &[u8]) -> String {
@@ -276,7 +334,7 @@ fn data_encoding_base64(bytes: &[u8]) -> String {
 async fn what_is_purged_is_in_no_file_any_more() {
     const CANARY: &str = "canary-7f3b1c";
     let open = Open::new().await;
-    let db = open.database("ada", "notes", Mode::Private).await;
+    let db = &open.database("ada", "notes", Mode::Public).await;
     let kept = open.put(db, json!({"_id": "kept", "text": "stays"})).await;
     let said = json!({"_id": "gone", "text": CANARY, "_attachments": {
         "x": {"data": data_encoding_base64(CANARY.as_bytes())}}});
@@ -285,7 +343,7 @@ async fn what_is_purged_is_in_no_file_any_more() {
         ("gone".to_owned(), vec![rev.clone()]),
         ("kept".to_owned(), vec!["9-x".parse().expect("a revision")]),
     ]);
-    let purged = open.store.purge(db, &wanted).await.expect("it purges");
+    let purged = open.store.purge(db.key, &wanted).await.expect("it purges");
     assert_eq!(
         purged.revs,
         BTreeMap::from([("gone".to_owned(), vec![rev])])
@@ -301,9 +359,14 @@ async fn what_is_purged_is_in_no_file_any_more() {
     let record = open.find("ada", "notes").await.expect("there");
     assert_eq!((record.docs, record.purge_seq), (1, 1));
 
-    let other = open.database("ada", "other", Mode::Private).await;
+    let other = &open.database("ada", "other", Mode::Public).await;
     open.put(other, json!({"_id": "a", "text": CANARY})).await;
-    assert!(open.store.delete_database(other).await.expect("it answers"));
+    assert!(
+        open.store
+            .delete_database(other.key)
+            .await
+            .expect("it answers")
+    );
     assert!(open.store.scrub().await.expect("it answers"));
     let gone = open
         .store
@@ -311,16 +374,7 @@ async fn what_is_purged_is_in_no_file_any_more() {
         .await;
     assert!(matches!(gone, Err(WriteError::NoDatabase)));
 
-    for entry in std::fs::read_dir(open.dir.path()).expect("it is there") {
-        let path = entry.expect("it can be read").path();
-        let bytes = std::fs::read(&path).expect("it can be read");
-        let mut windows = bytes.windows(CANARY.len());
-        assert!(
-            !windows.any(|window| window == CANARY.as_bytes()),
-            "{}",
-            path.display()
-        );
-    }
+    assert_eq!(open.files_with(CANARY), NONE);
     let open = Open::on(open.close().await).await;
     let row = open.store.document(db, "kept").await.expect("it answers");
     assert_eq!(row.expect("there").tree.winner().expect("one").rev, kept);
@@ -329,7 +383,7 @@ async fn what_is_purged_is_in_no_file_any_more() {
 #[tokio::test]
 async fn an_owner_has_so_much_and_an_encrypted_database_takes_envelopes_only() {
     let open = Open::new().await;
-    let db = open.database("ada", "notes", Mode::Private).await;
+    let db = &open.database("ada", "notes", Mode::Private).await;
     let two = drafts(json!([{"_id": "a", "n": "x".repeat(60)}, {"_id": "b", "n": "x".repeat(60)}]));
     let written = open
         .store
@@ -343,7 +397,7 @@ async fn an_owner_has_so_much_and_an_encrypted_database_takes_envelopes_only() {
     let written = open.store.write(db, gone, false, 100).await;
     let written = written.expect("it is written");
     assert!(written[0].is_ok(), "what is deleted needs no room");
-    let sealed = open.database("ada", "sealed", Mode::E2ee).await;
+    let sealed = &open.database("ada", "sealed", Mode::E2ee).await;
     let written = open
         .write(sealed, json!([{"_id": "a", "text": "plain"}]))
         .await;
@@ -353,7 +407,7 @@ async fn an_owner_has_so_much_and_an_encrypted_database_takes_envelopes_only() {
 #[tokio::test]
 async fn a_local_document_is_edited_by_who_knows_it() {
     let open = Open::new().await;
-    let db = open.database("ada", "notes", Mode::Private).await;
+    let db = &open.database("ada", "notes", Mode::Private).await;
     let edit = async |rev, json| {
         let edited = open.store.edit_local(db, "x", rev, json).await;
         edited.expect("it answers")
@@ -449,7 +503,7 @@ async fn byte_seconds_are_what_lay_here_at_both_ends_and_never_drift() {
 #[tokio::test]
 async fn a_document_that_is_edited_for_ever_takes_no_more_room() {
     let open = Open::new().await;
-    let db = open.database("ada", "notes", Mode::Private).await;
+    let db = &open.database("ada", "notes", Mode::Private).await;
     let limit = "UPDATE databases SET revs_limit = 3";
     let set = sqlx::query(limit).execute(&open.store.writer).await;
     set.expect("it is set");
@@ -466,5 +520,5 @@ async fn a_document_that_is_edited_for_ever_takes_no_more_room() {
         .expect("it answers");
     assert_eq!(kept, 3);
     let record = open.find("ada", "notes").await.expect("there");
-    assert_eq!(record.bytes, 3 * (7 + Draft::OVERHEAD as i64));
+    assert_eq!(record.bytes, 3 * (7 + OVERHEAD));
 }

@@ -13,7 +13,7 @@ use futures_util::stream;
 use kwaainet_core::Principal;
 use kwaainet_openapi::CouchEdited;
 use kwaainet_storage::{Access, Attachments, Draft, Refused, Rev};
-use kwaainet_store::{DatabaseRecord, DocumentRow, DocumentStore};
+use kwaainet_store::{Content, DatabaseRecord, DocumentRow, DocumentStore};
 use serde_json::{Map, Value, json};
 
 use super::asked::{self, Asked};
@@ -85,7 +85,7 @@ async fn read(
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let found = open(app, principal, db, Access::Read).await?;
-    let row = app.storage.documents.document(found.key, id).await?;
+    let row = app.storage.documents.document(&found, id).await?;
     let row = row.ok_or_else(|| not_found("missing"))?;
     let rev = asked.rev("rev")?;
     if rev.is_none() && row.tree.winner().is_some_and(|winner| winner.deleted) {
@@ -95,8 +95,9 @@ async fn read(
     let missing = || not_found("Document is missing attachment");
     let attachment = hanging.get(name).ok_or_else(missing)?;
     let documents = &app.storage.documents;
-    let content = documents.attachment(found.key, &attachment.digest).await?;
-    let (key, length) = content.ok_or_else(missing)?;
+    let content = documents.attachment(&found, &attachment.digest).await?;
+    let content = content.ok_or_else(missing)?;
+    let length = content.length;
 
     let digest = attachment.digest.as_str();
     let etag = HeaderValue::from_str(&format!("\"{digest}\""));
@@ -115,7 +116,7 @@ async fn read(
     };
     let kind = HeaderValue::from_str(&attachment.content_type);
     let octets = HeaderValue::from_static("application/octet-stream");
-    let mut response = pieces(documents.clone(), key, range.clone()).into_response();
+    let mut response = pieces(documents.clone(), content, range.clone()).into_response();
     *response.status_mut() = status;
     let said = response.headers_mut();
     said.insert(header::CONTENT_TYPE, kind.unwrap_or(octets));
@@ -134,22 +135,22 @@ async fn read(
     Ok(response)
 }
 
-fn pieces(documents: DocumentStore, key: i64, range: Range<u64>) -> Body {
-    let begin = (documents, range);
+fn pieces(documents: DocumentStore, content: Content, range: Range<u64>) -> Body {
+    let begin = (documents, content, range);
     Body::from_stream(stream::try_unfold(
         begin,
-        move |(documents, range)| async move {
+        move |(documents, content, range)| async move {
             if range.is_empty() {
                 return Ok(None);
             }
-            let piece = documents.attachment_piece(key, range.clone()).await;
+            let piece = documents.attachment_piece(&content, range.clone()).await;
             let piece = piece.map_err(io::Error::other)?;
             if piece.is_empty() {
                 // The document was purged meanwhile; the length that was announced is not kept.
                 return Err(io::Error::other("the attachment is gone"));
             }
             let next = range.start + piece.len() as u64..range.end;
-            Ok(Some((Bytes::from(piece), (documents, next))))
+            Ok(Some((Bytes::from(piece), (documents, content, next))))
         },
     ))
 }
@@ -315,13 +316,13 @@ async fn rehang(
     rev: Option<Rev>,
     (name, new): (&str, Option<(String, Vec<u8>)>),
 ) -> Result<CouchEdited, ApiError> {
-    let row = app.storage.documents.document(database.key, id).await?;
+    let row = app.storage.documents.document(database, id).await?;
     let mut document = json!({"_id": id});
     let mut attachments = Map::new();
     if let (Some(row), Some(rev)) = (&row, &rev) {
         let node = row.tree.find(rev).and_then(|node| node.body);
         let body = node.ok_or(Refused::Conflict)?;
-        let mut bodies = app.storage.documents.bodies(database.key, &[body]).await?;
+        let mut bodies = app.storage.documents.bodies(database, row, &[body]).await?;
         let body = bodies.remove(&body).ok_or(Refused::Conflict)?;
         document = asked::parse(body.json.as_bytes())?;
         document["_id"] = Value::from(id);
@@ -360,7 +361,7 @@ async fn hanging(
     let mut bodies = app
         .storage
         .documents
-        .bodies(database.key, &[number])
+        .bodies(database, row, &[number])
         .await?;
     let body = bodies.remove(&number).ok_or_else(|| not_found("missing"))?;
     Ok(body.attachments)

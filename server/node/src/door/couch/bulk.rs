@@ -75,7 +75,7 @@ pub(crate) async fn write(
     let written = app
         .storage
         .documents
-        .write(found.key, drafts, replicated, quota);
+        .write(&found, drafts, replicated, quota);
     let mut written = written.await?.into_iter();
     let answers = answers.into_iter().filter_map(|answer| {
         let refused = |id: String, rev: Option<Rev>, error: &str, reason: String| {
@@ -142,7 +142,7 @@ pub(crate) async fn read(
     let wanted: BulkGet = asked::json(&app, &headers, body).await?;
     let reader = Reader {
         app,
-        db: found.key,
+        db: found,
         left: wanted.docs.into(),
         rows: Vec::new().into(),
         extras: Extras::asked(&asked)?,
@@ -161,7 +161,7 @@ pub(crate) async fn read(
 /// Puts the answer of `_bulk_get` together, a few documents at a time.
 struct Reader {
     app: Arc<App>,
-    db: i64,
+    db: DatabaseRecord,
     left: VecDeque<OneOf>,
     /// Read from the file, and not yet told.
     rows: VecDeque<(OneOf, Option<DocumentRow>)>,
@@ -208,7 +208,7 @@ impl Reader {
             .app
             .storage
             .documents
-            .documents(self.db, &ids, true)
+            .documents(&self.db, &ids, true)
             .await;
         let found = found.unwrap_or_else(|error| {
             tracing::error!(%error, "documents cannot be read");
@@ -230,7 +230,7 @@ impl Reader {
                 None => row.tree.leaves(),
             };
             for node in nodes {
-                let read = reading::revision(&self.app, self.db, row, node, self.extras).await;
+                let read = reading::revision(&self.app, &self.db, row, node, self.extras).await;
                 match read {
                     Ok(Some(document)) => said.push(format!("{{\"ok\":{document}}}")),
                     Ok(None) => {}
@@ -318,7 +318,7 @@ async fn diff<'a>(
         let found = app
             .storage
             .documents
-            .documents(database.key, &ids, false)
+            .documents(database, &ids, false)
             .await?;
         for (id, revs) in chunk {
             let row = found.get(*id);

@@ -13,7 +13,7 @@ use kwaainet_storage::{Access, DatabaseName, Rev, Security};
 use kwaainet_store::{DatabaseRecord, NewDatabase};
 
 use super::asked::{self, Asked};
-use super::{bad_request, open, refused};
+use super::{bad_request, find_database, open, refused};
 use crate::door::path::ApiPath;
 use crate::door::{ApiError, App};
 
@@ -68,6 +68,7 @@ pub(crate) async fn show(
         instance_start_time: (found.created_at_ms / 1_000).to_string(),
         disk_format_version: 8,
         mode: found.mode.as_str(),
+        encrypted: found.is_encrypted(),
     }))
 }
 
@@ -103,7 +104,9 @@ pub(crate) async fn create(
         name,
         mode: mode.map_err(|()| bad_request("Invalid value for mode"))?,
         created_at_ms: app.clock.unix_ms(),
+        wrap: None,
     };
+    let new = app.storage.keyring.seal_new(&principal, new)?;
     if !app.storage.documents.create_database(&new).await? {
         let reason = "The database could not be created, the file already exists.";
         return Err(refused(
@@ -135,13 +138,13 @@ pub(crate) async fn delete(
         let reason = "You tried to DELETE a database with a ?=rev parameter. Did you mean to DELETE a document instead?";
         return Err(bad_request(reason));
     }
-    let found = open(&app, &principal, &db, Access::Admin).await?;
+    let found = find_database(&app, &principal, &db, Access::Admin).await?;
     app.storage.documents.delete_database(found.key).await?;
     scrub(&app).await?;
     Ok(Json(CouchOk { ok: true }))
 }
 
-/// Forgets what all revisions but the current ones say.
+/// Forgets what all revisions but the current ones say. Encrypts a private database of before.
 #[utoipa::path(
     post,
     path = "/couch/{db}/_compact",
@@ -156,7 +159,10 @@ pub(crate) async fn compact(
     ApiPath(db): ApiPath<String>,
 ) -> Result<(StatusCode, Json<CouchOk>), ApiError> {
     let found = open(&app, &principal, &db, Access::Admin).await?;
-    app.storage.documents.compact(found.key).await?;
+    let (key, storage) = (found.key, &app.storage);
+    let both = (&app.store, &storage.documents);
+    storage.keyring.seal_old(both, &principal, found).await?;
+    storage.documents.compact(key).await?;
     scrub(&app).await?;
     Ok((StatusCode::ACCEPTED, Json(CouchOk { ok: true })))
 }
@@ -257,7 +263,12 @@ pub(crate) async fn secure(
     if !security.is_bounded() {
         return Err(bad_request("_security names too many"));
     }
-    app.storage.documents.secure(found.key, &security).await?;
+    let sharing = app.storage.keyring.sharing(&app.store, &found, &security);
+    let sharing = sharing.await?;
+    let documents = &app.storage.documents;
+    documents
+        .secure(found.key, &security, sharing.as_ref())
+        .await?;
     Ok(Json(CouchOk { ok: true }))
 }
 

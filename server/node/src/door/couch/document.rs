@@ -84,7 +84,7 @@ async fn read(
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let found = open(app, principal, db, Access::Read).await?;
-    let row = app.storage.documents.document(found.key, id).await?;
+    let row = app.storage.documents.document(&found, id).await?;
     let row = row.ok_or_else(|| not_found("missing"))?;
     let extras = Extras::asked(asked)?;
     if let Some(wanted) = asked.text("open_revs") {
@@ -106,7 +106,7 @@ async fn read(
     if extras == Extras::default() && headers.get(header::IF_NONE_MATCH) == Some(&etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
-    let said = reading::revision(app, found.key, &row, node, extras).await?;
+    let said = reading::revision(app, &found, &row, node, extras).await?;
     let said = said.ok_or_else(|| not_found("missing"))?;
     let kind = HeaderValue::from_static("application/json");
     Ok(([(header::CONTENT_TYPE, kind), (header::ETAG, etag)], said).into_response())
@@ -136,7 +136,7 @@ async fn open_revs(
         let nodes = reading::named(row, &rev, latest);
         let mut is_here = false;
         for node in nodes {
-            if let Some(document) = reading::revision(app, found.key, row, node, extras).await? {
+            if let Some(document) = reading::revision(app, found, row, node, extras).await? {
                 is_here = true;
                 bytes += document.len();
                 if bytes > OPEN_REVS_BYTES_MAX {
@@ -313,7 +313,7 @@ async fn bury(
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let found = open(app, principal, db, Access::Write).await?;
-    let row = app.storage.documents.document(found.key, &id).await?;
+    let row = app.storage.documents.document(&found, &id).await?;
     let row = row.ok_or_else(|| not_found("missing"))?;
     let rev = match asked.rev("rev")? {
         Some(rev) => Some(rev),
@@ -369,7 +369,7 @@ pub(super) async fn edit(
 ) -> Result<CouchEdited, ApiError> {
     let (id, rev) = (draft.id.clone(), draft.rev.clone());
     let documents = &app.storage.documents;
-    let written = documents.write(database.key, vec![draft], replicated, app.storage.quota);
+    let written = documents.write(database, vec![draft], replicated, app.storage.quota);
     let took = written.await?.into_iter().next();
     let took = took.ok_or_else(|| ApiError::internal("one draft has one answer"))??;
     let rev = took.map(|took| took.rev).or(rev);

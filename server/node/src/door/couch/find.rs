@@ -136,9 +136,7 @@ async fn scan(
     let (mut range, mut bytes, mut examined) = (IdRange::default(), 0, 0);
     let documents = &app.storage.documents;
     loop {
-        let rows = documents
-            .in_range(database.key, &range, PAGE, 0, true)
-            .await?;
+        let rows = documents.in_range(database, &range, PAGE, 0, true).await?;
         let Some(last) = rows.last() else { break };
         range.first = Some(last.id.clone());
         range.without_first = true;
@@ -147,7 +145,7 @@ async fn scan(
                 continue;
             }
             examined += 1;
-            let said = reading::winner(app, database.key, row, wanted.extras).await?;
+            let said = reading::winner(app, database, row, wanted.extras).await?;
             let Some(said) = said else { continue };
             let document: Value = asked::parse(said.as_bytes())?;
             if !wanted.selector.holds(&document) {
@@ -289,7 +287,7 @@ pub(crate) async fn indexes(
     let rows = app
         .storage
         .documents
-        .in_range(found.key, &range, PAGE, 0, true)
+        .in_range(&found, &range, PAGE, 0, true)
         .await?;
     let mut indexes = vec![everything()];
     for row in &rows {
@@ -353,7 +351,7 @@ pub(crate) async fn make_index(
     let ddoc = asked.ddoc.unwrap_or(fresh);
     let ddoc = ddoc.strip_prefix("_design/").unwrap_or(&ddoc);
     let id = format!("_design/{ddoc}");
-    let row = app.storage.documents.document(found.key, &id).await?;
+    let row = app.storage.documents.document(&found, &id).await?;
     let mut document = json!({"language": "query", "views": {}});
     let mut rev = None;
     if let Some(row) = &row

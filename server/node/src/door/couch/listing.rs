@@ -130,7 +130,7 @@ async fn list(
     let update_seq = update_seq.then(|| seq_of(&found, found.update_seq));
     let lister = Lister {
         head: Some(head(&found, skip, update_seq)),
-        db: found.key,
+        db: found,
         app,
         from,
         rows: VecDeque::new(),
@@ -222,7 +222,7 @@ enum From {
 struct Lister {
     head: Option<String>,
     app: Arc<App>,
-    db: i64,
+    db: DatabaseRecord,
     from: From,
     /// Keys and what was found under them.
     rows: VecDeque<(Value, Option<DocumentRow>)>,
@@ -267,7 +267,7 @@ impl Lister {
                 let keys: Vec<Value> = keys.drain(..count).collect();
                 let ids: Vec<&str> = keys.iter().filter_map(Value::as_str).collect();
                 let found = documents
-                    .documents(self.db, &ids, self.include_docs)
+                    .documents(&self.db, &ids, self.include_docs)
                     .await?;
                 self.rows = keys
                     .into_iter()
@@ -283,7 +283,7 @@ impl Lister {
                     return Ok(());
                 }
                 let with_bodies = self.include_docs;
-                let rows = documents.in_range(self.db, range, count, *skip, with_bodies);
+                let rows = documents.in_range(&self.db, range, count, *skip, with_bodies);
                 let rows = rows.await?;
                 *skip = 0;
                 *limit -= count;
@@ -325,7 +325,7 @@ impl Lister {
         } else if winner.deleted {
             ",\"doc\":null".to_owned()
         } else {
-            let read = reading::winner(&self.app, self.db, row, self.extras).await;
+            let read = reading::winner(&self.app, &self.db, row, self.extras).await;
             let document = read.unwrap_or_else(|error| {
                 error.record();
                 None

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use kwaainet_core::Principal;
 use kwaainet_openapi::CouchEdited;
 use kwaainet_storage::{Access, Draft, Mode, Refused, is_checkpoint};
-use kwaainet_store::LocalEdit;
+use kwaainet_store::{DatabaseRecord, LocalEdit};
 use serde_json::{Map, Value};
 
 use super::asked::{self, Asked};
@@ -41,7 +41,7 @@ pub(crate) async fn get(
     ApiPath((db, id)): ApiPath<(String, String)>,
 ) -> Result<Response, ApiError> {
     let found = open(&app, &principal, &db, Access::Read).await?;
-    let kept = app.storage.documents.local(found.key, &id).await?;
+    let kept = app.storage.documents.local(&found, &id).await?;
     let (rev, json) = kept.ok_or_else(|| not_found("missing"))?;
     let inner = &json[1..json.len() - 1];
     let comma = if inner.is_empty() { "" } else { "," };
@@ -94,7 +94,7 @@ pub(crate) async fn put(
         }
     }
     let said = (!deleted).then_some(draft.body.as_str());
-    edit(&app, found.key, id, rev, said)
+    edit(&app, &found, id, rev, said)
         .await
         .map(|edited| (StatusCode::CREATED, Json(edited)))
 }
@@ -122,16 +122,16 @@ pub(crate) async fn delete(
     asked: Asked,
 ) -> Result<Json<CouchEdited>, ApiError> {
     let found = open(&app, &principal, &db, Access::Write).await?;
-    let known = app.storage.documents.local(found.key, &id).await?;
+    let known = app.storage.documents.local(&found, &id).await?;
     let (known, _) = known.ok_or_else(|| not_found("missing"))?;
     let rev = asked.text("rev").map(local_rev).transpose()?;
-    let edited = edit(&app, found.key, id, rev.or(Some(known)), None);
+    let edited = edit(&app, &found, id, rev.or(Some(known)), None);
     edited.await.map(Json)
 }
 
 async fn edit(
     app: &App,
-    db: i64,
+    db: &DatabaseRecord,
     id: String,
     rev: Option<i64>,
     json: Option<&str>,

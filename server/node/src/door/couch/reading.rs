@@ -1,7 +1,7 @@
 //! Fetches what a document says, and what hangs on it where that is wanted.
 
 use kwaainet_storage::{Node, Rev};
-use kwaainet_store::{Body, DocumentRow};
+use kwaainet_store::{Body, DatabaseRecord, DocumentRow};
 
 use super::asked::Asked;
 use super::render::{self, Contents, Extras};
@@ -28,7 +28,7 @@ impl Extras {
 /// A revision as the protocol has it; none if what it says is not here.
 pub(super) async fn revision(
     app: &App,
-    db: i64,
+    db: &DatabaseRecord,
     row: &DocumentRow,
     node: &Node,
     extras: Extras,
@@ -40,7 +40,7 @@ pub(super) async fn revision(
     let body = match (&row.body, node.body) {
         (Some(body), _) if is_winner => Some(body.clone()),
         (_, Some(number)) => {
-            let mut found = app.storage.documents.bodies(db, &[number]).await?;
+            let mut found = app.storage.documents.bodies(db, row, &[number]).await?;
             found.remove(&number)
         }
         (_, None) => None,
@@ -52,7 +52,7 @@ pub(super) async fn revision(
 /// What the winner says, which must have been read with its row.
 pub(super) async fn winner(
     app: &App,
-    db: i64,
+    db: &DatabaseRecord,
     row: &DocumentRow,
     extras: Extras,
 ) -> Result<Option<String>, ApiError> {
@@ -65,7 +65,7 @@ pub(super) async fn winner(
 /// The winner with what hangs on it; none of a deleted document.
 pub(crate) async fn whole_document(
     app: &App,
-    db: i64,
+    db: &DatabaseRecord,
     row: &DocumentRow,
 ) -> Result<Option<String>, ApiError> {
     let extras = Extras {
@@ -77,7 +77,7 @@ pub(crate) async fn whole_document(
 
 async fn said(
     app: &App,
-    db: i64,
+    db: &DatabaseRecord,
     row: &DocumentRow,
     node: &Node,
     kept: &Body,
@@ -106,7 +106,7 @@ async fn said(
     ))
 }
 
-async fn contents(app: &App, db: i64, body: &Body) -> Result<Contents, ApiError> {
+async fn contents(app: &App, db: &DatabaseRecord, body: &Body) -> Result<Contents, ApiError> {
     let mut contents = Contents::new();
     let mut left = INLINE_BYTES_MAX;
     for attachment in body.attachments.values() {
@@ -125,17 +125,18 @@ async fn contents(app: &App, db: i64, body: &Body) -> Result<Contents, ApiError>
 /// A content in memory.
 async fn whole(
     app: &App,
-    db: i64,
+    db: &DatabaseRecord,
     digest: &kwaainet_storage::Digest,
 ) -> Result<Option<Vec<u8>>, ApiError> {
     let documents = &app.storage.documents;
-    let Some((key, length)) = documents.attachment(db, digest).await? else {
+    let Some(content) = documents.attachment(db, digest).await? else {
         return Ok(None);
     };
+    let length = content.length;
     let mut bytes = Vec::with_capacity(length as usize);
     while (bytes.len() as u64) < length {
         let at = bytes.len() as u64;
-        let piece = documents.attachment_piece(key, at..length).await?;
+        let piece = documents.attachment_piece(&content, at..length).await?;
         if piece.is_empty() {
             return Ok(None);
         }

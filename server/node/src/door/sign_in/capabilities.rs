@@ -48,6 +48,10 @@ pub(crate) async fn create(
         scopes,
         paths: paths(request.paths.unwrap_or_default())?,
         expires_at_ms,
+        sharing: principal
+            .sharing_secret()
+            .filter(|_| scopes.contains(Scope::Storage))
+            .cloned(),
     };
     let capabilities = app.desk.capabilities.as_ref().ok_or_else(locked)?;
     let token = capabilities.mint(&minter, &allowance);

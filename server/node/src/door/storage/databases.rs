@@ -19,7 +19,7 @@ use kwaainet_storage::{Access, Mode, Rev};
 use kwaainet_store::{DatabaseRecord, IdRange, NewDatabase};
 use serde::Deserialize;
 
-use super::{mode, open};
+use super::{find_database, mode, open};
 use crate::door::body::ApiJson;
 use crate::door::couch::{self, seq_of};
 use crate::door::path::{ApiPath, ApiQuery};
@@ -78,7 +78,9 @@ pub(crate) async fn create(
             Some(StorageMode::Private) | None => Mode::Private,
         },
         created_at_ms: app.clock.unix_ms(),
+        wrap: None,
     };
+    let new = app.storage.keyring.seal_new(&principal, new)?;
     if !app.storage.documents.create_database(&new).await? {
         let message = "You have a database of this name, or too many databases.";
         let code = Some("database_exists");
@@ -121,7 +123,7 @@ pub(crate) async fn delete(
     Extension(principal): Extension<Principal>,
     ApiPath(db): ApiPath<String>,
 ) -> Result<Json<StorageDeleted>, ApiError> {
-    let found = open(&app, &principal, &db, Access::Admin).await?;
+    let found = find_database(&app, &principal, &db, Access::Admin).await?;
     app.storage.documents.delete_database(found.key).await?;
     couch::scrub(&app).await?;
     Ok(Json(StorageDeleted {
@@ -178,17 +180,17 @@ pub(crate) async fn export(
     ApiPath(db): ApiPath<String>,
 ) -> Result<Response, ApiError> {
     let found = open(&app, &principal, &db, Access::Read).await?;
-    let begin = Some((app, found.key, IdRange::default()));
+    let begin = Some((app, found, IdRange::default()));
     let body = stream::try_unfold(begin, |state| async {
-        let Some((app, key, mut range)) = state else {
+        let Some((app, found, mut range)) = state else {
             return Ok::<_, io::Error>(None);
         };
-        let page = page_of_export(&app, key, &mut range).await;
+        let page = page_of_export(&app, &found, &mut range).await;
         let page = page.map_err(|error| {
             error.record();
             io::Error::other("the documents cannot be read")
         })?;
-        Ok(page.map(|page| (page, Some((app, key, range)))))
+        Ok(page.map(|page| (page, Some((app, found, range)))))
     });
     let kind = HeaderValue::from_static("application/x-ndjson");
     Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(body)).into_response())
@@ -196,13 +198,13 @@ pub(crate) async fn export(
 
 async fn page_of_export(
     app: &App,
-    key: i64,
+    found: &DatabaseRecord,
     range: &mut IdRange,
 ) -> Result<Option<Bytes>, ApiError> {
     let rows = app
         .storage
         .documents
-        .in_range(key, range, PAGE, 0, true)
+        .in_range(found, range, PAGE, 0, true)
         .await?;
     let Some(last) = rows.last() else {
         return Ok(None);
@@ -211,7 +213,7 @@ async fn page_of_export(
     range.without_first = true;
     let mut lines = String::new();
     for row in &rows {
-        if let Some(document) = couch::whole_document(app, key, row).await? {
+        if let Some(document) = couch::whole_document(app, found, row).await? {
             lines.push_str(&document);
             lines.push('\n');
         }
@@ -246,7 +248,7 @@ pub(crate) async fn erase(
     // An edit that comes meanwhile makes a new leaf; the second round takes it.
     for _ in 0..2 {
         let ids: Vec<&str> = asked.ids.iter().map(String::as_str).collect();
-        let rows = documents.documents(found.key, &ids, false).await?;
+        let rows = documents.documents(&found, &ids, false).await?;
         let leaves = rows.into_iter().map(|(id, row)| {
             let leaves = row.tree.leaves();
             let revs: Vec<Rev> = leaves.iter().map(|leaf| leaf.rev.clone()).collect();
@@ -297,6 +299,7 @@ fn wire(found: &DatabaseRecord) -> StorageDatabase {
         name: found.name.to_string(),
         owner: found.owner.as_str().to_owned(),
         mode: mode(found.mode),
+        encrypted: found.is_encrypted(),
         created_at: found.created_at_ms / 1_000,
         documents: found.docs,
         deleted: found.deleted_docs,

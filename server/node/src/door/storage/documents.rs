@@ -60,7 +60,7 @@ pub(crate) async fn list(
     };
     let documents = &app.storage.documents;
     let mut rows = documents
-        .in_range(found.key, &range, limit + 1, 0, false)
+        .in_range(&found, &range, limit + 1, 0, false)
         .await?;
     let has_more = rows.len() as u64 > limit;
     rows.truncate(limit as usize);
@@ -97,7 +97,7 @@ pub(crate) async fn show(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let found = open(&app, &principal, &db, Access::Read).await?;
-    let row = app.storage.documents.document(found.key, &id).await?;
+    let row = app.storage.documents.document(&found, &id).await?;
     let current = row.as_ref().and_then(|row| {
         let winner = row.tree.winner().filter(|winner| !winner.deleted)?;
         Some((&winner.rev, row.body.as_ref()?))
@@ -181,7 +181,7 @@ pub(crate) async fn delete(
 ) -> Result<Response, ApiError> {
     let found = open(&app, &principal, &db, Access::Write).await?;
     let rev = seen(&headers)?.ok_or_else(|| ApiError::missing("If-Match"))?;
-    let row = app.storage.documents.document(found.key, &id).await?;
+    let row = app.storage.documents.document(&found, &id).await?;
     let winner = row.as_ref().and_then(|row| row.tree.winner());
     if winner.is_none_or(|winner| winner.deleted) {
         return Err(missing());
@@ -215,12 +215,13 @@ async fn what_hangs(
     rev: Option<&Rev>,
 ) -> Result<Option<Value>, ApiError> {
     let Some(rev) = rev else { return Ok(None) };
-    let row = app.storage.documents.document(database.key, id).await?;
-    let body = row.and_then(|row| row.tree.find(rev)?.body);
-    let Some(body) = body else {
+    let row = app.storage.documents.document(database, id).await?;
+    let found = row.and_then(|row| Some((row.tree.find(rev)?.body?, row)));
+    let Some((body, row)) = found else {
         return Err(refused(&Refused::Conflict));
     };
-    let mut bodies = app.storage.documents.bodies(database.key, &[body]).await?;
+    let documents = &app.storage.documents;
+    let mut bodies = documents.bodies(database, &row, &[body]).await?;
     let names = bodies.remove(&body).map(|body| body.attachments);
     let names: Vec<String> = names.unwrap_or_default().into_keys().collect();
     let stub = |name| (name, serde_json::json!({"stub": true}));
@@ -235,7 +236,7 @@ async fn edit(
     status: StatusCode,
 ) -> Result<Response, ApiError> {
     let documents = &app.storage.documents;
-    let written = documents.write(database.key, vec![draft], false, app.storage.quota);
+    let written = documents.write(database, vec![draft], false, app.storage.quota);
     let written = written.await?.into_iter().next();
     let took = written.ok_or_else(|| ApiError::internal("one draft has one answer"))?;
     let took = took.map_err(|refusal| refused(&refusal))?;

@@ -123,6 +123,7 @@ test("no word of a sealed document is found anywhere", async () => {
     assert.deepEqual(found(word, before), []);
   }
   const open = "offenes-wort-4711";
+  await fetch(`${node.url}/couch/open?mode=public`, { method: "PUT" });
   await new PouchDB(`${wire.url}/couch/open`).put({ _id: "a", text: open });
   const places_of_it = found(open, await places());
   assert.ok(places_of_it.includes("wire"));

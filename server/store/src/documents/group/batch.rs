@@ -1,10 +1,11 @@
 //! The edits of one transaction: loads what they touch, decides them in memory, writes what came of it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use kwaainet_storage::{
-    AttachmentDraft, Attachments, Digest, Draft, Edit, Mode, Refused, Rev, RevTree, Took,
-    interactive, replicated,
+    AttachmentDraft, Attachments, Digest, Draft, Edit, Mode, Place, Refused, Rev, RevTree, Seal,
+    Took, interactive, replicated,
 };
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
@@ -16,6 +17,7 @@ use crate::documents::blobs::HELD;
 use crate::documents::databases::body_key;
 use crate::documents::erasing::forget;
 use crate::documents::rows;
+use crate::documents::sealed::{self, Kept};
 
 pub(super) struct Batch {
     databases: BTreeMap<i64, Database>,
@@ -26,6 +28,9 @@ pub(super) struct Batch {
 struct Database {
     owner: String,
     mode: Mode,
+    is_sealed: bool,
+    /// With what somebody of those who write opened it.
+    seal: Option<Arc<Seal>>,
     revs_limit: usize,
     seq: i64,
     next_body: u64,
@@ -53,8 +58,7 @@ struct Document {
 
 struct NewBody {
     key: i64,
-    json: String,
-    attachments: Option<String>,
+    kept: Kept,
 }
 
 struct NewRow {
@@ -81,6 +85,13 @@ impl Batch {
             let Some(mut database) = Database::load(key, connection).await? else {
                 continue;
             };
+            let mut jobs = group.iter().filter(|job| job.db == key);
+            database.seal = jobs.find_map(|job| job.seal.clone());
+            if database.is_sealed && database.seal.is_none() {
+                // Nobody opened it, so nothing of it is needed to say so.
+                batch.databases.insert(key, database);
+                continue;
+            }
             if !batch.owned.contains_key(&database.owner) {
                 let held = sqlx::query_scalar(HELD).bind(&database.owner);
                 let bytes: i64 = held.fetch_one(&mut *connection).await?;
@@ -99,6 +110,9 @@ impl Batch {
     pub(super) fn decide(&mut self, job: &Job) -> Result<Written, WriteError> {
         let database = self.databases.get_mut(&job.db);
         let database = database.ok_or(WriteError::NoDatabase)?;
+        if database.is_sealed && job.seal.is_none() {
+            return Err(WriteError::Locked);
+        }
         let owned = self.owned.entry(database.owner.clone()).or_default();
         let mut decide = |draft: &Draft| {
             let bytes = draft.bytes();
@@ -138,7 +152,7 @@ impl Batch {
 impl Database {
     async fn load(key: i64, connection: &mut SqliteConnection) -> Result<Option<Self>, StoreError> {
         let row = sqlx::query(
-            "SELECT owner, mode, revs_limit, update_seq, next_body, next_attachment, docs, deleted_docs, bytes
+            "SELECT owner, mode, sealed, revs_limit, update_seq, next_body, next_attachment, docs, deleted_docs, bytes
              FROM databases WHERE key = ?",
         )
         .bind(key)
@@ -149,6 +163,8 @@ impl Database {
         Ok(Some(Self {
             owner: row.try_get("owner")?,
             mode: mode.map_err(|()| StoreError::Malformed("mode of a database"))?,
+            is_sealed: row.try_get::<i64, _>("sealed")? > 0,
+            seal: None,
             revs_limit: row.try_get::<i64, _>("revs_limit")?.max(1) as usize,
             seq: row.try_get("update_seq")?,
             next_body: row.try_get::<i64, _>("next_body")?.max(1) as u64,
@@ -192,28 +208,31 @@ impl Database {
             let mut attachments = draft.attachments.iter();
             attachments.any(|(_, attachment)| *attachment == AttachmentDraft::Stub)
         };
-        let bodies: Vec<i64> = drafts
-            .iter()
-            .filter(is_stub)
-            .filter_map(|draft| self.documents.get(&draft.id))
-            .flat_map(|document| document.tree.bodies())
-            .map(|body| body_key(key, body))
-            .collect();
-        if bodies.is_empty() {
+        let mut parents: HashMap<i64, (&str, &Rev)> = HashMap::new();
+        for draft in drafts.iter().filter(is_stub) {
+            if let Some(document) = self.documents.get(&draft.id) {
+                let nodes = parents_of(draft, &document.tree);
+                parents.extend(nodes.map(|(body, rev)| (body_key(key, body), (&*draft.id, rev))));
+            }
+        }
+        if parents.is_empty() {
             return Ok(());
         }
+        let keys: Vec<i64> = parents.keys().copied().collect();
         let rows = sqlx::query(
-            "SELECT b.key, b.attachments FROM json_each(?) AS wanted
+            "SELECT b.key, b.json, b.attachments FROM json_each(?) AS wanted
              CROSS JOIN bodies AS b ON b.key = wanted.value WHERE b.attachments IS NOT NULL",
         )
-        .bind(serde_json::to_string(&bodies).expect("numbers are JSON"))
+        .bind(serde_json::to_string(&keys).expect("numbers are JSON"))
         .fetch_all(connection)
         .await?;
         for row in &rows {
             let body: i64 = row.try_get("key")?;
-            let hanging = attachments::read(row.try_get("attachments")?)?;
-            self.hanging
-                .insert((body - body_key(key, 0)) as u64, hanging);
+            let (document, rev) = parents[&body];
+            let place = Place::Revision { document, rev };
+            let said = sealed::revision_by(row, self.seal.as_deref(), place)?;
+            let number = (body - body_key(key, 0)) as u64;
+            self.hanging.insert(number, said.attachments);
         }
         Ok(())
     }
@@ -262,16 +281,19 @@ impl Database {
                 self.new_attachments.insert(digest.clone(), bytes.clone());
             }
         }
-        self.bytes += draft.body.len() as i64 + Draft::OVERHEAD as i64;
-        let attachments = (!edit.attachments.is_empty()).then(|| {
-            let json = serde_json::to_string(&edit.attachments);
+        let place = Place::Revision {
+            document: &draft.id,
+            rev: &edit.rev,
+        };
+        let seal = self.seal.as_deref().filter(|_| self.is_sealed);
+        let kept = Kept::new(seal, place, &draft.body, &edit.attachments);
+        self.bytes += kept.said.len() as i64 + Draft::OVERHEAD as i64;
+        if !edit.attachments.is_empty() {
             self.hanging.insert(body, edit.attachments);
-            json.expect("texts and numbers are JSON")
-        });
+        }
         self.new_bodies.push(NewBody {
             key: body_key(key, body),
-            json: draft.body.clone(),
-            attachments,
+            kept,
         });
         Took {
             id: draft.id.clone(),
@@ -289,15 +311,16 @@ impl Database {
         }
         for (digest, bytes) in &self.new_attachments {
             let number = body_key(key, self.next_attachment);
-            if attachments::store(key, number, digest, bytes, connection).await? {
+            let seal = self.seal.as_deref().filter(|_| self.is_sealed);
+            if attachments::store((key, number), digest, bytes, seal, connection).await? {
                 self.next_attachment += 1;
                 self.bytes += bytes.len() as i64;
             }
         }
         let head = "INSERT INTO bodies (key, json, attachments)";
         rows::insert(connection, head, 3, "", &self.new_bodies, |query, body| {
-            let query = query.bind(body.key).bind(body.json.as_str());
-            query.bind(body.attachments.as_deref())
+            let query = body.kept.said.bind(query.bind(body.key));
+            query.bind(body.kept.attachments.as_deref())
         })
         .await?;
         self.bytes -= forget(key, &self.old_bodies, connection).await?;
@@ -364,4 +387,14 @@ fn is_sealed(draft: &Draft) -> bool {
     let is_opaque = draft.id.len() == 43 && draft.id.bytes().all(is_word);
     let is_empty_tombstone = draft.deleted && draft.body == "{}";
     is_opaque && draft.attachments.is_empty() && (draft.is_envelope || is_empty_tombstone)
+}
+
+/// The revisions of a tree that a draft may follow on and whose attachments it may keep, with their bodies: the nearest
+/// that it names, and the winner.
+fn parents_of<'a>(draft: &Draft, tree: &'a RevTree) -> impl Iterator<Item = (u64, &'a Rev)> {
+    let named = draft.rev.iter().chain(draft.history.iter().flatten());
+    let mut named = named.filter_map(|rev| tree.find(rev));
+    let nearest = named.find(|node| node.body.is_some());
+    let nodes = nearest.into_iter().chain(tree.winner());
+    nodes.filter_map(|node| Some((node.body?, &node.rev)))
 }

@@ -15,7 +15,7 @@ use super::{Feed, Filter, Options};
 use crate::door::auth::still_good;
 use crate::door::couch::database::seq_of;
 use crate::door::couch::render::{Extras, quoted};
-use crate::door::couch::{open, reading};
+use crate::door::couch::{find_database, reading};
 use crate::door::{ApiError, App};
 
 /// Changes that are read from the file at once.
@@ -191,7 +191,7 @@ impl Walk {
         };
         let with_bodies =
             self.options.include_docs || matches!(self.options.filter, Filter::Selector(_));
-        let (db, since) = (self.database.key, self.options.since);
+        let (db, since) = (&self.database, self.options.since);
         let rows = if self.options.descending {
             let rows = documents.changes_backwards(db, since, self.until, limit, with_bodies);
             let rows = rows.await?;
@@ -256,7 +256,7 @@ impl Walk {
         row: &DocumentRow,
         extras: Extras,
     ) -> Result<Option<String>, ApiError> {
-        reading::winner(&self.app, self.database.key, row, extras).await
+        reading::winner(&self.app, &self.database, row, extras).await
     }
 
     /// Waits for news; gives a sign of life where one is due.
@@ -293,8 +293,8 @@ impl Walk {
     /// Whether the caller may still read what he waits for.
     async fn may_go_on(&self) -> bool {
         let name = self.database.name.as_str();
-        let opened = open(&self.app, &self.principal, name, Access::Read).await;
-        opened.is_ok_and(|opened| opened.key == self.database.key)
+        let found = find_database(&self.app, &self.principal, name, Access::Read).await;
+        found.is_ok_and(|found| found.key == self.database.key)
             && still_good(&self.app, &self.principal).await
     }
 
