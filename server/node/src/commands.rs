@@ -136,7 +136,7 @@ impl Cli {
             Command::Pull(args) => models::pull_models(args, &config, &environment).await?,
             Command::Models => models::list(&config)?,
             Command::Keys(command) => keys::run(command, &config).await?,
-            Command::Identity(command) => identity::run(command, &config, &environment)?,
+            Command::Identity(command) => identity::run(command, &config, &environment).await?,
             Command::Invite(args) => invite::run(args, &config, &environment).await?,
             Command::Join(args) => join::join(args, &config).await?,
             Command::Peers(command) => peers::run(command, &config, &environment).await?,

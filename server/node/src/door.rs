@@ -39,6 +39,7 @@ mod path;
 mod peers;
 mod privacy;
 mod range;
+mod recorded;
 mod request_id;
 mod rerank;
 mod responses;
@@ -167,6 +168,8 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn(constraints::guard))
+        .layer(from_fn(auth::permit))
+        .layer(from_fn_with_state(Arc::clone(&app), recorded::record))
         .layer(from_fn_with_state(Arc::clone(&app), auth::authenticate))
         .layer(from_fn(dialect::speak))
         .layer(cors())

@@ -6,6 +6,7 @@ use kwaainet_core::{ApiKey, Clock, KeyId, KeyRecord, Scope, Scopes, SystemClock}
 use kwaainet_store::Store;
 
 use super::times::{date, seconds};
+use crate::audit::record_at_terminal;
 use crate::config::Config;
 use crate::node::make_data_dir;
 use crate::terminal;
@@ -66,6 +67,14 @@ async fn create(args: CreateArgs, store: &Store, now: i64) -> anyhow::Result<()>
         revoked_at_ms: None,
         last_used_at_ms: None,
     };
+    let about = format!("key:{}", key.id());
+    record_at_terminal(
+        store,
+        "identity.api_key.create",
+        &about,
+        &scopes.to_string(),
+    )
+    .await?;
     store.insert_key(&record).await?;
     terminal::note(format!(
         "The key {} may do: {scopes}. It is shown this once; keep it safe.",
@@ -113,6 +122,8 @@ async fn revoke(id: &str, store: &Store, now: i64) -> anyhow::Result<()> {
     if !store.revoke_key(&id, now).await? {
         bail!("there is no key with the id '{id}'");
     }
+    let about = format!("key:{id}");
+    record_at_terminal(store, "identity.api_key.revoke", &about, "").await?;
     terminal::note(format!("The key {id} is revoked."));
     Ok(())
 }

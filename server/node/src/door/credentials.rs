@@ -20,6 +20,7 @@ use serde_json::{Map, Value, json};
 use super::body::ApiJson;
 use super::params::required;
 use super::path::ApiPath;
+use super::recorded::Noted;
 use super::sign_in::host;
 use super::{ApiError, App};
 
@@ -44,7 +45,7 @@ pub(crate) async fn issue(
     Extension(principal): Extension<Principal>,
     headers: HeaderMap,
     ApiJson(request): ApiJson<IssueRequest>,
-) -> Result<(StatusCode, Json<Issued>), ApiError> {
+) -> Result<(StatusCode, Extension<Noted>, Json<Issued>), ApiError> {
     speaks_for_the_node(&principal)?;
     let now = app.clock.unix_ms();
     let mut credential = required(request.credential, "credential")?.0;
@@ -84,10 +85,11 @@ pub(crate) async fn issue(
     let signed = app
         .desk
         .sign(credential, Purpose::Assertion, (None, None))?;
+    let noted = Noted::default().on(signed["id"].as_str().unwrap_or_default());
     let issued = Issued {
         verifiable_credential: JsonDocument(signed),
     };
-    Ok((StatusCode::CREATED, Json(issued)))
+    Ok((StatusCode::CREATED, Extension(noted), Json(issued)))
 }
 
 /// Says whether a credential can be believed, with its state looked at.
@@ -191,7 +193,7 @@ pub(crate) async fn status(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
     ApiJson(request): ApiJson<CredentialStatusRequest>,
-) -> Result<Json<Revoked>, ApiError> {
+) -> Result<(Extension<Noted>, Json<Revoked>), ApiError> {
     speaks_for_the_node(&principal)?;
     let id = required(request.credential_id, "credentialId")?;
     if request
@@ -214,11 +216,13 @@ pub(crate) async fn status(
             message,
         ));
     }
-    Ok(Json(Revoked {
+    let noted = Noted::default().on(id.as_str());
+    let revoked = Revoked {
         object: "credential",
         id,
         revoked: true,
-    }))
+    };
+    Ok((Extension(noted), Json(revoked)))
 }
 
 /// The states of a list of credentials, signed. Anybody may ask.

@@ -2,6 +2,7 @@
 
 mod anthropic;
 mod audio;
+mod audit;
 mod auth;
 mod batches;
 mod carbon;

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::door::body::ApiJson;
 use crate::door::path::ApiPath;
+use crate::door::recorded::Noted;
 use crate::door::sign_in::{SECOND_MS, Signed, other_errand, own_account, signed};
 use crate::door::{ApiError, App};
 use crate::identity::Errand;
@@ -52,7 +53,7 @@ pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
     ApiJson(request): ApiJson<SignedMessage>,
-) -> Result<Json<IdentityLink>, ApiError> {
+) -> Result<(Extension<Noted>, Json<IdentityLink>), ApiError> {
     let own = own_account(Some(&principal))?;
     let signed = signed(&app, request)?;
     match &signed.errand {
@@ -61,7 +62,10 @@ pub(crate) async fn create(
     }
     let link = record(&app, own, signed);
     match app.store.link_account(&link).await? {
-        Linked::Done => Ok(Json(object(link))),
+        Linked::Done => {
+            let noted = Noted::default().on(link.linked.as_str());
+            Ok((Extension(noted), Json(object(link))))
+        }
         Linked::Taken => Err(taken()),
         Linked::Full => {
             let message = "the account has too many links";

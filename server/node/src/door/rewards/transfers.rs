@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use kwaainet_audit::AuditOutcome;
 use kwaainet_core::Principal;
 use kwaainet_openapi::{LedgerFormat, RewardsTransfer, RewardsTransferList};
 use kwaainet_rewards::{
@@ -14,10 +15,12 @@ use kwaainet_rewards::{
     beancount_account, beancount_head, beancount_transfer, csv_line,
 };
 use serde::Deserialize;
+use serde_json::Map;
 
 use super::super::logs::{self, limit};
 use super::super::path::ApiQuery;
 use super::{ACCOUNTS_MAX, ApiError, App, subject};
+use crate::audit::Deed;
 
 /// Transfers of one page.
 const TRANSFERS_MAX: u32 = 1_000;
@@ -56,6 +59,9 @@ pub(crate) async fn list(
     let from = logs::number("from", query.from.as_deref())?.unwrap_or(0);
     let limit = limit(query.limit.as_deref(), TRANSFERS_MAX)?;
     let form = form(query.format.as_deref())?;
+    if form != Form::Json {
+        exported(&app, &principal, query.format.as_deref()).await?;
+    }
     let own = match subject {
         None => None,
         Some(_) => Some(
@@ -100,8 +106,23 @@ pub(crate) async fn list(
     })
 }
 
+/// Records that transfers leave for another program.
+async fn exported(app: &App, principal: &Principal, format: Option<&str>) -> Result<(), ApiError> {
+    let recorded = app.audit.record(Deed {
+        action: "rewards.export",
+        outcome: AuditOutcome::Done,
+        actor: principal,
+        subject: principal.id().as_str(),
+        resource: format.unwrap_or_default(),
+        details: Map::new(),
+    });
+    let recorded = recorded.await;
+    recorded.map_err(|error| ApiError::internal(error.to_string()))?;
+    Ok(())
+}
+
 /// How a page is told.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     Json,
     Lines,
