@@ -15,6 +15,8 @@ use tokio::fs::{self, File, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio::sync::{MutexGuard, Semaphore, SemaphorePermit};
 
+use crate::shred::shred;
+
 /// Blobs that are written, hashed or proved at once.
 const AT_ONCE: usize = 8;
 const PIECE: usize = 256 << 10;
@@ -179,6 +181,14 @@ impl Blobs {
             }
             _ => {}
         }
+    }
+
+    /// Overwrites a file that the database has forgotten, and removes it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) async fn shred(&self, name: &str) -> io::Result<()> {
+        shred(&self.path(name)).await
     }
 
     /// Removes whatever the database does not know. Nothing may be under way.

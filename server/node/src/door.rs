@@ -134,7 +134,7 @@ pub struct App {
     /// How many bytes of them for each principal; the oldest go first.
     pub keep_bytes_max: i64,
     /// What signing in and credentials need.
-    pub desk: Desk,
+    pub desk: Arc<Desk>,
     /// This node's name, if it takes part in a federation.
     pub node: Option<NodeId>,
     /// This node's key, unless it is sealed.

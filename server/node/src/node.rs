@@ -188,16 +188,14 @@ impl Assembled {
         tasks.spawn(audit::write(parts.store.clone(), entries));
         let vault = Vault::new(&parts.config.data_dir, parts.config.files.limits());
         let vault = Arc::new(vault);
-        let holders = privacy::holders(&parts.store, &vault, &parts.clock);
         let responses = &parts.config.responses;
         let identity = parts.config.identity.clone();
+        let (key, clock) = (parts.key.clone(), Arc::clone(&parts.clock));
+        let desk = Arc::new(Desk::new(key, parts.history, identity, clock));
+        let storage = Storage::new(documents, &parts.config.data_dir, &parts.config.storage);
+        let holders = privacy::holders(&parts.store, &storage, &vault, &desk, &parts.clock);
         let app = Arc::new(App {
-            desk: Desk::new(
-                parts.key.clone(),
-                parts.history,
-                identity,
-                Arc::clone(&parts.clock),
-            ),
+            desk,
             hallway: Arc::new(Hallway::new(admission, observer.subscribe())),
             store: parts.store.clone(),
             clock: parts.clock,
@@ -206,7 +204,7 @@ impl Assembled {
             not_ready: parts.not_ready,
             body_bytes_max: limits.body_bytes,
             body_budget: Semaphore::new(BODIES_AT_ONCE * limits.body_bytes.div_ceil(1 << 10)),
-            storage: Storage::new(documents, &parts.config.data_dir, &parts.config.storage),
+            storage,
             vault,
             audit,
             holders,

@@ -24,7 +24,7 @@ pub struct Storage {
     /// The file of documents.
     pub(crate) documents: DocumentStore,
     /// Where the bytes of blobs lie.
-    pub(crate) blobs: Blobs,
+    pub(crate) blobs: Arc<Blobs>,
     /// Bytes of one blob.
     pub(crate) blob_bytes_max: u64,
     /// How large a document may be.
@@ -47,7 +47,7 @@ impl Storage {
         let body_bytes_max = config.body_mib << 20;
         Self {
             documents,
-            blobs: Blobs::new(data_dir),
+            blobs: Arc::new(Blobs::new(data_dir)),
             blob_bytes_max: (config.blob_mib as u64) << 20,
             limits: Limits {
                 document_bytes: config.document_mib << 20,

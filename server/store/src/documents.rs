@@ -13,6 +13,7 @@ mod feeds;
 mod group;
 mod locals;
 mod meters;
+mod privacy;
 mod reading;
 mod rows;
 
@@ -22,6 +23,7 @@ pub use erasing::{Compacted, Purged};
 pub use group::{GroupWriter, WriteError, Written};
 pub use locals::LocalEdit;
 pub use meters::StorageMeter;
+pub use privacy::OwnerErased;
 pub use reading::{Body, DocumentRow, IdRange};
 
 use std::path::Path;

@@ -35,7 +35,7 @@ pub use carbon::{
 };
 pub use documents::{
     BlobRecord, Body, Compacted, DatabaseRecord, DocumentRow, DocumentStore, GroupWriter, IdRange,
-    LocalEdit, NewDatabase, Purged, StorageMeter, UploadRecord, WriteError, Written,
+    LocalEdit, NewDatabase, OwnerErased, Purged, StorageMeter, UploadRecord, WriteError, Written,
 };
 pub use files::FileRecord;
 pub use identity::{
@@ -48,7 +48,7 @@ pub use ledger::{AccruableReceipt, HeldService, LedgerSnapshot, Period, Statemen
 pub use log::{Log, LogHead};
 pub use members::MemberRecord;
 pub use page::{Listed, Page};
-pub use privacy::{ERASED, ErasableTable, KeptWhole, ReceiptOf};
+pub use privacy::{ERASED, ErasableTable, IdentityItem, KeptWhole, PeerItem, ReceiptOf};
 pub use services::{
     ClaimRecord, ServiceChanges, ServiceCursor, ServiceEntry, ServicePlace, ServiceRecord,
 };
