@@ -259,7 +259,8 @@ impl Assembled {
         self.tasks.spawn(over().run_until_cancelled_owned(indexing));
         let app = &self.app;
         let (clock, key) = (Arc::clone(&app.clock), app.key.clone());
-        let paying = rewards::run(app.store.clone(), clock, key, app.paying.clone());
+        let stores = (app.store.clone(), app.storage.documents.clone());
+        let paying = rewards::run(stores, clock, key, app.paying.clone());
         self.tasks.spawn(over().run_until_cancelled_owned(paying));
         let running = batches::run(Arc::clone(&self.app));
         self.tasks.spawn(over().run_until_cancelled_owned(running));

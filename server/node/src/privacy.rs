@@ -14,6 +14,7 @@ use kwaainet_store::{AuditFilter, ErasableTable, Page, Store, StoreError};
 use serde_json::{Value, json};
 
 use crate::identity::Desk;
+use crate::rewards::storage_source;
 use crate::vault::Vault;
 
 /// Things that one holder tells in one export.
@@ -266,6 +267,9 @@ impl Holder for Work {
 
     fn erase<'a>(&'a self, subject: &'a str) -> BoxFuture<'a, Result<Erased, HolderError>> {
         async move {
+            // The meter is gone already, so nothing is paid twice.
+            let forgotten = self.0.forget_accrued(&storage_source(subject)).await;
+            forgotten.map_err(failed)?;
             let rows = self.0.anonymize(&PrincipalId::new(subject)).await;
             Ok(Erased {
                 erased: 0,

@@ -81,6 +81,8 @@ pub struct Usage {
     pub work: Work,
     /// When: milliseconds since 1970.
     pub at_ms: i64,
+    /// The provider's power at that time, as far as this node knows it: its own only.
+    pub green: GreenShare,
     /// Who says so.
     pub agreement: Agreement,
     /// SHA-256 that names the receipt.
@@ -171,8 +173,6 @@ pub struct Terms {
     pub credit_max: MicroVda,
     /// Seconds that a consumer has to sign.
     pub hold_s: u32,
-    /// The provider's power.
-    pub green: GreenShare,
 }
 
 /// What became of a receipt.
@@ -324,7 +324,7 @@ fn pay(
         state,
         paid: share.paid,
         charged: share.charged,
-        bonus: bonus(books, meters, usage, terms.green, share.paid, now_ns),
+        bonus: bonus(books, meters, usage, share.paid, now_ns),
     }
 }
 
@@ -383,11 +383,10 @@ fn bonus(
     books: &mut Books,
     meters: &mut Meters,
     usage: &Usage,
-    green: GreenShare,
     paid: MicroVda,
     now_ns: i64,
 ) -> MicroVda {
-    let bp = TARIFF.bonus_bp(green.share_bp, green.evidence as usize);
+    let bp = TARIFF.bonus_bp(usage.green.share_bp, usage.green.evidence as usize);
     if bp == 0 || paid == MicroVda::ZERO {
         return MicroVda::ZERO;
     }

@@ -44,7 +44,10 @@ pub use identity::{
 };
 pub use introductions::IntroductionRecord;
 pub use invitations::{InvitationRecord, Redeemed};
-pub use ledger::{AccruableReceipt, HeldService, LedgerSnapshot, Period, StatementLine, Terminus};
+pub use ledger::{
+    AccruableReceipt, HeldService, LedgerSnapshot, Period, StatementLine, Terminus,
+    VerificationKind, VerificationRecord,
+};
 pub use log::{Log, LogHead};
 pub use members::MemberRecord;
 pub use page::{Listed, Page};

@@ -71,6 +71,11 @@ const FILES: &[(i64, &str, &str)] = &[
         "identity",
         include_str!("../../../migrations/0013_identity.sql"),
     ),
+    (
+        16,
+        "verifications",
+        include_str!("../../../migrations/0016_verifications.sql"),
+    ),
 ];
 
 // Those of the file that holds documents.

@@ -160,7 +160,7 @@ impl Store {
         rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
     }
 
-    /// Takes a principal's name out of what stays: receipts and accounts; says how many rows.
+    /// Takes a principal's name out of what stays: receipts, accounts, verifications; says how many rows.
     ///
     /// # Errors
     /// When the database fails; then nothing was changed.
@@ -176,8 +176,15 @@ impl Store {
             .bind(principal.as_str())
             .execute(&mut *transaction)
             .await?;
+        let verifications =
+            sqlx::query("UPDATE verifications SET principal = ? WHERE principal = ?")
+                .bind(ERASED)
+                .bind(principal.as_str())
+                .execute(&mut *transaction)
+                .await?;
         transaction.commit().await?;
-        Ok(receipts.rows_affected() + accounts.rows_affected())
+        let rows = [receipts, accounts, verifications];
+        Ok(rows.iter().map(|done| done.rows_affected()).sum())
     }
 
     /// Erases an API key. That there was one stays known, since a node that never had a key is open.

@@ -1,6 +1,6 @@
 //! The section `rewards`.
 
-use kwaainet_rewards::{GreenShare, MicroVda, TARIFF, Terms};
+use kwaainet_rewards::{MicroVda, TARIFF, Terms};
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
@@ -38,12 +38,11 @@ impl Rewards {
         }
     }
 
-    /// On what terms work is paid. A share of renewable power that nobody measured earns nothing.
+    /// On what terms work is paid.
     pub(crate) fn terms(&self) -> Terms {
         Terms {
             credit_max: MicroVda::vda(self.credit_vda),
             hold_s: self.hold_h * 3_600,
-            green: GreenShare::default(),
         }
     }
 

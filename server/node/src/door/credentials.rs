@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
-use kwaainet_core::{BoxFuture, Principal, Scope};
+use kwaainet_core::{BoxFuture, Principal, PrincipalId, Scope};
 use kwaainet_identity::{
     Audience, Credential, LIST_LENGTH, OwnLists, Presentation, Problem, Purpose, StatusList,
     Verifier, list_credential, status_entry, timestamp,
@@ -15,6 +15,7 @@ use kwaainet_openapi::{
     CredentialStatusRequest, ErrorBody, IssueRequest, Issued, JsonDocument, PresentRequest,
     Presented, Revoked, Verified, VerifyPresentationRequest, VerifyProblem, VerifyRequest,
 };
+use kwaainet_store::VerificationKind;
 use serde_json::{Map, Value, json};
 
 use super::body::ApiJson;
@@ -110,7 +111,8 @@ pub(crate) async fn verify(
     let text = required(request.verifiable_credential, "verifiableCredential")?;
     let lists = Lists(&app);
     let verifier = Verifier::new(&app.desk.resolver, &lists, app.clock.unix_ms());
-    Ok(verdict(verifier.credential(&text.0).await.map(|_| ())))
+    let checked = verifier.credential(&text.0).await.map(|_| ());
+    judged(&app, &principal, checked).await
 }
 
 /// Says whether a presentation, and all that it shows, can be believed.
@@ -137,7 +139,7 @@ pub(crate) async fn verify_presentation(
     let lists = Lists(&app);
     let verifier = Verifier::new(&app.desk.resolver, &lists, app.clock.unix_ms());
     let shown = verifier.presentation(&text.0, audience).await;
-    Ok(verdict(shown.map(|_| ())))
+    judged(&app, &principal, shown.map(|_| ())).await
 }
 
 /// Shows credentials as this node, to whoever gave a challenge.
@@ -304,6 +306,35 @@ async fn list_of(
     let credential = list_credential(url, &issuer, &timestamp(now), &list);
     let signed = app.desk.sign(credential, Purpose::Assertion, (None, None));
     signed.map(Some)
+}
+
+/// Notes what is to be paid for, and answers: an identity that was found to be good. What could not be believed costs
+/// nothing.
+async fn judged(
+    app: &App,
+    principal: &Principal,
+    checked: Result<(), Problem>,
+) -> Result<Json<Verified>, ApiError> {
+    if checked.is_ok() {
+        verified(app, principal, VerificationKind::Identity).await?;
+    }
+    Ok(verdict(checked))
+}
+
+/// Notes that an identity was verified for somebody, who pays for it; who does it for himself does not.
+pub(crate) async fn verified(
+    app: &App,
+    principal: &Principal,
+    kind: VerificationKind,
+) -> Result<(), ApiError> {
+    if *principal.id() == PrincipalId::operator() {
+        return Ok(());
+    }
+    let now = app.clock.unix_ms();
+    Ok(app
+        .store
+        .note_verification(principal.id(), kind, now)
+        .await?)
 }
 
 fn verdict(checked: Result<(), Problem>) -> Json<Verified> {

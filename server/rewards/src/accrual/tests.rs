@@ -6,17 +6,10 @@ use crate::{AccountFlags, Known, Posted};
 const TERMS: Terms = Terms {
     credit_max: MicroVda::vda(1_000),
     hold_s: 60,
-    green: GreenShare {
-        share_bp: 0,
-        evidence: Evidence::Declared,
-    },
 };
-const GREEN: Terms = Terms {
-    green: GreenShare {
-        share_bp: 10_000,
-        evidence: Evidence::Certificates,
-    },
-    ..TERMS
+const GREEN: GreenShare = GreenShare {
+    share_bp: 10_000,
+    evidence: Evidence::Certificates,
 };
 const HOUR: Work = Work::Compute {
     busy_ms: 3_600_000,
@@ -31,8 +24,16 @@ fn usage(number: u64, work: Work) -> Usage {
         provider: "node:b".into(),
         work,
         at_ms: 1_000,
+        green: GreenShare::default(),
         agreement: Agreement::Both,
         reference: [4; 32],
+    }
+}
+
+fn green(number: u64, work: Work) -> Usage {
+    Usage {
+        green: GREEN,
+        ..usage(number, work)
     }
 }
 
@@ -203,15 +204,15 @@ fn what_one_side_says_waits_for_the_other() {
 #[test]
 fn a_bonus_is_new_money_within_the_epochs_budget() {
     let mut ledger = Ledger::new();
-    let accrual = ledger.charge(&usage(1, HOUR), GREEN);
+    let accrual = ledger.charge(&green(1, HOUR), TERMS);
     assert_eq!(accrual.bonus, MicroVda::vda(70));
     assert_eq!((ledger.paid(), ledger.owed()), (170_000_000, 100_000_000));
     let rich = Terms {
         credit_max: MicroVda::MAX,
-        ..GREEN
+        ..TERMS
     };
     for number in 2..400 {
-        ledger.charge(&usage(number, HOUR), rich);
+        ledger.charge(&green(number, HOUR), rich);
     }
     let budget = TARIFF.epoch_budget as i64;
     let issued = -ledger.balance(AccountKind::Issuance, "");
@@ -239,10 +240,10 @@ fn what_is_wanted_is_all_that_is_touched() {
     let mut wanted = Wanted::default();
     for usage in &usages {
         usage.wants(&mut wanted);
-        ledger.charge(usage, GREEN);
+        ledger.charge(usage, TERMS);
     }
     let Ledger { books, meters } = &mut ledger;
-    settle(books, meters, &usages[1], GREEN, 5);
+    settle(books, meters, &usages[1], TERMS, 5);
     let known: Vec<MeterKey> = usages.iter().flat_map(Usage::meters).collect();
     assert!(ledger.meters.keys().all(|key| known.contains(key)));
     let changes = ledger.books.changes();

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use kwaainet_core::Outcome;
 use kwaainet_rewards::{
-    Accrual, AccrualState, Agreement, Books, Meter, MeterKey, Meters, TARIFF, Terms, TransferKind,
-    TransferResult, Usage, Wanted, Work, charge, settle,
+    Accrual, AccrualState, Agreement, Books, GreenShare, Meter, MeterKey, Meters, TARIFF, Terms,
+    TransferKind, TransferResult, Usage, Wanted, Work, charge, settle,
 };
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row};
@@ -88,7 +88,21 @@ impl Store {
     pub async fn accrue(
         &self,
         usages: &[Usage],
-        (source, up_to): (&str, i64),
+        cursor: (&str, i64),
+        terms: Terms,
+        now_ns: i64,
+    ) -> Result<Vec<Accrual>, StoreError> {
+        self.accrue_all(usages, &[cursor], terms, now_ns).await
+    }
+
+    /// The same for several sources. None is ever set back.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing was written, and the same may be tried again.
+    pub async fn accrue_all(
+        &self,
+        usages: &[Usage],
+        cursors: &[(&str, i64)],
         terms: Terms,
         now_ns: i64,
     ) -> Result<Vec<Accrual>, StoreError> {
@@ -107,16 +121,30 @@ impl Store {
         batch::save(&mut transaction, books).await?;
         save_meters(&mut transaction, &meters).await?;
         insert(&mut transaction, &new, &accruals).await?;
-        sqlx::query(
-            "INSERT INTO ledger_cursors (source, after) VALUES (?, ?)
-             ON CONFLICT (source) DO UPDATE SET after = MAX(after, excluded.after)",
-        )
-        .bind(source)
-        .bind(up_to)
-        .execute(&mut *transaction)
-        .await?;
+        for (source, up_to) in cursors {
+            sqlx::query(
+                "INSERT INTO ledger_cursors (source, after) VALUES (?, ?)
+                 ON CONFLICT (source) DO UPDATE SET after = MAX(after, excluded.after)",
+            )
+            .bind(source)
+            .bind(up_to)
+            .execute(&mut *transaction)
+            .await?;
+        }
         transaction.commit().await?;
         Ok(accruals)
+    }
+
+    /// Forgets how far a source was accrued, once that source itself is gone.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_accrued(&self, source: &str) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM ledger_cursors WHERE source = ?")
+            .bind(source)
+            .execute(&self.writer)
+            .await?;
+        Ok(())
     }
 
     /// Receipts that are held and have both signatures by now.
@@ -352,6 +380,8 @@ fn held(row: &SqliteRow) -> Result<HeldService, StoreError> {
                 class_milli: class_milli as u64,
             },
             at_ms: row.try_get("at_ms")?,
+            // Whoever settles it knows better.
+            green: GreenShare::default(),
             agreement: Agreement::Both,
             reference: digest(row, "reference")?,
         },

@@ -15,10 +15,6 @@ use crate::{Log, LogHead};
 const TERMS: Terms = Terms {
     credit_max: MicroVda::vda(1_000),
     hold_s: 60,
-    green: GreenShare {
-        share_bp: 10_000,
-        evidence: Evidence::Certificates,
-    },
 };
 
 async fn open(dir: &Path) -> Store {
@@ -255,6 +251,10 @@ fn usage(number: u64, busy_ms: u64, agreement: Agreement) -> Usage {
             class_milli: 1_234,
         },
         at_ms: 1_000,
+        green: GreenShare {
+            share_bp: 10_000,
+            evidence: Evidence::Certificates,
+        },
         agreement,
         reference: [number as u8; 32],
     }

@@ -7,10 +7,11 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 use kwaainet_core::Principal;
 use kwaainet_openapi::{ErrorBody, IdentityLink, IdentityLinkList, Revoked, SignedMessage};
-use kwaainet_store::{LinkRecord, Linked};
+use kwaainet_store::{LinkRecord, Linked, VerificationKind};
 use sha2::{Digest, Sha256};
 
 use crate::door::body::ApiJson;
+use crate::door::credentials::verified;
 use crate::door::path::ApiPath;
 use crate::door::recorded::Noted;
 use crate::door::sign_in::{SECOND_MS, Signed, other_errand, own_account, signed};
@@ -63,6 +64,9 @@ pub(crate) async fn create(
     let link = record(&app, own, signed);
     match app.store.link_account(&link).await? {
         Linked::Done => {
+            if link.linked.starts_with("did:pkh:") {
+                verified(&app, &principal, VerificationKind::MultiChain).await?;
+            }
             let noted = Noted::default().on(link.linked.as_str());
             Ok((Extension(noted), Json(object(link))))
         }
