@@ -195,6 +195,20 @@ pub struct ConsistencyProof {
     pub hashes: Vec<String>,
 }
 
+/// What has become of a transfer that reserves something.
+#[derive(Clone, Copy, Debug, ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum PendingTransferState {
+    /// Nothing yet.
+    Pending,
+    /// It was moved.
+    Posted,
+    /// It was given back.
+    Voided,
+    /// It was given back since its time was over.
+    Expired,
+}
+
 /// In which form transfers are told.
 #[derive(Clone, Copy, Debug, ToSchema)]
 #[schema(rename_all = "lowercase")]

@@ -321,6 +321,7 @@ fn cors() -> CorsLayer {
                 header::RETRY_AFTER,
                 header::ETAG,
                 header::CONTENT_RANGE,
+                stream::JOB,
                 stream::SERVED_BY,
                 stream::CONTINUED,
                 stream::INEXACT,

@@ -27,6 +27,7 @@ mod rerank;
 mod responses;
 mod rewards;
 mod rewards_between_nodes;
+mod rewards_kept;
 mod routing;
 mod sockets;
 mod storage;

@@ -113,3 +113,114 @@ impl DocumentStore {
         crate::privacy::rewrite(&self.writer).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kwaainet_storage::{Draft, Limits, Mode, Roles};
+    use serde_json::json;
+
+    use super::*;
+    use crate::{BlobRecord, NewDatabase};
+
+    const WORD: &str = "Kanarienvogel";
+    const LIMITS: Limits = Limits {
+        document_bytes: 1 << 20,
+        attachment_bytes: 1 << 20,
+        attachments: 10,
+    };
+
+    async fn database(store: &DocumentStore, owner: &str) -> i64 {
+        let new = NewDatabase {
+            owner: owner.into(),
+            name: "notes".parse().expect("it is a name"),
+            mode: Mode::Private,
+            created_at_ms: 1,
+        };
+        assert!(store.create_database(&new).await.expect("it answers"));
+        let found = store.database(&new.owner, &new.name).await;
+        found.expect("it answers").expect("it is there").key
+    }
+
+    /// Documents in no order and of all sizes, so that rows move between pages.
+    async fn fill(store: &DocumentStore, db: i64, word: &str) {
+        let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
+        for _ in 0..60 {
+            let mut drafts = Vec::new();
+            for _ in 0..10 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let said = word.repeat((seed >> 33) as usize % 60 + 1);
+                let document = json!({"_id": format!("{seed:016x}{word}"), "said": said});
+                drafts.push(Draft::parse(document, &LIMITS).expect("it is sound"));
+            }
+            let written = store.write(db, drafts, false, u64::MAX).await;
+            assert!(written.expect("it is written").iter().all(Result::is_ok));
+        }
+    }
+
+    #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "the handle is awaited")]
+    async fn nothing_of_an_owner_is_left_and_all_of_the_others() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let opened = DocumentStore::open(&dir.path().join("storage.db")).await;
+        let (store, group) = opened.expect("it opens");
+        let writer = tokio::spawn(group.run(|error| panic!("{error}")));
+        let mine = format!("key:{WORD}");
+        let (own, other) = (
+            database(&store, &mine).await,
+            database(&store, "key:b").await,
+        );
+        fill(&store, own, WORD).await;
+        fill(&store, other, "other").await;
+        let names = vec![mine.clone(), "key:c".to_owned()];
+        let security = Security {
+            members: Roles {
+                names,
+                roles: Vec::new(),
+            },
+            ..Security::default()
+        };
+        assert!(store.secure(other, &security).await.expect("it answers"));
+        let owner = PrincipalId::new(mine.as_str());
+        for (holder, hash) in [(&owner, "aa"), (&owner, "bb"), (&"key:b".into(), "bb")] {
+            let blob = BlobRecord {
+                hash: hash.into(),
+                bytes: 7,
+                created_at_ms: 1,
+            };
+            let held = store.hold_blob(holder, &blob, u64::MAX).await;
+            assert!(held.expect("it answers"));
+        }
+        store.meter(1).await.expect("it is metered");
+
+        let erased = store.erase_owner(&owner).await.expect("it is erased");
+        assert_eq!(
+            erased,
+            OwnerErased {
+                databases: 1,
+                memberships: 1,
+                files: vec!["aa".into()],
+                blobs: 2,
+                metered: true,
+            }
+        );
+        store.rewrite().await.expect("it is rewritten");
+        for file in ["storage.db", "storage.db-wal"] {
+            let bytes = std::fs::read(dir.path().join(file)).expect("it is there");
+            let found = bytes
+                .windows(WORD.len())
+                .any(|part| part == WORD.as_bytes());
+            assert!(!found, "{file}");
+        }
+        let again = store.erase_owner(&owner).await.expect("it answers");
+        assert_eq!(again, OwnerErased::default());
+        let name = "notes".parse().expect("it is a name");
+        let left = store.database(&"key:b".into(), &name).await;
+        let left = left.expect("it answers").expect("it is there");
+        assert_eq!(
+            (left.docs, left.security.members.names),
+            (600, vec!["key:c".to_owned()])
+        );
+        drop(store);
+        writer.await.expect("it ends");
+    }
+}

@@ -188,7 +188,7 @@ async fn proofs_are_good_for_all_sizes() {
         heads.push(store.log_head(Log::Ledger).await.expect("it answers"));
     }
     let transfers = store
-        .ledger_transfers(None, 0, 100)
+        .ledger_transfers(None, None, 0, 100)
         .await
         .expect("it answers");
     let store = &store;
