@@ -4,6 +4,7 @@
 //! It may be killed at any moment: receipts are read from where the books say they were read up to, and what they come
 //! to is written together with that place.
 
+pub(crate) mod class;
 mod green;
 mod storage;
 mod verified;
@@ -58,7 +59,9 @@ impl Paying {
     pub fn new(config: &Config, own: Option<NodeId>) -> Self {
         Self {
             terms: config.rewards.terms(),
-            class_milli: config.rewards.class_milli(),
+            class_milli: config
+                .rewards
+                .class_milli(class::measured(&config.data_dir)),
             upstreams: config.upstream.iter().map(|up| up.id.clone()).collect(),
             own,
         }
