@@ -86,7 +86,7 @@ pub(crate) async fn issue(
     let signed = app
         .desk
         .sign(credential, Purpose::Assertion, (None, None))?;
-    let noted = Noted::default().on(signed["id"].as_str().unwrap_or_default());
+    let noted = Noted::default().on(signed.get("id").and_then(Value::as_str).unwrap_or_default());
     let issued = Issued {
         verifiable_credential: JsonDocument(signed),
     };
