@@ -157,6 +157,8 @@ pub struct RewardsPrices {
     pub bonus_max_bp: u32,
     /// What may be given as bonuses in a day.
     pub epoch_budget: u64,
+    /// What of it may be given for one consumer's work.
+    pub pair_budget: u64,
 }
 
 /// That an entry is in a log (RFC 9162, section 2.1.3). Hashes are SHA-256 in hexadecimal digits.

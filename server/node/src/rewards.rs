@@ -131,8 +131,8 @@ async fn accrue_local(
     let Some(last) = page.last() else {
         return Ok(false);
     };
-    let times = page.iter().map(|receipt| receipt.admitted_at_ms);
-    let power = Power::at_times(store, times, clock.unix_ms()).await?;
+    let times: Vec<i64> = page.iter().map(|receipt| receipt.admitted_at_ms).collect();
+    let power = Power::at_times(store, &times, clock.unix_ms()).await?;
     let usages: Vec<Usage> = page
         .iter()
         .filter_map(|receipt| local(receipt, paying, &power))
@@ -194,14 +194,14 @@ async fn settle(store: &Store, clock: &dyn Clock, paying: &Paying) -> Result<(),
 /// Says of the node's own work how green its power was. Of others' that is not known here.
 async fn shine(usages: &mut [Usage], store: &Store, clock: &dyn Clock) -> Result<(), StoreError> {
     let owner = PrincipalId::operator();
-    let is_own = |usage: &Usage| usage.provider == owner.as_str();
-    let own = usages.iter().filter(|usage| is_own(usage));
-    let times: Vec<i64> = own.map(|usage| usage.at_ms).collect();
-    let power = Power::at_times(store, times, clock.unix_ms()).await?;
-    for usage in usages {
-        if is_own(usage) {
-            usage.green = power.at(usage.at_ms);
-        }
+    let own = usages
+        .iter_mut()
+        .filter(|usage| usage.provider == owner.as_str());
+    let own: Vec<&mut Usage> = own.collect();
+    let times: Vec<i64> = own.iter().map(|usage| usage.at_ms).collect();
+    let power = Power::at_times(store, &times, clock.unix_ms()).await?;
+    for usage in own {
+        usage.green = power.at(usage.at_ms);
     }
     Ok(())
 }

@@ -76,6 +76,11 @@ const FILES: &[(i64, &str, &str)] = &[
         "verifications",
         include_str!("../../../migrations/0016_verifications.sql"),
     ),
+    (
+        17,
+        "pairs",
+        include_str!("../../../migrations/0017_pairs.sql"),
+    ),
 ];
 
 // Those of the file that holds documents.

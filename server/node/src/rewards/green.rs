@@ -22,14 +22,14 @@ impl Power {
     /// When the database fails.
     pub(super) async fn at_times(
         store: &Store,
-        times: impl IntoIterator<Item = i64>,
+        times: &[i64],
         now_ms: i64,
     ) -> Result<Self, StoreError> {
         let mut power = Self {
             shares: HashMap::new(),
             now_ms,
         };
-        for time in times {
+        for time in times.iter().copied() {
             let hour = power.hour(time);
             if power.shares.contains_key(&hour) {
                 continue;
@@ -103,7 +103,7 @@ mod tests {
         kept.expect("they are kept");
         let now = 14 * HOUR_MS + 5;
         let times: Vec<i64> = (9..15).map(|number| number * HOUR_MS + 1).collect();
-        let power = Power::at_times(&store, times.clone(), now).await;
+        let power = Power::at_times(&store, &times, now).await;
         let power = power.expect("it answers");
         let shares = times.into_iter().map(|time| {
             let share = power.at(time);

@@ -35,12 +35,9 @@ pub(super) async fn accrue(
     let Some(newest) = meters.iter().map(|meter| meter.metered_at_ms).max() else {
         return Ok(());
     };
-    let times = meters.iter().map(|meter| meter.metered_at_ms);
-    let power = Power::at_times(store, times, clock.unix_ms()).await?;
-    let is_others = |meter: &&StorageMeter| {
-        meter.owner != PrincipalId::operator() && !is_nobodys(meter.owner.as_str())
-    };
-    let others: Vec<&StorageMeter> = meters.iter().filter(is_others).collect();
+    let times: Vec<i64> = meters.iter().map(|meter| meter.metered_at_ms).collect();
+    let power = Power::at_times(store, &times, clock.unix_ms()).await?;
+    let others: Vec<StorageMeter> = meters.into_iter().filter(is_others).collect();
     for page in others.chunks(BATCH as usize) {
         let (mut usages, mut cursors) = (Vec::new(), Vec::new());
         for meter in page {
@@ -61,6 +58,11 @@ pub(super) async fn accrue(
     let all = [(STORAGE, newest)];
     let accrued = store.accrue_all(&[], &all, paying.terms, now_ns(clock));
     accrued.await.map(|_| ())
+}
+
+/// Whether somebody else than this node's owner keeps it here, who can pay for it.
+fn is_others(meter: &StorageMeter) -> bool {
+    meter.owner != PrincipalId::operator() && !is_nobodys(meter.owner.as_str())
 }
 
 /// What lay here since the meter was last accrued.

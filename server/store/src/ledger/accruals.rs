@@ -5,8 +5,9 @@ use std::collections::HashSet;
 
 use kwaainet_core::Outcome;
 use kwaainet_rewards::{
-    Accrual, AccrualState, Agreement, Books, GreenShare, Meter, MeterKey, Meters, TARIFF, Terms,
-    TransferKind, TransferResult, Usage, Wanted, Work, charge, settle,
+    Accrual, AccrualState, Agreement, Books, GreenShare, Meter, MeterKey, Meters, MicroVda,
+    PairKey, TARIFF, Terms, TransferKind, TransferResult, Usage, Wanted, Work, charge,
+    epoch_begins_ms, settle,
 };
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row};
@@ -253,7 +254,7 @@ async fn open(
         keys.extend(usage.meters());
     }
     let books = batch::load(connection, wanted, now_ns).await?;
-    let (mut meters, tariff) = (Meters::new(), TARIFF.hash());
+    let (mut meters, tariff) = (Meters::default(), TARIFF.hash());
     for key in keys {
         let row = sqlx::query(
             "SELECT remainder FROM ledger_meters
@@ -268,10 +269,30 @@ async fn open(
         if let Some(row) = row {
             let remainder: i64 = row.try_get("remainder")?;
             let remainder = remainder as u64;
-            meters.insert(key, Meter { remainder });
+            meters.remainders.insert(key, Meter { remainder });
         }
     }
+    let pairs: HashSet<PairKey> = usages.iter().filter_map(|usage| usage.pair()).collect();
+    for pair in pairs {
+        let given = given(connection, pair).await?;
+        meters.given.insert(pair, given);
+    }
     Ok((books, meters))
+}
+
+/// Bonuses that a pair has had in an epoch.
+async fn given(connection: &mut SqliteConnection, pair: PairKey) -> Result<MicroVda, StoreError> {
+    let row = sqlx::query(
+        "SELECT COALESCE(SUM(bonus), 0) AS given FROM ledger_accruals
+         WHERE consumer = ? AND provider = ? AND at_ms >= ? AND at_ms < ?",
+    )
+    .bind(rows::bytes(pair.consumer.0))
+    .bind(rows::bytes(pair.provider.0))
+    .bind(epoch_begins_ms(pair.epoch))
+    .bind(epoch_begins_ms(pair.epoch + 1))
+    .fetch_one(connection)
+    .await?;
+    rows::amount(&row, "given")
 }
 
 async fn save_meters(connection: &mut SqliteConnection, meters: &Meters) -> Result<(), StoreError> {
@@ -283,7 +304,7 @@ async fn save_meters(connection: &mut SqliteConnection, meters: &Meters) -> Resu
             kind,
         },
         meter,
-    ) in meters
+    ) in &meters.remainders
     {
         sqlx::query(
             "INSERT INTO ledger_meters (consumer, provider, kind, tariff, remainder) VALUES (?, ?, ?, ?, ?)
