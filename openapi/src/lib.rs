@@ -136,9 +136,9 @@ pub use response_item::{
     OutputText, OutputTopLogprob, ReasoningItem, ResponseItem, ResponseItemList, SearchStatus,
 };
 pub use rewards::{
-    ConsistencyProof, InclusionProof, LedgerFormat, RewardsAccount, RewardsAccountList,
-    RewardsAccountStatement, RewardsPrices, RewardsStatement, RewardsStatementLine, RewardsTariff,
-    RewardsTransfer, RewardsTransferList,
+    ConsistencyProof, InclusionProof, LedgerFormat, PendingTransferState, RewardsAccount,
+    RewardsAccountList, RewardsAccountStatement, RewardsPrices, RewardsStatement,
+    RewardsStatementLine, RewardsTariff, RewardsTransfer, RewardsTransferList,
 };
 pub use sign_in::{
     Capability, CapabilityRequest, Challenge, ChallengeRequest, PasskeyAnswer, PasskeyCeremony,

@@ -157,6 +157,8 @@ pub struct RewardsPrices {
     pub bonus_max_bp: u32,
     /// What may be given as bonuses in a day.
     pub epoch_budget: u64,
+    /// What of it may be given for one consumer's work.
+    pub pair_budget: u64,
 }
 
 /// That an entry is in a log (RFC 9162, section 2.1.3). Hashes are SHA-256 in hexadecimal digits.
@@ -193,6 +195,20 @@ pub struct ConsistencyProof {
     pub second_root: String,
     /// The proof.
     pub hashes: Vec<String>,
+}
+
+/// What has become of a transfer that reserves something.
+#[derive(Clone, Copy, Debug, ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum PendingTransferState {
+    /// Nothing yet.
+    Pending,
+    /// It was moved.
+    Posted,
+    /// It was given back.
+    Voided,
+    /// It was given back since its time was over.
+    Expired,
 }
 
 /// In which form transfers are told.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::router::Given;
-use crate::{BackendId, Footprint, JobEnergy, Place};
+use crate::{BackendId, Footprint, JobEnergy, JobId, Place};
 
 /// How a job goes its way. Shared; changes while the job runs.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ struct State {
 /// A look at a [`Course`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stages {
+    /// Which job it is.
+    pub job: Option<JobId>,
     /// Who computes, or did last.
     pub backend: Option<BackendId>,
     /// Whose machine that is.
@@ -43,11 +45,16 @@ pub struct Served<T> {
 }
 
 impl Course {
-    /// Of a job whose energy is metered.
-    pub(crate) fn metered(energy: Box<dyn JobEnergy>) -> Self {
+    /// Of a job, whose energy may be metered.
+    pub(crate) fn of(job: JobId, energy: Option<Box<dyn JobEnergy>>) -> Self {
+        let stages = Stages {
+            job: Some(job),
+            ..Stages::default()
+        };
         Self(Mutex::new(State {
-            energy: Some(energy),
-            ..State::default()
+            stages,
+            energy,
+            given: None,
         }))
     }
 

@@ -57,9 +57,10 @@ impl Meter {
             duration_ms: 0,
             footprint: None,
         };
+        let course = Course::of(draft.job.clone(), None);
         Self {
             draft,
-            course: Arc::default(),
+            course: Arc::new(course),
             admitted: clock.monotonic(),
             clock,
             service_ms,
@@ -71,7 +72,8 @@ impl Meter {
     /// The same, with an account of the job's energy.
     pub(crate) fn metered(mut self, energy: Option<&dyn EnergyMeter>) -> Self {
         if let Some(energy) = energy {
-            self.course = Arc::new(Course::metered(energy.open()));
+            let job = self.draft.job.clone();
+            self.course = Arc::new(Course::of(job, Some(energy.open())));
         }
         self
     }

@@ -49,6 +49,20 @@ impl<T> Challenges<T> {
         Ok(nonce)
     }
 
+    /// How many of those that are open are like this.
+    pub fn count(&self, is_one: impl Fn(&T) -> bool) -> usize {
+        let open = self.open.lock().expect("no holder panics");
+        open.values().filter(|(_, thing)| is_one(thing)).count()
+    }
+
+    /// Forgets all that are like this; how many there were.
+    pub fn forget(&self, is_one: impl Fn(&T) -> bool) -> usize {
+        let mut open = self.open.lock().expect("no holder panics");
+        let before = open.len();
+        open.retain(|_, (_, thing)| !is_one(thing));
+        before - open.len()
+    }
+
     /// Gives it away, for good: whoever fails with it has to begin anew. None where it is unknown, taken or over.
     pub fn take(&self, nonce: &str, now_ms: i64) -> Option<T> {
         let mut open = self.open.lock().expect("no holder panics");
@@ -67,6 +81,7 @@ mod tests {
         let first = challenges.open("first", 0).expect("there is room");
         let second = challenges.open("second", 5).expect("there is room");
         assert_eq!(challenges.open("third", 5), Err(TooMany));
+        assert_eq!(challenges.count(|thing| *thing == "second"), 1);
         assert_eq!(challenges.take("unknown", 5), None);
         assert_eq!(challenges.take(&second, 6), Some("second"));
         assert_eq!(challenges.take(&second, 6), None, "once");

@@ -1,9 +1,9 @@
 //! The audit log of a running node: takes entries from everywhere and writes them in batches.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use kwaainet_audit::{Action, AuditOutcome, BadEntry, Entry};
-use kwaainet_core::{Clock, Principal};
+use kwaainet_core::{Clock, Principal, PrincipalId, SystemClock};
 use kwaainet_store::{AuditError, Store};
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
@@ -12,18 +12,31 @@ use tokio::sync::{mpsc, oneshot};
 const BACKLOG: usize = 4_096;
 /// Entries of one transaction.
 const BATCH_MAX: usize = 256;
+/// Entries a minute about people who did not show who they are.
+const STRANGERS_MAX: u32 = 60;
+const MINUTE_MS: i64 = 60_000;
 
 /// An entry was not recorded.
 #[derive(Debug, thiserror::Error)]
 #[error("the audit log cannot be written: {0}")]
 pub struct NotRecorded(String);
 
+type Waiting = (Entry, oneshot::Sender<Result<u64, NotRecorded>>);
+
 /// Records what was done. Cloning it is cheap.
 #[derive(Clone)]
 pub struct Audit {
-    entries: mpsc::Sender<(Entry, oneshot::Sender<Result<u64, NotRecorded>>)>,
+    entries: mpsc::Sender<Waiting>,
     clock: Arc<dyn Clock>,
+    /// The minute, and how many strangers were recorded in it.
+    strangers: Arc<Mutex<(i64, u32)>>,
 }
+
+/// A place in the line to the disk. Whoever has one can record what he does, however it ends.
+pub struct AuditPlace(mpsc::OwnedPermit<Waiting>);
+
+/// An entry on its way to the disk.
+pub struct AuditWrite(oneshot::Receiver<Result<u64, NotRecorded>>);
 
 /// What an entry says, without when.
 pub struct Deed<'a> {
@@ -45,7 +58,12 @@ impl Audit {
     /// A log, and what is to be given to [`write`].
     pub(crate) fn new(clock: Arc<dyn Clock>) -> (Self, Inbox) {
         let (entries, inbox) = mpsc::channel(BACKLOG);
-        (Self { entries, clock }, Inbox(inbox))
+        let audit = Self {
+            entries,
+            clock,
+            strangers: Arc::default(),
+        };
+        (audit, Inbox(inbox))
     }
 
     /// Records a deed. When this returns it is on the disk; its index in the log is given. Those who come at the same
@@ -55,7 +73,7 @@ impl Audit {
     /// When it could not be written: then what was to be recorded must not be done.
     pub async fn record(&self, deed: Deed<'_>) -> Result<u64, NotRecorded> {
         let failed = |error: BadEntry| NotRecorded(error.to_string());
-        self.record_entry(Entry {
+        let entry = Entry {
             at_ms: self.clock.unix_ms(),
             action: Action::new(deed.action).map_err(failed)?,
             outcome: deed.outcome,
@@ -63,25 +81,78 @@ impl Audit {
             subject: deed.subject.to_owned(),
             resource: deed.resource.to_owned(),
             details: deed.details,
-        })
-        .await
+        };
+        self.place().await?.send(entry).done().await
     }
 
-    /// Records an entry.
+    /// Whether one more stranger is recorded in this minute: whoever is nobody must not fill the disk.
+    pub fn heeds_strangers(&self) -> bool {
+        let minute = self.clock.unix_ms().div_euclid(MINUTE_MS);
+        let mut strangers = self.strangers.lock().expect("no holder panics");
+        if strangers.0 != minute {
+            *strangers = (minute, 0);
+        }
+        strangers.1 += 1;
+        strangers.1 <= STRANGERS_MAX
+    }
+
+    /// Waits for a place in line.
     ///
     /// # Errors
-    /// As [`Audit::record`].
-    pub async fn record_entry(&self, entry: Entry) -> Result<u64, NotRecorded> {
-        let over = || NotRecorded("the node is shutting down".to_owned());
-        let (done, index) = oneshot::channel();
-        let sent = self.entries.send((entry, done)).await;
-        sent.map_err(|_| over())?;
-        index.await.map_err(|_| over())?
+    /// When nothing is written any more.
+    pub async fn place(&self) -> Result<AuditPlace, NotRecorded> {
+        let place = self.entries.clone().reserve_owned().await;
+        place.map(AuditPlace).map_err(|_| over())
     }
 }
 
+impl AuditPlace {
+    /// Puts an entry in line. It is written whether or not somebody waits for that.
+    pub fn send(self, entry: Entry) -> AuditWrite {
+        let (done, index) = oneshot::channel();
+        self.0.send((entry, done));
+        AuditWrite(index)
+    }
+}
+
+impl AuditWrite {
+    /// Waits until the entry is on the disk, and gives its index in the log.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn done(self) -> Result<u64, NotRecorded> {
+        self.0.await.map_err(|_| over())?
+    }
+}
+
+/// Records what the owner does at his terminal. The node may be running beside it.
+///
+/// # Errors
+/// When it could not be written: then it must not be done.
+pub async fn record_at_terminal(
+    store: &Store,
+    action: &'static str,
+    subject: &str,
+    resource: &str,
+) -> Result<(), AuditError> {
+    let entry = Entry {
+        at_ms: SystemClock::default().unix_ms(),
+        action: Action::new(action)?,
+        outcome: AuditOutcome::Done,
+        actor: PrincipalId::operator().to_string(),
+        subject: subject.to_owned(),
+        resource: resource.to_owned(),
+        details: Map::new(),
+    };
+    store.record_audit(&[entry]).await.map(|_| ())
+}
+
+fn over() -> NotRecorded {
+    NotRecorded("the node is shutting down".to_owned())
+}
+
 /// Entries on their way to the disk.
-pub(crate) struct Inbox(mpsc::Receiver<(Entry, oneshot::Sender<Result<u64, NotRecorded>>)>);
+pub(crate) struct Inbox(mpsc::Receiver<Waiting>);
 
 /// Writes entries until nobody can record any more and all are written.
 pub(crate) async fn write(store: Store, Inbox(mut inbox): Inbox) {

@@ -15,6 +15,8 @@ use tokio::fs::{self, File, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio::sync::{MutexGuard, Semaphore, SemaphorePermit};
 
+use crate::shred::shred;
+
 /// Blobs that are written, hashed or proved at once.
 const AT_ONCE: usize = 8;
 const PIECE: usize = 256 << 10;
@@ -29,15 +31,23 @@ pub(crate) struct Blobs {
     settling: tokio::sync::Mutex<()>,
 }
 
-/// Holds a file for one writer.
+/// Holds a file for one writer. A draft that has become no blob goes with it.
 #[derive(Debug)]
 pub(crate) struct Held {
     name: String,
+    draft: Option<PathBuf>,
     busy: Arc<Mutex<HashSet<String>>>,
 }
 
+/// What every name of a draft begins with; no hash and no upload's id does.
+pub(crate) const DRAFT: &str = "new-";
+
 impl Drop for Held {
     fn drop(&mut self) {
+        if let Some(path) = &self.draft {
+            // It is gone already where it was adopted or removed.
+            std::fs::remove_file(path).ok();
+        }
         let mut busy = self.busy.lock().expect("no holder panics");
         busy.remove(&self.name);
     }
@@ -65,6 +75,7 @@ impl Blobs {
         let mut busy = self.busy.lock().expect("no holder panics");
         busy.insert(name.to_owned()).then(|| Held {
             name: name.to_owned(),
+            draft: name.starts_with(DRAFT).then(|| self.path(name)),
             busy: Arc::clone(&self.busy),
         })
     }
@@ -172,6 +183,14 @@ impl Blobs {
         }
     }
 
+    /// Overwrites a file that the database has forgotten, and removes it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) async fn shred(&self, name: &str) -> io::Result<()> {
+        shred(&self.path(name)).await
+    }
+
     /// Removes whatever the database does not know. Nothing may be under way.
     ///
     /// # Errors
@@ -238,6 +257,10 @@ mod tests {
         blobs.adopt(held, &hash).await.expect("it is renamed");
         assert_eq!(blobs.length("upload-1").await.expect("it answers"), None);
         assert!(blobs.hold("upload-1").is_some(), "it was let go");
+        let draft = blobs.hold("new-1").expect("nobody has it");
+        blobs.begin(&draft).await.expect("it begins");
+        drop(draft);
+        assert_eq!(blobs.length("new-1").await.expect("it answers"), None);
         std::fs::write(dir.path().join("blobs/rubbish"), "x").expect("it is written");
         let known = HashSet::from([hash.to_string()]);
         blobs.sweep(&known).await.expect("it sweeps");

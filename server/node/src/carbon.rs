@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use heard::Heard;
 pub use setup::Setup;
+pub(crate) use setup::chosen;
 
 /// How often the meter is read at least.
 const TICK: Duration = Duration::from_secs(1);

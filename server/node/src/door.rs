@@ -39,6 +39,7 @@ mod path;
 mod peers;
 mod privacy;
 mod range;
+mod recorded;
 mod request_id;
 mod rerank;
 mod responses;
@@ -133,7 +134,7 @@ pub struct App {
     /// How many bytes of them for each principal; the oldest go first.
     pub keep_bytes_max: i64,
     /// What signing in and credentials need.
-    pub desk: Desk,
+    pub desk: Arc<Desk>,
     /// This node's name, if it takes part in a federation.
     pub node: Option<NodeId>,
     /// This node's key, unless it is sealed.
@@ -167,6 +168,8 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn(constraints::guard))
+        .layer(from_fn(auth::permit))
+        .layer(from_fn_with_state(Arc::clone(&app), recorded::record))
         .layer(from_fn_with_state(Arc::clone(&app), auth::authenticate))
         .layer(from_fn(dialect::speak))
         .layer(cors())
@@ -318,6 +321,7 @@ fn cors() -> CorsLayer {
                 header::RETRY_AFTER,
                 header::ETAG,
                 header::CONTENT_RANGE,
+                stream::JOB,
                 stream::SERVED_BY,
                 stream::CONTINUED,
                 stream::INEXACT,

@@ -26,6 +26,7 @@ mod privacy;
 pub mod rewards;
 mod server;
 pub mod shelf;
+mod shred;
 mod snapshot;
 pub mod storage;
 pub mod telemetry;

@@ -8,16 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use kwaainet_audit::AuditOutcome;
 use kwaainet_candle::CandleBackend;
-use kwaainet_core::{Admission, AdmissionLimits, Backend, Clock, Hallway};
+use kwaainet_core::{Admission, AdmissionLimits, Backend, Clock, Hallway, Principal};
 use kwaainet_identity::{KeyHistory, NodeKey};
 use kwaainet_store::{DocumentStore, GroupWriter, Store, StoreError};
+use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::audit::{self, Audit};
+use crate::audit::{self, Audit, Deed};
 use crate::bell::Bells;
 use crate::carbon::{self, CarbonDesk};
 use crate::config::Config;
@@ -122,6 +124,8 @@ pub struct Assembled {
     engine: Option<Arc<CandleBackend>>,
     store: Store,
     carbon: Arc<CarbonDesk>,
+    /// What the owner chose of energy and carbon, for the audit log.
+    chosen: Map<String, Value>,
     federation: Option<Serving>,
 }
 
@@ -184,16 +188,19 @@ impl Assembled {
         tasks.spawn(audit::write(parts.store.clone(), entries));
         let vault = Vault::new(&parts.config.data_dir, parts.config.files.limits());
         let vault = Arc::new(vault);
-        let holders = privacy::holders(&parts.store, &vault, &parts.clock);
         let responses = &parts.config.responses;
         let identity = parts.config.identity.clone();
+        let (key, clock) = (parts.key.clone(), Arc::clone(&parts.clock));
+        let desk = Arc::new(Desk::new(key, parts.history, identity, clock));
+        let storage = Storage::new(
+            documents,
+            &parts.config.data_dir,
+            &parts.config.storage,
+            parts.key.as_ref(),
+        );
+        let holders = privacy::holders(&parts.store, &storage, &vault, &desk, &parts.clock);
         let app = Arc::new(App {
-            desk: Desk::new(
-                parts.key.clone(),
-                parts.history,
-                identity,
-                Arc::clone(&parts.clock),
-            ),
+            desk,
             hallway: Arc::new(Hallway::new(admission, observer.subscribe())),
             store: parts.store.clone(),
             clock: parts.clock,
@@ -202,12 +209,7 @@ impl Assembled {
             not_ready: parts.not_ready,
             body_bytes_max: limits.body_bytes,
             body_budget: Semaphore::new(BODIES_AT_ONCE * limits.body_bytes.div_ceil(1 << 10)),
-            storage: Storage::new(
-                documents,
-                &parts.config.data_dir,
-                &parts.config.storage,
-                parts.key.as_ref(),
-            ),
+            storage,
             vault,
             audit,
             holders,
@@ -234,7 +236,9 @@ impl Assembled {
             carbon: Arc::clone(&carbon),
         });
         let federation = live.map(|live| live.serve(Arc::clone(&app.hallway)));
+        let chosen = carbon::chosen(&parts.config);
         Self {
+            chosen,
             router: door::router(Arc::clone(&app)),
             app,
             tasks,
@@ -252,6 +256,7 @@ impl Assembled {
     /// everything twice.
     pub async fn work_alone(&self) {
         housekeeping::after_a_crash(&self.app).await;
+        self.tell_settings().await;
         let over = || self.over.clone();
         let keeping = housekeeping::run(Arc::clone(&self.app));
         self.tasks.spawn(over().run_until_cancelled_owned(keeping));
@@ -259,7 +264,8 @@ impl Assembled {
         self.tasks.spawn(over().run_until_cancelled_owned(indexing));
         let app = &self.app;
         let (clock, key) = (Arc::clone(&app.clock), app.key.clone());
-        let paying = rewards::run(app.store.clone(), clock, key, app.paying.clone());
+        let stores = (app.store.clone(), app.storage.documents.clone());
+        let paying = rewards::run(stores, clock, key, app.paying.clone());
         self.tasks.spawn(over().run_until_cancelled_owned(paying));
         let running = batches::run(Arc::clone(&self.app));
         self.tasks.spawn(over().run_until_cancelled_owned(running));
@@ -268,6 +274,21 @@ impl Assembled {
             .spawn(over().run_until_cancelled_owned(listening));
         let reading = Arc::clone(&self.carbon).read_house();
         self.tasks.spawn(over().run_until_cancelled_owned(reading));
+    }
+
+    /// Records on what settings receipts and bonuses are computed from now on.
+    async fn tell_settings(&self) {
+        let deed = Deed {
+            action: "carbon.settings.apply",
+            outcome: AuditOutcome::Done,
+            actor: &Principal::operator(),
+            subject: "",
+            resource: "",
+            details: self.chosen.clone(),
+        };
+        if let Err(error) = self.app.audit.record(deed).await {
+            tracing::error!(%error, "the settings of carbon are not recorded");
+        }
     }
 
     /// Ends the background tasks once every job is over and every receipt is written. Clones of

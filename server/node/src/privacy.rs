@@ -1,6 +1,10 @@
 //! Who of this node holds what about whom. Each part that keeps something about people is one [`Holder`]; what is
 //! exported and erased is the sum of them.
 
+mod identity;
+mod peers;
+mod storage;
+
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -9,6 +13,8 @@ use kwaainet_core::{BoxFuture, Clock, PrincipalId};
 use kwaainet_store::{AuditFilter, ErasableTable, Page, Store, StoreError};
 use serde_json::{Value, json};
 
+use crate::identity::Desk;
+use crate::rewards::storage_source;
 use crate::vault::Vault;
 
 /// Things that one holder tells in one export.
@@ -17,7 +23,9 @@ const ITEMS_MAX: u32 = 10_000;
 /// The holders of this node, in the order in which they erase: what refers to something before that.
 pub(crate) fn holders(
     store: &Store,
+    storage: &crate::storage::Storage,
     vault: &Arc<Vault>,
+    desk: &Arc<Desk>,
     clock: &Arc<dyn Clock>,
 ) -> Vec<Arc<dyn Holder>> {
     let table = |name, table| {
@@ -32,7 +40,16 @@ pub(crate) fn holders(
             store: store.clone(),
             vault: Arc::clone(vault),
         }),
+        Arc::new(storage::Storage {
+            documents: storage.documents.clone(),
+            blobs: Arc::clone(&storage.blobs),
+        }),
         Arc::new(Work(store.clone())),
+        Arc::new(peers::Peers(store.clone())),
+        Arc::new(identity::Identity {
+            store: store.clone(),
+            desk: Arc::clone(desk),
+        }),
         Arc::new(Keys {
             store: store.clone(),
             clock: Arc::clone(clock),
@@ -193,7 +210,8 @@ impl Holder for Files {
                 .await;
             let ids = ids.map_err(failed)?;
             for id in &ids {
-                self.vault.remove(id).await;
+                let shredded = self.vault.shred(id).await;
+                shredded.map_err(|error| HolderError(format!("a file: {error}")))?;
             }
             Ok(gone(ids.len()))
         }
@@ -201,7 +219,7 @@ impl Holder for Files {
     }
 }
 
-/// Receipts and accounts: kept for what is owed, without the name.
+/// Receipts, what they cost the climate, and accounts: kept for what is owed, without the name.
 struct Work(Store);
 
 impl Holder for Work {
@@ -228,6 +246,8 @@ impl Holder for Work {
                     "completion_tokens": receipt.tokens.1,
                     "admitted_at_ms": receipt.admitted_at_ms,
                     "duration_ms": receipt.duration_ms,
+                    "energy_uj": receipt.energy_uj,
+                    "carbon_ng": receipt.operational_ng,
                 })
             });
             let mut items: Vec<Value> = receipts.collect();
@@ -247,6 +267,9 @@ impl Holder for Work {
 
     fn erase<'a>(&'a self, subject: &'a str) -> BoxFuture<'a, Result<Erased, HolderError>> {
         async move {
+            // The meter is gone already, so nothing is paid twice.
+            let forgotten = self.0.forget_accrued(&storage_source(subject)).await;
+            forgotten.map_err(failed)?;
             let rows = self.0.anonymize(&PrincipalId::new(subject)).await;
             Ok(Erased {
                 erased: 0,

@@ -1,7 +1,13 @@
-//! The task that pays: reads the receipts that are new, turns each into a usage, and gives them to the books.
+//! The task that pays: reads what was worked since (receipts, meters of storage, verifications), turns each into a usage,
+//! and gives them to the books.
 //!
 //! It may be killed at any moment: receipts are read from where the books say they were read up to, and what they come
 //! to is written together with that place.
+
+pub(crate) mod class;
+mod green;
+mod storage;
+mod verified;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,11 +17,15 @@ use kwaainet_core::merkle::Checkpoint;
 use kwaainet_core::{Clock, NodeId, Outcome, PrincipalId};
 use kwaainet_federation::{CounterSignature, SignedReceipt};
 use kwaainet_identity::{NodeKey, sign_note};
-use kwaainet_rewards::{AccrualState, Agreement, Terms, Usage, Work};
-use kwaainet_store::{AccruableReceipt, ERASED, Log, ServiceRecord, Store, StoreError};
+use kwaainet_rewards::{AccrualState, Agreement, GreenShare, Terms, Usage, Work};
+use kwaainet_store::{
+    AccruableReceipt, DocumentStore, ERASED, Log, ServiceRecord, Store, StoreError,
+};
 use sha2::{Digest, Sha256};
 
 use crate::config::Config;
+use green::Power;
+pub(crate) use storage::source as storage_source;
 
 /// How often it is looked whether there is something to pay.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -49,7 +59,9 @@ impl Paying {
     pub fn new(config: &Config, own: Option<NodeId>) -> Self {
         Self {
             terms: config.rewards.terms(),
-            class_milli: config.rewards.class_milli(),
+            class_milli: config
+                .rewards
+                .class_milli(class::measured(&config.data_dir)),
             upstreams: config.upstream.iter().map(|up| up.id.clone()).collect(),
             own,
         }
@@ -57,14 +69,19 @@ impl Paying {
 }
 
 /// Pays until dropped.
-pub(crate) async fn run(store: Store, clock: Arc<dyn Clock>, key: Option<NodeKey>, paying: Paying) {
+pub(crate) async fn run(
+    (store, documents): (Store, DocumentStore),
+    clock: Arc<dyn Clock>,
+    key: Option<NodeKey>,
+    paying: Paying,
+) {
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut signed = clock.monotonic();
     loop {
         ticks.tick().await;
-        if let Err(error) = once(&store, clock.as_ref(), &paying).await {
-            tracing::error!(%error, "receipts cannot be accrued");
+        if let Err(error) = once((&store, &documents), clock.as_ref(), &paying).await {
+            tracing::error!(%error, "work cannot be accrued");
             continue;
         }
         let due = clock.monotonic().saturating_sub(signed) >= CHECKPOINT_PERIOD;
@@ -81,8 +98,14 @@ pub(crate) async fn run(store: Store, clock: Arc<dyn Clock>, key: Option<NodeKey
 ///
 /// # Errors
 /// When the database fails; then the same may be tried again.
-pub async fn once(store: &Store, clock: &dyn Clock, paying: &Paying) -> Result<(), StoreError> {
+pub async fn once(
+    (store, documents): (&Store, &DocumentStore),
+    clock: &dyn Clock,
+    paying: &Paying,
+) -> Result<(), StoreError> {
     while accrue_local(store, clock, paying).await? {}
+    while verified::accrue(store, clock, paying).await? {}
+    storage::accrue(store, documents, clock, paying).await?;
     if let Some(own) = paying.own {
         while accrue_peers(store, clock, paying, own).await? {}
         settle(store, clock, paying).await?;
@@ -108,9 +131,11 @@ async fn accrue_local(
     let Some(last) = page.last() else {
         return Ok(false);
     };
+    let times: Vec<i64> = page.iter().map(|receipt| receipt.admitted_at_ms).collect();
+    let power = Power::at_times(store, &times, clock.unix_ms()).await?;
     let usages: Vec<Usage> = page
         .iter()
-        .filter_map(|receipt| local(receipt, paying))
+        .filter_map(|receipt| local(receipt, paying, &power))
         .collect();
     let up_to = (LOCAL, last.seq);
     let accruals = store
@@ -143,7 +168,8 @@ async fn accrue_peers(
         return Ok(false);
     };
     let usages = page.iter().filter_map(|(_, service)| peers(service, own));
-    let usages: Vec<Usage> = usages.collect();
+    let mut usages: Vec<Usage> = usages.collect();
+    shine(&mut usages, store, clock).await?;
     store
         .accrue(&usages, (PEERS, *last), paying.terms, now_ns(clock))
         .await?;
@@ -157,21 +183,41 @@ async fn settle(store: &Store, clock: &dyn Clock, paying: &Paying) -> Result<(),
         let receipt = SignedReceipt::open(&held.service.receipt).ok()?;
         is_countersigned(&held.service, &receipt).then_some(held.usage)
     });
-    let agreed: Vec<Usage> = agreed.collect();
+    let mut agreed: Vec<Usage> = agreed.collect();
+    shine(&mut agreed, store, clock).await?;
     if !agreed.is_empty() {
         store.settle(&agreed, paying.terms, now_ns(clock)).await?;
     }
     Ok(())
 }
 
+/// Says of the node's own work how green its power was. Of others' that is not known here.
+async fn shine(usages: &mut [Usage], store: &Store, clock: &dyn Clock) -> Result<(), StoreError> {
+    let owner = PrincipalId::operator();
+    let own = usages
+        .iter_mut()
+        .filter(|usage| usage.provider == owner.as_str());
+    let own: Vec<&mut Usage> = own.collect();
+    let times: Vec<i64> = own.iter().map(|usage| usage.at_ms).collect();
+    let power = Power::at_times(store, &times, clock.unix_ms()).await?;
+    for usage in own {
+        usage.green = power.at(usage.at_ms);
+    }
+    Ok(())
+}
+
+/// Whoever has receipts of his own with this node, or no name any more.
+fn is_nobodys(principal: &str) -> bool {
+    principal.starts_with("peer:") || principal == ERASED
+}
+
 /// What one of the node's own receipts is paid for: work that this machine did for somebody else. What peers asked is
 /// in receipts that both sides sign, what peers or upstream servers did is not this machine's work, and who was erased
 /// cannot pay.
-fn local(receipt: &AccruableReceipt, paying: &Paying) -> Option<Usage> {
+fn local(receipt: &AccruableReceipt, paying: &Paying, power: &Power) -> Option<Usage> {
     let backend = receipt.backend.as_deref()?;
     let is_here = !backend.starts_with("peer:") && !paying.upstreams.contains(backend);
-    let is_nobodys = receipt.principal.starts_with("peer:") || receipt.principal == ERASED;
-    if !is_here || is_nobodys || receipt.outcome == Outcome::Error {
+    if !is_here || is_nobodys(&receipt.principal) || receipt.outcome == Outcome::Error {
         return None;
     }
     Some(Usage {
@@ -184,6 +230,7 @@ fn local(receipt: &AccruableReceipt, paying: &Paying) -> Option<Usage> {
             class_milli: paying.class_milli,
         },
         at_ms: receipt.admitted_at_ms,
+        green: power.at(receipt.admitted_at_ms),
         agreement: Agreement::Both,
         reference: digest(&[receipt.job.as_bytes()]),
     })
@@ -220,6 +267,7 @@ fn peers(service: &ServiceRecord, own: NodeId) -> Option<Usage> {
             class_milli: CLASS_ONE_MILLI,
         },
         at_ms: receipt.service.began_ms.min(i64::MAX as u64) as i64,
+        green: GreenShare::default(),
         agreement: match both {
             true => Agreement::Both,
             false => Agreement::ProviderOnly,

@@ -28,7 +28,7 @@ pub struct Storage {
     /// Who may open what is sealed in it.
     pub(crate) keyring: Keyring,
     /// Where the bytes of blobs lie.
-    pub(crate) blobs: Blobs,
+    pub(crate) blobs: Arc<Blobs>,
     /// Bytes of one blob.
     pub(crate) blob_bytes_max: u64,
     /// How large a document may be.
@@ -57,7 +57,7 @@ impl Storage {
         Self {
             documents,
             keyring: Keyring::new(key),
-            blobs: Blobs::new(data_dir),
+            blobs: Arc::new(Blobs::new(data_dir)),
             blob_bytes_max: (config.blob_mib as u64) << 20,
             limits: Limits {
                 document_bytes: config.document_mib << 20,

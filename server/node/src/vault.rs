@@ -14,6 +14,8 @@ use tokio::fs::{self, File};
 use tokio::io::{AsyncWriteExt, BufWriter};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::shred::shred;
+
 /// What every temporary name begins with; no id does.
 const DRAFT: &str = "new-";
 
@@ -91,6 +93,14 @@ impl Vault {
         if let Err(error) = fs::remove_file(self.dir.join(id)).await {
             tracing::warn!(%error, "a deleted file could not be removed");
         }
+    }
+
+    /// Overwrites a file that the database has forgotten, and removes it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) async fn shred(&self, id: &str) -> io::Result<()> {
+        shred(&self.dir.join(id)).await
     }
 
     /// Removes whatever the database does not know. Nothing may be under way.

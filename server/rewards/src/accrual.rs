@@ -81,6 +81,8 @@ pub struct Usage {
     pub work: Work,
     /// When: milliseconds since 1970.
     pub at_ms: i64,
+    /// The provider's power at that time, as far as this node knows it: its own only.
+    pub green: GreenShare,
     /// Who says so.
     pub agreement: Agreement,
     /// SHA-256 that names the receipt.
@@ -118,6 +120,20 @@ impl Usage {
         wanted.transfers.insert(issue_id(epoch_of(self.at_ms)));
     }
 
+    /// The pair whose bonuses it counts with; none if there is no bonus for it.
+    pub fn pair(&self) -> Option<PairKey> {
+        (self.bonus_bp() > 0).then(|| PairKey {
+            consumer: self.account(AccountKind::Consumer).id,
+            provider: self.account(AccountKind::Provider).id,
+            epoch: epoch_of(self.at_ms),
+        })
+    }
+
+    fn bonus_bp(&self) -> u32 {
+        let GreenShare { share_bp, evidence } = self.green;
+        TARIFF.bonus_bp(share_bp, evidence as usize)
+    }
+
     /// Which meters count it.
     pub fn meters(&self) -> [MeterKey; 2] {
         [
@@ -138,8 +154,25 @@ pub struct MeterKey {
     pub kind: u16,
 }
 
-/// The meters that a batch touches.
-pub type Meters = HashMap<MeterKey, Meter>;
+/// Names who worked for whom in which epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PairKey {
+    /// Whose work.
+    pub consumer: AccountId,
+    /// By whom.
+    pub provider: AccountId,
+    /// When: days since 1970.
+    pub epoch: i64,
+}
+
+/// What a batch goes on with, beside the books.
+#[derive(Clone, Debug, Default)]
+pub struct Meters {
+    /// What is less than a micro-VDA.
+    pub remainders: HashMap<MeterKey, Meter>,
+    /// Bonuses that were given to pairs.
+    pub given: HashMap<PairKey, MicroVda>,
+}
 
 /// How much of the power was renewable, and how that is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -171,8 +204,6 @@ pub struct Terms {
     pub credit_max: MicroVda,
     /// Seconds that a consumer has to sign.
     pub hold_s: u32,
-    /// The provider's power.
-    pub green: GreenShare,
 }
 
 /// What became of a receipt.
@@ -284,7 +315,8 @@ fn pay(
     held: Option<TransferId>,
 ) -> Accrual {
     let kind = usage.work.kind();
-    let mut meter = meters.get(&usage.meter(kind)).copied().unwrap_or_default();
+    let meter = meters.remainders.get(&usage.meter(kind));
+    let mut meter = meter.copied().unwrap_or_default();
     let Some(share) = meter.count(usage.work.units(), TARIFF.rate(kind)) else {
         return Accrual::of(AccrualState::Refused(TransferResult::OverflowsDebits));
     };
@@ -315,7 +347,7 @@ fn pay(
     if let Err(why) = apply(books, chain, now_ns) {
         return Accrual::of(AccrualState::Refused(why));
     }
-    meters.insert(usage.meter(kind), meter);
+    meters.remainders.insert(usage.meter(kind), meter);
     let state = match share.charged.0 + share.paid.0 {
         0 => AccrualState::Nothing,
         _ => AccrualState::Paid,
@@ -324,7 +356,7 @@ fn pay(
         state,
         paid: share.paid,
         charged: share.charged,
-        bonus: bonus(books, meters, usage, terms.green, share.paid, now_ns),
+        bonus: bonus(books, meters, usage, share.paid, now_ns),
     }
 }
 
@@ -378,23 +410,26 @@ fn credit(books: &Books, usage: &Usage, terms: Terms, needed: MicroVda) -> Vec<T
     )]
 }
 
-/// Gives the bonus for what was paid, as far as the epoch's budget goes.
+/// Gives the bonus for what was paid, as far as the epoch's budget and the pair's part of it go.
 fn bonus(
     books: &mut Books,
     meters: &mut Meters,
     usage: &Usage,
-    green: GreenShare,
     paid: MicroVda,
     now_ns: i64,
 ) -> MicroVda {
-    let bp = TARIFF.bonus_bp(green.share_bp, green.evidence as usize);
-    if bp == 0 || paid == MicroVda::ZERO {
+    let Some(pair) = usage.pair().filter(|_| paid > MicroVda::ZERO) else {
         return MicroVda::ZERO;
-    }
+    };
     let key = usage.meter(TransferKind::Bonus);
-    let mut meter = meters.get(&key).copied().unwrap_or_default();
-    let units = paid.0.saturating_mul(u64::from(bp));
+    let mut meter = meters.remainders.get(&key).copied().unwrap_or_default();
+    let units = paid.0.saturating_mul(u64::from(usage.bonus_bp()));
     let Some(share) = meter.count(units, TARIFF.rate(TransferKind::Bonus)) else {
+        return MicroVda::ZERO;
+    };
+    let before = meters.given.get(&pair).copied().unwrap_or(MicroVda::ZERO);
+    let all = before.plus(share.paid);
+    let Some(all) = all.filter(|all| *all <= TARIFF.pair_budget()) else {
         return MicroVda::ZERO;
     };
     issue(books, usage, now_ns);
@@ -418,7 +453,8 @@ fn bonus(
     if !given {
         return MicroVda::ZERO;
     }
-    meters.insert(key, meter);
+    meters.remainders.insert(key, meter);
+    meters.given.insert(pair, all);
     share.paid
 }
 

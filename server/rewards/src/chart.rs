@@ -12,6 +12,11 @@ pub fn epoch_of(at_ms: i64) -> i64 {
     at_ms.div_euclid(DAY_MS)
 }
 
+/// When an epoch begins: milliseconds since 1970.
+pub fn epoch_begins_ms(epoch: i64) -> i64 {
+    epoch.saturating_mul(DAY_MS)
+}
+
 /// What an account is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AccountKind {

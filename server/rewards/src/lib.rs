@@ -19,12 +19,12 @@ mod transfer;
 
 pub use account::{Account, AccountFlags, AccountId};
 pub use accrual::{
-    Accrual, AccrualState, Agreement, Evidence, GreenShare, MeterKey, Meters, Terms, Usage, Work,
-    charge, held, settle,
+    Accrual, AccrualState, Agreement, Evidence, GreenShare, MeterKey, Meters, PairKey, Terms,
+    Usage, Work, charge, held, settle,
 };
 pub use amount::MicroVda;
 pub use books::{Books, Changes, Known, PendingState, Resolution, Wanted};
-pub use chart::{AccountKind, LEDGER, TransferKind, epoch_of};
+pub use chart::{AccountKind, LEDGER, TransferKind, epoch_begins_ms, epoch_of};
 pub use codes::TransferResult;
 pub use export::{
     AccountLine, BadLedger, BadLine, CSV_HEAD, LedgerCheck, LedgerEnd, Line, Numbered,

@@ -31,11 +31,13 @@ pub struct Tariff {
     pub bonus_caps: [u32; 4],
     /// What may be given as bonuses in an epoch, which is a day.
     pub epoch_budget: u64,
+    /// What of it may be given for the work of one provider for one consumer.
+    pub pair_budget: u64,
 }
 
 /// The one that holds.
 pub const TARIFF: Tariff = Tariff {
-    version: 1,
+    version: 2,
     compute_hour: 100_000_000,
     class_one_tokens_per_s: 100,
     class_milli: (100, 10_000),
@@ -46,6 +48,7 @@ pub const TARIFF: Tariff = Tariff {
     bonus: (3_000, 7_000),
     bonus_caps: [0, 3_000, 5_000, 7_000],
     epoch_budget: 10_000_000_000,
+    pair_budget: 1_000_000_000,
 };
 
 const MS_PER_HOUR: u64 = 3_600_000;
@@ -63,7 +66,7 @@ impl Tariff {
              \"cap_cross_checked\":{crossed},\"cap_declared\":{declared},\"cap_local_meter\":{local},\
              \"from_share\":{}}},\"class_milli\":{{\"max\":{},\"min\":{},\"one_is_tokens_per_s\":{}}},\
              \"compute_hour\":{},\"epoch_budget\":{},\"gb_month\":{},\"multi_chain_verification\":{},\
-             \"unit\":\"micro-VDA\",\"verification\":{},\"version\":{}}}",
+             \"pair_budget\":{},\"unit\":\"micro-VDA\",\"verification\":{},\"version\":{}}}",
             self.bonus.0,
             self.bonus.1,
             self.bonus_from,
@@ -74,6 +77,7 @@ impl Tariff {
             self.epoch_budget,
             self.gb_month,
             self.multi_chain,
+            self.pair_budget,
             self.verification,
             self.version,
         )
@@ -106,6 +110,11 @@ impl Tariff {
     /// The budget of an epoch.
     pub(crate) fn budget(&self) -> MicroVda {
         MicroVda(self.epoch_budget)
+    }
+
+    /// The part of it that one pair may have.
+    pub(crate) fn pair_budget(&self) -> MicroVda {
+        MicroVda(self.pair_budget)
     }
 
     /// What a kind of work is worth: compute in milliseconds times thousandths of a class, storage in byte-seconds,
@@ -148,7 +157,7 @@ mod tests {
         assert!(!text.contains(char::is_whitespace));
         assert_ne!(
             Tariff {
-                version: 2,
+                version: 3,
                 ..TARIFF
             }
             .hash(),

@@ -57,7 +57,9 @@ impl Store {
     /// When one of them is none, or the database fails; then nothing was recorded.
     pub async fn record_audit(&self, entries: &[Entry]) -> Result<u64, AuditError> {
         let recorded = async {
-            let mut transaction = self.writer.begin().await.map_err(StoreError::from)?;
+            // The owner's commands record too, from a process of their own.
+            let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await;
+            let mut transaction = transaction.map_err(StoreError::from)?;
             let mut subjects: HashMap<&str, ([u8; 16], SubjectKey)> = HashMap::new();
             let mut rows = Vec::with_capacity(entries.len());
             for entry in entries {

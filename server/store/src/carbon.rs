@@ -70,7 +70,7 @@ pub struct MatchedHour {
 }
 
 /// An hour as it is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptHour {
     /// What the meter saw.
     pub hour: CarbonHour,
@@ -80,6 +80,8 @@ pub struct KeptHour {
     pub matched_mwh: u64,
     /// Seconds that were seen.
     pub seen_s: u32,
+    /// How well that is known, if anything is.
+    pub evidence: Option<String>,
 }
 
 /// What several requests took together.
@@ -205,7 +207,7 @@ impl Store {
     ) -> Result<Vec<KeptHour>, StoreError> {
         let rows = sqlx::query(
             "SELECT hour_ms, total_uj, jobs_uj, unattributed_uj, known_uj, carbon_ng, load_mwh,
-                    matched_mwh, seen_s
+                    matched_mwh, seen_s, evidence
              FROM carbon_hours WHERE hour_ms >= ? AND hour_ms < ? ORDER BY hour_ms LIMIT ?",
         )
         .bind(from_ms)
@@ -303,6 +305,7 @@ fn hour(row: &SqliteRow) -> Result<KeptHour, StoreError> {
         load_mwh: count(row, "load_mwh")?,
         matched_mwh: count(row, "matched_mwh")?,
         seen_s: row.try_get("seen_s")?,
+        evidence: row.try_get("evidence")?,
     })
 }
 

@@ -15,6 +15,7 @@ mod feeds;
 mod group;
 mod locals;
 mod meters;
+mod privacy;
 mod reading;
 mod rows;
 mod sealed;
@@ -28,6 +29,7 @@ pub use erasing::{Compacted, Purged};
 pub use group::{GroupWriter, WriteError, Written};
 pub use locals::LocalEdit;
 pub use meters::StorageMeter;
+pub use privacy::OwnerErased;
 pub use reading::{Body, DocumentRow, IdRange};
 pub use wraps::{Sharing, Wrap};
 

@@ -5,6 +5,7 @@ mod accruals;
 mod batch;
 mod read;
 mod rows;
+mod verifications;
 
 use kwaainet_rewards::{Account, Books, Changes, Transfer, TransferResult, Wanted};
 
@@ -12,6 +13,7 @@ use crate::{Store, StoreError};
 
 pub use accruals::{AccruableReceipt, HeldService};
 pub use read::{LedgerSnapshot, Period, StatementLine, Terminus};
+pub use verifications::{VerificationKind, VerificationRecord};
 
 impl Store {
     /// Creates transfers, in order; says of each what became of it. What was created before is not created again.

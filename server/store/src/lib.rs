@@ -35,8 +35,8 @@ pub use carbon::{
 };
 pub use documents::{
     BlobRecord, Body, Compacted, Content, DatabaseRecord, DocumentRow, DocumentStore, GroupWriter,
-    IdRange, LocalEdit, NewDatabase, Purged, Sealed, Sharing, StorageMeter, UploadRecord, Wrap,
-    WriteError, Written,
+    IdRange, LocalEdit, NewDatabase, OwnerErased, Purged, Sealed, Sharing, StorageMeter,
+    UploadRecord, Wrap, WriteError, Written,
 };
 pub use files::FileRecord;
 pub use identity::{
@@ -45,11 +45,14 @@ pub use identity::{
 };
 pub use introductions::IntroductionRecord;
 pub use invitations::{InvitationRecord, Redeemed};
-pub use ledger::{AccruableReceipt, HeldService, LedgerSnapshot, Period, StatementLine, Terminus};
+pub use ledger::{
+    AccruableReceipt, HeldService, LedgerSnapshot, Period, StatementLine, Terminus,
+    VerificationKind, VerificationRecord,
+};
 pub use log::{Log, LogHead};
 pub use members::MemberRecord;
 pub use page::{Listed, Page};
-pub use privacy::{ERASED, ErasableTable, KeptWhole, ReceiptOf};
+pub use privacy::{ERASED, ErasableTable, IdentityItem, KeptWhole, PeerItem, ReceiptOf};
 pub use services::{
     ClaimRecord, ServiceChanges, ServiceCursor, ServiceEntry, ServicePlace, ServiceRecord,
 };

@@ -76,6 +76,16 @@ const FILES: &[(i64, &str, &str)] = &[
         "sharing keys",
         include_str!("../../../migrations/0014_sharing_keys.sql"),
     ),
+    (
+        16,
+        "verifications",
+        include_str!("../../../migrations/0016_verifications.sql"),
+    ),
+    (
+        17,
+        "pairs",
+        include_str!("../../../migrations/0017_pairs.sql"),
+    ),
 ];
 
 // Those of the file that holds documents.

@@ -1,10 +1,18 @@
 //! What the database has of a principal beside its logs: told, and erased. What has to stay for the accounts stays
 //! without his name.
 
+mod identity;
+mod peers;
+
 use kwaainet_core::{PrincipalId, random_id};
 use sqlx::Row;
+use sqlx::sqlite::SqlitePool;
 
 use crate::{Store, StoreError};
+
+pub use identity::IdentityItem;
+pub(crate) use identity::forgotten;
+pub use peers::PeerItem;
 
 /// In the place of a principal who was erased.
 pub const ERASED: &str = "erased";
@@ -51,6 +59,10 @@ pub struct ReceiptOf {
     pub admitted_at_ms: i64,
     /// How long it took.
     pub duration_ms: i64,
+    /// Microjoules, where known.
+    pub energy_uj: Option<i64>,
+    /// Nanograms of CO2 equivalent, where known.
+    pub operational_ng: Option<i64>,
 }
 
 impl Store {
@@ -101,7 +113,8 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<ReceiptOf>, StoreError> {
         let rows = sqlx::query(
-            "SELECT job, model, work, outcome, prompt_tokens, completion_tokens, admitted_at_ms, duration_ms
+            "SELECT job, model, work, outcome, prompt_tokens, completion_tokens, admitted_at_ms, duration_ms,
+                    energy_uj, operational_ng
              FROM receipts WHERE principal = ? ORDER BY seq LIMIT ?",
         )
         .bind(principal.as_str())
@@ -120,6 +133,8 @@ impl Store {
                 ),
                 admitted_at_ms: row.try_get("admitted_at_ms")?,
                 duration_ms: row.try_get("duration_ms")?,
+                energy_uj: row.try_get("energy_uj")?,
+                operational_ng: row.try_get("operational_ng")?,
             })
         });
         receipts.collect()
@@ -145,7 +160,7 @@ impl Store {
         rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
     }
 
-    /// Takes a principal's name out of what stays: receipts and accounts; says how many rows.
+    /// Takes a principal's name out of what stays: receipts, accounts, verifications; says how many rows.
     ///
     /// # Errors
     /// When the database fails; then nothing was changed.
@@ -161,8 +176,15 @@ impl Store {
             .bind(principal.as_str())
             .execute(&mut *transaction)
             .await?;
+        let verifications =
+            sqlx::query("UPDATE verifications SET principal = ? WHERE principal = ?")
+                .bind(ERASED)
+                .bind(principal.as_str())
+                .execute(&mut *transaction)
+                .await?;
         transaction.commit().await?;
-        Ok(receipts.rows_affected() + accounts.rows_affected())
+        let rows = [receipts, accounts, verifications];
+        Ok(rows.iter().map(|done| done.rows_affected()).sum())
     }
 
     /// Erases an API key. That there was one stays known, since a node that never had a key is open.
@@ -171,9 +193,14 @@ impl Store {
     /// When the database fails, or something still refers to it; then nothing was changed.
     pub async fn erase_key(&self, id: &str, now_ms: i64) -> Result<bool, StoreError> {
         let mut transaction = self.writer.begin().await?;
-        for table in ["receipts", "batches", "vector_store_files"] {
+        for (table, column) in [
+            ("receipts", "key"),
+            ("batches", "key"),
+            ("vector_store_files", "key"),
+            ("accounts", "admitted_by"),
+        ] {
             sqlx::query(sqlx::AssertSqlSafe(format!(
-                "UPDATE {table} SET key = NULL WHERE key = ?"
+                "UPDATE {table} SET {column} = NULL WHERE {column} = ?"
             )))
             .bind(id)
             .execute(&mut *transaction)
@@ -193,23 +220,29 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Overwrites what was erased also where the database kept it aside: in the write-ahead log. What is erased in the
-    /// file itself is overwritten at once (`secure_delete`).
+    /// Overwrites what was erased also where the database kept it aside, by writing the whole file anew: a deleted row is
+    /// overwritten at once (`secure_delete`), but one that had moved between pages may have left a copy behind.
     ///
     /// # Errors
     /// When the database fails, or somebody goes on reading what was there before.
     pub async fn scrub(&self) -> Result<(), StoreError> {
-        for _ in 0..SCRUBS_MAX {
-            let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
-                .fetch_one(&self.writer)
-                .await?;
-            if row.try_get::<i64, _>("busy")? == 0 {
-                return Ok(());
-            }
-            tokio::time::sleep(SCRUB_PAUSE).await;
-        }
-        Err(StoreError::Busy)
+        rewrite(&self.writer).await
     }
+}
+
+/// Writes a database file anew, without what was deleted, and empties its write-ahead log. Nobody can write meanwhile.
+pub(crate) async fn rewrite(writer: &SqlitePool) -> Result<(), StoreError> {
+    let mut connection = writer.acquire().await?;
+    sqlx::query("VACUUM").execute(&mut *connection).await?;
+    for _ in 0..SCRUBS_MAX {
+        let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)");
+        let row = row.fetch_one(&mut *connection).await?;
+        if row.try_get::<i64, _>("busy")? == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(SCRUB_PAUSE).await;
+    }
+    Err(StoreError::Busy)
 }
 
 /// What a principal leaves that can be erased as a whole.

@@ -3,11 +3,13 @@
 use kwaainet_core::Receipt;
 use sqlx::Row;
 
+use crate::privacy::ERASED;
 use crate::{Store, StoreError};
 
 impl Store {
     /// Writes receipts, and when their keys were last used, in one transaction. A receipt that is
-    /// already there is left as it is, so a batch may be written again after a failure.
+    /// already there is left as it is, so a batch may be written again after a failure. Whoever was erased while his work
+    /// was under way has no name in it.
     ///
     /// # Errors
     /// When the database fails; then nothing was written.
@@ -22,7 +24,11 @@ impl Store {
                      admitted_at_ms, queued_ms, first_token_ms, duration_ms, continued,
                      energy_uj, energy_method, energy_uncertainty, machine_us,
                      operational_ng, embodied_ng, grid_evidence)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                 VALUES (?1,
+                     IIF((?3 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM api_keys WHERE id = ?3))
+                         OR (?2 LIKE 'did:%' AND NOT EXISTS (SELECT 1 FROM accounts WHERE did = ?2)), ?23, ?2),
+                     (SELECT id FROM api_keys WHERE id = ?3),
+                     ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)
                  ON CONFLICT (job) DO NOTHING",
             )
             .bind(receipt.job.as_str())
@@ -47,6 +53,7 @@ impl Store {
             .bind(carbon.map(|cost| whole(cost.operational_ng)))
             .bind(carbon.map(|cost| whole(cost.embodied_ng)))
             .bind(carbon.map(|cost| cost.evidence.as_str()))
+            .bind(ERASED)
             .execute(&mut *transaction)
             .await?;
             if let Some(key) = &receipt.key {

@@ -10,6 +10,7 @@ use kwaainet_carbon::{
     HomeAssistant, LiveSource, Meter, P1, Policy, ProcessCpu, Rapl, Roots, Secret, SunSpec,
     UkCarbonIntensity, WattTime, Yearly, choose,
 };
+use serde_json::{Map, Value, json};
 
 use crate::config::{
     CarbonSource, Config, EnergyGauge, Environment, MeterKind, PowerMeter, SourceKind,
@@ -39,6 +40,31 @@ pub struct Setup {
     pub policy: Policy,
     /// Where the system's own files are.
     pub roots: Roots,
+}
+
+/// What the owner chose, as the audit log is told of it: neither addresses nor where secrets are.
+pub(crate) fn chosen(config: &Config) -> Map<String, Value> {
+    let (carbon, power) = (&config.carbon, &config.power);
+    let sources = carbon.source.iter();
+    let sources: Vec<Value> = sources
+        .map(|source| json!({"kind": source.kind, "zone": source.zone}))
+        .collect();
+    let meters: Vec<Value> = power.meter.iter().map(|meter| json!(meter.kind)).collect();
+    let chosen = [
+        ("meter", json!(carbon.meter)),
+        ("watts_per_thread", json!(carbon.watts_per_thread)),
+        ("idle_watts", json!(carbon.idle_watts)),
+        ("country", json!(carbon.country)),
+        ("g_per_kwh", json!(carbon.g_per_kwh)),
+        ("embodied_kg", json!(carbon.embodied_kg)),
+        ("lifespan_years", json!(carbon.lifespan_years)),
+        ("sources", Value::from(sources)),
+        ("contribute", json!(power.contribute)),
+        ("declared_renewable", json!(power.declared_renewable)),
+        ("power_meters", Value::from(meters)),
+    ];
+    let named = chosen.map(|(name, value)| (name.to_owned(), value));
+    named.into_iter().collect()
 }
 
 impl Setup {

@@ -18,6 +18,8 @@ use kwaainet_core::{Clock, ModelId, SystemClock};
 use serde_json::{Map, Value};
 
 use crate::config::{Config, Environment, Speculation};
+use crate::node::make_data_dir;
+use crate::rewards::class;
 use crate::terminal::{self, PullProgress};
 use crate::wiring::LocalEngine;
 use report::{EngineReport, Report};
@@ -72,6 +74,10 @@ pub(super) async fn bench(
     environment: &Environment,
 ) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    // The class of a machine is what it does with the default model, left to itself.
+    let tells_class =
+        args.kernels.is_empty() && args.threads.is_empty() && config.models.is_empty();
+    let data_dir = config.data_dir.clone();
     if args.kernels.is_empty() {
         args.kernels.push(match environment.get(KERNEL_VARIABLE) {
             Some(name) => name.parse().context(KERNEL_VARIABLE)?,
@@ -99,6 +105,10 @@ pub(super) async fn bench(
             loaded.local.backend.shutdown().await;
             report.engines.push(measured?);
         }
+    }
+    if let (true, Some(tokens_per_s)) = (tells_class, report.one_sequence()) {
+        make_data_dir(&data_dir)?;
+        class::keep(&data_dir, tokens_per_s).context("the machine's class cannot be kept")?;
     }
     if args.json {
         terminal::line(serde_json::to_string_pretty(&report)?);

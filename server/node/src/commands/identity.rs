@@ -9,8 +9,10 @@ use kwaainet_core::{Clock, NodeId, SystemClock};
 use kwaainet_identity::{
     KeyFile, NodeKey, Passphrase, did_key, key_of_phrase, peer_id, recovery_phrase,
 };
+use kwaainet_store::Store;
 use zeroize::Zeroizing;
 
+use crate::audit::record_at_terminal;
 use crate::config::{Config, Environment};
 use crate::identity::{PASSPHRASE_VARIABLE, key_file, load_history, passphrase, save_history};
 use crate::keyring::rotation::share_with_next;
@@ -93,6 +95,7 @@ pub(super) async fn run(
         IdentityCommand::Export { file, key } => {
             let passphrase = key.demand(environment, "an exported key")?;
             let key = own.load(Some(&passphrase))?;
+            record(config, "identity.key.export", key.id()).await?;
             KeyFile::new(&file).create(&key, Some(&passphrase))?;
             terminal::note(format!(
                 "The key of the node {} is in {}, sealed with the passphrase. Whoever has both is this node.",
@@ -120,23 +123,39 @@ pub(super) async fn run(
             let key = exported.load_foreign(passphrase.as_ref())?;
             let seal = passphrase.as_ref().filter(|_| !unsealed);
             own.adopt(&key, seal)?;
+            record(config, "identity.key.import", key.id()).await?;
             names(key.id(), &own, seal.is_some());
             Ok(())
         }
         IdentityCommand::Phrase(key) => {
             let key = own.load(key.passphrase(environment)?.as_ref())?;
+            record(config, "identity.key.export", key.id()).await?;
             terminal::note(
                 "Whoever has these words is this node. Write them down, and show them to nobody.",
             );
             terminal::line(&*recovery_phrase(&key));
             Ok(())
         }
-        IdentityCommand::Restore(key) => restore(&own, &key, environment),
-        IdentityCommand::Rotate(key) => rotate(config, &own, &key, environment).await,
+        IdentityCommand::Restore(key) => {
+            let restored = restore(&own, &key, environment)?;
+            record(config, "identity.key.import", restored).await
+        }
+        IdentityCommand::Rotate(key) => {
+            let new = rotate(config, &own, &key, environment).await?;
+            record(config, "identity.key.rotate", new).await
+        }
     }
 }
 
-fn restore(own: &KeyFile, key: &KeyArgs, environment: &Environment) -> anyhow::Result<()> {
+/// Tells the audit log what is done with the node's key. A secret leaves only after it has been told.
+async fn record(config: &Config, action: &'static str, node: NodeId) -> anyhow::Result<()> {
+    let store = Store::open(&config.database()).await?;
+    let recorded = record_at_terminal(&store, action, "", &node.to_string()).await;
+    store.close().await;
+    Ok(recorded?)
+}
+
+fn restore(own: &KeyFile, key: &KeyArgs, environment: &Environment) -> anyhow::Result<NodeId> {
     if own.facts()?.is_some() {
         let path = own.path().display();
         bail!("this node has a key already, {path}: export it and move it away first");
@@ -150,7 +169,7 @@ fn restore(own: &KeyFile, key: &KeyArgs, environment: &Environment) -> anyhow::R
     let passphrase = key.passphrase(environment)?;
     own.adopt(&restored, passphrase.as_ref())?;
     names(restored.id(), own, passphrase.is_some());
-    Ok(())
+    Ok(restored.id())
 }
 
 /// In steps that can be cut anywhere and done again: the new key is kept, then the history says that it comes, then it
@@ -160,7 +179,7 @@ async fn rotate(
     own: &KeyFile,
     key: &KeyArgs,
     environment: &Environment,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<NodeId> {
     let _lock = DataDirLock::take(&config.data_dir)?;
     let passphrase = key.passphrase(environment)?;
     let old = own.load(passphrase.as_ref())?;
@@ -202,7 +221,7 @@ async fn rotate(
         ));
     }
     names(new.id(), own, sealed);
-    Ok(())
+    Ok(new.id())
 }
 
 fn show(own: &KeyFile, key: &KeyArgs, environment: &Environment) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@ use kwaainet_storage::SharingKey;
 use kwaainet_store::Store;
 
 use super::times::{date, seconds};
+use crate::audit::record_at_terminal;
 use crate::config::Config;
 use crate::node::make_data_dir;
 use crate::terminal;
@@ -67,6 +68,14 @@ async fn create(args: CreateArgs, store: &Store, now: i64) -> anyhow::Result<()>
         revoked_at_ms: None,
         last_used_at_ms: None,
     };
+    let about = format!("key:{}", key.id());
+    record_at_terminal(
+        store,
+        "identity.api_key.create",
+        &about,
+        &scopes.to_string(),
+    )
+    .await?;
     store.insert_key(&record).await?;
     // So that databases can be shared with its owner before he comes.
     let public = SharingKey::of(key.sharing_secret().bytes()).public();
@@ -117,6 +126,8 @@ async fn revoke(id: &str, store: &Store, now: i64) -> anyhow::Result<()> {
     if !store.revoke_key(&id, now).await? {
         bail!("there is no key with the id '{id}'");
     }
+    let about = format!("key:{id}");
+    record_at_terminal(store, "identity.api_key.revoke", &about, "").await?;
     terminal::note(format!("The key {id} is revoked."));
     Ok(())
 }

@@ -17,6 +17,7 @@ use kwaainet_rewards::{
 };
 use kwaainet_store::{LedgerSnapshot, Log, Store};
 
+use crate::audit::record_at_terminal;
 use crate::config::Config;
 use crate::identity::key_file;
 use crate::node::make_data_dir;
@@ -74,6 +75,9 @@ pub(super) async fn run(command: LedgerCommand, config: &Config) -> anyhow::Resu
     };
     make_data_dir(&config.data_dir)?;
     let store = Store::open(&config.database()).await?;
+    if format.is_some() {
+        record_at_terminal(&store, "rewards.export", "", "ledger").await?;
+    }
     let snapshot = store.ledger_snapshot().await?;
     let done = match format {
         None => verify_own(snapshot, config).await,

@@ -1,6 +1,6 @@
 //! The section `rewards`.
 
-use kwaainet_rewards::{GreenShare, MicroVda, TARIFF, Terms};
+use kwaainet_rewards::{MicroVda, TARIFF, Terms};
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
@@ -13,7 +13,8 @@ pub struct Rewards {
     pub credit_vda: u32,
     /// Hours that another node has to sign what it was served before it need not pay.
     pub hold_h: u32,
-    /// Tokens a second that `kwaainet bench` measures on this machine with the default model: its class.
+    /// Tokens a second that this machine generates with the default model: its class. 0 for what `kwaainet bench` measured
+    /// last.
     pub tokens_per_s: u64,
 }
 
@@ -22,7 +23,7 @@ impl Default for Rewards {
         Self {
             credit_vda: 10_000,
             hold_h: 168,
-            tokens_per_s: TARIFF.class_one_tokens_per_s,
+            tokens_per_s: 0,
         }
     }
 }
@@ -38,17 +39,20 @@ impl Rewards {
         }
     }
 
-    /// On what terms work is paid. A share of renewable power that nobody measured earns nothing.
+    /// On what terms work is paid.
     pub(crate) fn terms(&self) -> Terms {
         Terms {
             credit_max: MicroVda::vda(self.credit_vda),
             hold_s: self.hold_h * 3_600,
-            green: GreenShare::default(),
         }
     }
 
-    /// The class of this machine in thousandths.
-    pub(crate) fn class_milli(&self) -> u64 {
-        TARIFF.class_of(self.tokens_per_s)
+    /// The class of this machine in thousandths: as the owner says, else as measured, else one.
+    pub(crate) fn class_milli(&self, measured: Option<u64>) -> u64 {
+        let tokens_per_s = match self.tokens_per_s {
+            0 => measured.unwrap_or(TARIFF.class_one_tokens_per_s),
+            said => said,
+        };
+        TARIFF.class_of(tokens_per_s)
     }
 }

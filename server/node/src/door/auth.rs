@@ -59,7 +59,7 @@ const SCOPES: [(&str, Scope); 13] = [
 /// Where clients of Anthropic put their key.
 pub(crate) const X_API_KEY: header::HeaderName = header::HeaderName::from_static("x-api-key");
 
-/// Puts the caller's principal into the request, or turns him away.
+/// Puts the caller's principal into the request, or turns him away. What he may do, [`permit`] sees.
 pub(crate) async fn authenticate(
     State(app): State<Arc<App>>,
     mut request: Request,
@@ -80,14 +80,24 @@ pub(crate) async fn authenticate(
     };
     match identify(&app, asked).await {
         Ok(principal) => {
-            if !signing_in {
-                principal.require(scope)?;
-            }
             request.extensions_mut().insert(principal);
         }
         Err(Stranger::Nobody) if signing_in => {}
         Err(Stranger::Nobody) => return Err(AuthError::MissingKey.into()),
         Err(Stranger::Refused(error)) => return Err(error),
+    }
+    Ok(next.run(request).await)
+}
+
+/// Turns away a principal who lacks the scope that the path takes. Comes after the request was noted for the audit log,
+/// which tells of those who were turned away, too.
+pub(crate) async fn permit(request: Request, next: Next) -> Result<Response, ApiError> {
+    let path = request.uri().path();
+    let must_ask = !is_public(path) && !SIGNING_IN.contains(&path);
+    match request.extensions().get::<Principal>() {
+        Some(principal) if must_ask => principal.require(scope_of(path))?,
+        None if must_ask => return Err(AuthError::MissingKey.into()),
+        _ => {}
     }
     Ok(next.run(request).await)
 }

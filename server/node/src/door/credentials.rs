@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
-use kwaainet_core::{BoxFuture, Principal, Scope};
+use kwaainet_core::{BoxFuture, Principal, PrincipalId, Scope};
 use kwaainet_identity::{
     Audience, Credential, LIST_LENGTH, OwnLists, Presentation, Problem, Purpose, StatusList,
     Verifier, list_credential, status_entry, timestamp,
@@ -15,11 +15,13 @@ use kwaainet_openapi::{
     CredentialStatusRequest, ErrorBody, IssueRequest, Issued, JsonDocument, PresentRequest,
     Presented, Revoked, Verified, VerifyPresentationRequest, VerifyProblem, VerifyRequest,
 };
+use kwaainet_store::VerificationKind;
 use serde_json::{Map, Value, json};
 
 use super::body::ApiJson;
 use super::params::required;
 use super::path::ApiPath;
+use super::recorded::Noted;
 use super::sign_in::host;
 use super::{ApiError, App};
 
@@ -44,7 +46,7 @@ pub(crate) async fn issue(
     Extension(principal): Extension<Principal>,
     headers: HeaderMap,
     ApiJson(request): ApiJson<IssueRequest>,
-) -> Result<(StatusCode, Json<Issued>), ApiError> {
+) -> Result<(StatusCode, Extension<Noted>, Json<Issued>), ApiError> {
     speaks_for_the_node(&principal)?;
     let now = app.clock.unix_ms();
     let mut credential = required(request.credential, "credential")?.0;
@@ -84,10 +86,11 @@ pub(crate) async fn issue(
     let signed = app
         .desk
         .sign(credential, Purpose::Assertion, (None, None))?;
+    let noted = Noted::default().on(signed.get("id").and_then(Value::as_str).unwrap_or_default());
     let issued = Issued {
         verifiable_credential: JsonDocument(signed),
     };
-    Ok((StatusCode::CREATED, Json(issued)))
+    Ok((StatusCode::CREATED, Extension(noted), Json(issued)))
 }
 
 /// Says whether a credential can be believed, with its state looked at.
@@ -108,7 +111,8 @@ pub(crate) async fn verify(
     let text = required(request.verifiable_credential, "verifiableCredential")?;
     let lists = Lists(&app);
     let verifier = Verifier::new(&app.desk.resolver, &lists, app.clock.unix_ms());
-    Ok(verdict(verifier.credential(&text.0).await.map(|_| ())))
+    let checked = verifier.credential(&text.0).await.map(|_| ());
+    judged(&app, &principal, checked).await
 }
 
 /// Says whether a presentation, and all that it shows, can be believed.
@@ -135,7 +139,7 @@ pub(crate) async fn verify_presentation(
     let lists = Lists(&app);
     let verifier = Verifier::new(&app.desk.resolver, &lists, app.clock.unix_ms());
     let shown = verifier.presentation(&text.0, audience).await;
-    Ok(verdict(shown.map(|_| ())))
+    judged(&app, &principal, shown.map(|_| ())).await
 }
 
 /// Shows credentials as this node, to whoever gave a challenge.
@@ -191,7 +195,7 @@ pub(crate) async fn status(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
     ApiJson(request): ApiJson<CredentialStatusRequest>,
-) -> Result<Json<Revoked>, ApiError> {
+) -> Result<(Extension<Noted>, Json<Revoked>), ApiError> {
     speaks_for_the_node(&principal)?;
     let id = required(request.credential_id, "credentialId")?;
     if request
@@ -214,11 +218,13 @@ pub(crate) async fn status(
             message,
         ));
     }
-    Ok(Json(Revoked {
+    let noted = Noted::default().on(id.as_str());
+    let revoked = Revoked {
         object: "credential",
         id,
         revoked: true,
-    }))
+    };
+    Ok((Extension(noted), Json(revoked)))
 }
 
 /// The states of a list of credentials, signed. Anybody may ask.
@@ -300,6 +306,35 @@ async fn list_of(
     let credential = list_credential(url, &issuer, &timestamp(now), &list);
     let signed = app.desk.sign(credential, Purpose::Assertion, (None, None));
     signed.map(Some)
+}
+
+/// Notes what is to be paid for, and answers: an identity that was found to be good. What could not be believed costs
+/// nothing.
+async fn judged(
+    app: &App,
+    principal: &Principal,
+    checked: Result<(), Problem>,
+) -> Result<Json<Verified>, ApiError> {
+    if checked.is_ok() {
+        verified(app, principal, VerificationKind::Identity).await?;
+    }
+    Ok(verdict(checked))
+}
+
+/// Notes that an identity was verified for somebody, who pays for it; who does it for himself does not.
+pub(crate) async fn verified(
+    app: &App,
+    principal: &Principal,
+    kind: VerificationKind,
+) -> Result<(), ApiError> {
+    if *principal.id() == PrincipalId::operator() {
+        return Ok(());
+    }
+    let now = app.clock.unix_ms();
+    Ok(app
+        .store
+        .note_verification(principal.id(), kind, now)
+        .await?)
 }
 
 fn verdict(checked: Result<(), Problem>) -> Json<Verified> {

@@ -14,11 +14,11 @@ use kwaainet_openapi::{
     DidDocumentMetadata, DidResolution, DidResolutionMetadata, Identity, IdentityTier,
     JsonDocument, KeyChange, KeyChangeList, PrepareRequest, ShowCredentialRequest,
 };
-use kwaainet_store::ShownCredential;
+use kwaainet_store::{ShownCredential, VerificationKind};
 
 use super::auth::standing;
 use super::body::ApiJson;
-use super::credentials::Lists;
+use super::credentials::{Lists, verified};
 use super::params::required;
 use super::path::ApiPath;
 use super::sign_in::{SECOND_MS, did, names, own_account};
@@ -237,6 +237,7 @@ pub(crate) async fn show_credential(
         good_until_ms: until,
     };
     app.store.show_credential(&shown).await?;
+    verified(&app, &principal, VerificationKind::Identity).await?;
     me(State(app), Extension(principal)).await
 }
 

@@ -43,14 +43,20 @@ pub(crate) async fn export(
     ApiJson(request): ApiJson<PrivacyRequest>,
 ) -> Result<Json<PrivacyExport>, ApiError> {
     let subject = subject(&principal, request)?;
+    let names = app.store.names_of(&subject).await?;
     let mut holders = Vec::with_capacity(app.holders.len());
     for holder in &app.holders {
-        let held = holder.export(&subject).await.map_err(failed)?;
-        holders.push(PrivacyHeld {
+        let mut told = PrivacyHeld {
             holder: holder.name(),
-            items: held.items,
-            truncated: held.truncated,
-        });
+            items: Vec::new(),
+            truncated: false,
+        };
+        for name in &names {
+            let held = holder.export(name).await.map_err(failed)?;
+            told.items.extend(held.items);
+            told.truncated |= held.truncated;
+        }
+        holders.push(told);
     }
     let counts = holders
         .iter()
@@ -88,21 +94,29 @@ pub(crate) async fn erase(
     ApiJson(request): ApiJson<PrivacyRequest>,
 ) -> Result<Json<PrivacyErasure>, ApiError> {
     let subject = subject(&principal, request)?;
+    let names = app.store.names_of(&subject).await?;
+    let operator = Principal::operator();
+    // What cannot be recorded must not be done. Once this is on the disk, so is all that was recorded of him before.
+    receipt(&app, &operator, "privacy.erase.begin", "", Vec::new()).await?;
     let mut holders = Vec::with_capacity(app.holders.len());
     for holder in &app.holders {
-        let erased = holder.erase(&subject).await.map_err(failed)?;
-        holders.push(PrivacyErased {
+        let mut done = PrivacyErased {
             holder: holder.name(),
-            erased: erased.erased,
-            anonymized: erased.anonymized,
-        });
+            erased: 0,
+            anonymized: 0,
+        };
+        for name in &names {
+            let erased = holder.erase(name).await.map_err(failed)?;
+            done.erased += erased.erased;
+            done.anonymized += erased.anonymized;
+        }
+        holders.push(done);
     }
     app.store.scrub().await?;
     let counts = holders
         .iter()
         .map(|one| (one.holder, one.erased + one.anonymized));
     // It must not name whom it is about, or he would be known again.
-    let operator = Principal::operator();
     let receipt = receipt(&app, &operator, "privacy.erase", "", counts.collect()).await?;
     Ok(Json(PrivacyErasure {
         object: "privacy.erasure",

@@ -226,6 +226,7 @@ pub(crate) async fn tariff(
             bonus_min_bp: TARIFF.bonus.0,
             bonus_max_bp: TARIFF.bonus.1,
             epoch_budget: TARIFF.epoch_budget,
+            pair_budget: TARIFF.pair_budget,
         },
         canonical: TARIFF.canonical(),
         sha256,

@@ -96,7 +96,7 @@ pub(crate) async fn verify(
     State(app): State<Arc<App>>,
     principal: Option<Extension<Principal>>,
     ApiJson(request): ApiJson<SignedMessage>,
-) -> Result<Json<Session>, ApiError> {
+) -> Result<sessions::Begun, ApiError> {
     let signed = signed(&app, request)?;
     let Errand::SignIn(scopes) = signed.errand else {
         return Err(other_errand());
@@ -104,7 +104,8 @@ pub(crate) async fn verify(
     let principal = principal.as_ref().map(|Extension(principal)| principal);
     let did = signed.signer.did().to_string();
     let account = enter(&app, &did, handle(), principal).await?;
-    sessions::begin(&app, account, scopes).await.map(Json)
+    let session = sessions::begin(&app, account, scopes).await?;
+    Ok(sessions::begun(session))
 }
 
 /// A text that was asked for, with a good signature.

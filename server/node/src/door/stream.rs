@@ -24,6 +24,9 @@ pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Carries whose machine answers: `local`, `upstream`, or a peer's id.
 pub(crate) const SERVED_BY: HeaderName = HeaderName::from_static("x-kwaai-served-by");
 
+/// Carries the id of the job, under which its receipt and its footprint are kept.
+pub(crate) const JOB: HeaderName = HeaderName::from_static("x-kwaai-job");
+
 /// Carries how often another machine had to go on.
 pub(crate) const CONTINUED: HeaderName = HeaderName::from_static("x-kwaai-continued");
 
@@ -155,7 +158,7 @@ pub(crate) fn respond<S: Shape>(app: &App, events: MeteredStream, mut shape: S) 
         .into_response()
 }
 
-/// The headers that say whose machine answers, and how often another one had to go on, as of when the answer's
+/// The headers that say which job it was, whose machine answers, and how often another one had to go on, as of when the answer's
 /// head is made.
 pub(crate) struct ServedBy(Arc<Course>);
 
@@ -183,6 +186,10 @@ impl IntoResponseParts for ServedBy {
         let headers = parts.headers_mut();
         if let Some(Ok(place)) = place {
             headers.insert(SERVED_BY, place);
+        }
+        let job = stages.job.map(|job| HeaderValue::from_str(job.as_str()));
+        if let Some(Ok(job)) = job {
+            headers.insert(JOB, job);
         }
         if stages.continued > 0 {
             headers.insert(CONTINUED, stages.continued.into());

@@ -89,6 +89,22 @@ pub struct Login {
     pub account: String,
 }
 
+impl Pending {
+    fn is_of(&self, name: &str) -> bool {
+        let account = match &self.errand {
+            Errand::SignIn(_) => None,
+            Errand::Link(account) | Errand::Succeed { account, .. } => Some(account.as_str()),
+        };
+        account == Some(name) || self.signer.did().to_string() == name
+    }
+}
+
+impl Registration {
+    fn is_of(&self, name: &str) -> bool {
+        self.account.as_deref() == Some(name)
+    }
+}
+
 impl Errand {
     /// The sentence that says so in the text, where it has to be signed.
     pub fn statement(&self) -> Option<String> {
@@ -184,6 +200,20 @@ impl Desk {
             domain,
         };
         Ok(sign_document(key, document, &options))
+    }
+
+    /// Challenges and ceremonies that are open with somebody.
+    pub(crate) fn open_with(&self, name: &str) -> usize {
+        self.challenges.count(|pending| pending.is_of(name))
+            + self.registrations.count(|open| open.is_of(name))
+            + self.logins.count(|open| open.account == name)
+    }
+
+    /// Forgets those; how many there were.
+    pub(crate) fn forget(&self, name: &str) -> usize {
+        self.challenges.forget(|pending| pending.is_of(name))
+            + self.registrations.forget(|open| open.is_of(name))
+            + self.logins.forget(|open| open.account == name)
     }
 
     /// The origin that a request came to, as far as it may be believed: this machine, or one that the owner named. A

@@ -490,3 +490,38 @@ async fn a_key_sees_its_own_requests_and_needs_the_scope() {
         .await;
     assert_eq!(emissions.json()["status"], 403);
 }
+
+#[tokio::test]
+async fn vectors_rankings_and_speech_are_known_by_their_job() {
+    let node = TestNode::new().await;
+    let vectors = node
+        .post("/v1/embeddings", json!({"model": EMBEDDER, "input": "a"}))
+        .await;
+    let asked = json!({"model": EMBEDDER, "query": "a", "documents": ["b"]});
+    let ranked = node.post("/v1/rerank", asked).await;
+    let mut spoken = crate::files::form(
+        &[("model", harness::LISTENER)],
+        Some(("speech.wav", b"sound".as_slice())),
+    );
+    *spoken.uri_mut() = "/v1/audio/transcriptions".parse().expect("a path");
+    let heard = node.ask(spoken).await;
+    let chatted = node.post("/v1/chat/completions", chat(json!({}))).await;
+    for (answer, work) in [
+        (&vectors, "embed"),
+        (&ranked, "embed"),
+        (&heard, "transcribe"),
+        (&chatted, "generate"),
+    ] {
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let job = answer.headers["x-kwaai-job"].to_str().expect("a text");
+        let figures = node.get(&format!("/v1/carbon/requests/{job}")).await.json();
+        assert_eq!(
+            (figures["id"].as_str(), figures["work"].as_str()),
+            (Some(job), Some(work))
+        );
+        if let Some(id) = answer.json()["id"].as_str() {
+            let same = node.get(&format!("/v1/carbon/requests/{id}")).await;
+            assert_eq!(same.json()["id"], job);
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 mod anthropic;
 mod audio;
+mod audit;
 mod auth;
 mod batches;
 mod carbon;
@@ -26,6 +27,7 @@ mod rerank;
 mod responses;
 mod rewards;
 mod rewards_between_nodes;
+mod rewards_kept;
 mod routing;
 mod sealing;
 mod sockets;

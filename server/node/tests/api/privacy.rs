@@ -88,20 +88,21 @@ async fn what_was_done_is_in_the_log_and_proved() {
         let done = send(&node, key, "/v1/privacy/export", json!({})).await;
         assert_eq!(done.status, 200);
     }
+    // The node's own settings are the first entry.
     let list = ask(&node, &mine, "/v1/audit/entries").await.json();
     let entries = list["data"].as_array().expect("a list");
     let indexes: Vec<_> = entries
         .iter()
         .map(|entry| entry["index"].as_u64())
         .collect();
-    assert_eq!(indexes, [Some(0), Some(2)]);
+    assert_eq!(indexes, [Some(1), Some(3)]);
     assert_eq!(entries[0]["action"], "privacy.export");
     assert_eq!(entries[0]["said"]["actor"], format!("key:{}", mine.id()));
     for (query, count) in [
         ("action=privacy.", 2),
         ("action=storage.", 0),
         ("outcome=denied", 0),
-        ("from=1", 1),
+        ("from=2", 1),
         ("limit=1", 1),
         ("until_ms=1", 0),
     ] {
@@ -122,8 +123,8 @@ async fn what_was_done_is_in_the_log_and_proved() {
     let note = ask(&node, &mine, "/v1/audit/checkpoint").await.text;
     let head = Checkpoint::parse(open_note(&note, &origin, signer).expect("it is signed"));
     let head = head.expect("a checkpoint");
-    assert_eq!(head.size, 3);
-    let proof = ask(&node, &mine, "/v1/audit/proofs/inclusion?entry=2")
+    assert_eq!(head.size, 4);
+    let proof = ask(&node, &mine, "/v1/audit/proofs/inclusion?entry=3")
         .await
         .json();
     let digest = |value: &Value| -> Hash {
@@ -138,8 +139,8 @@ async fn what_was_done_is_in_the_log_and_proved() {
         .collect();
     let leaf = data_encoding::BASE64.decode(proof["leaf"].as_str().expect("text").as_bytes());
     let leaf = leaf_hash(&leaf.expect("base64"));
-    verify_inclusion(&leaf, 2, 3, &hashes, &head.root).expect("it is in the log");
-    let foreign = ask(&node, &mine, "/v1/audit/proofs/inclusion?entry=1")
+    verify_inclusion(&leaf, 3, 4, &hashes, &head.root).expect("it is in the log");
+    let foreign = ask(&node, &mine, "/v1/audit/proofs/inclusion?entry=2")
         .await
         .error();
     assert_eq!(
@@ -151,7 +152,7 @@ async fn what_was_done_is_in_the_log_and_proved() {
         .json();
     assert_eq!(
         (proof["first"].as_u64(), proof["second"].as_u64()),
-        (Some(1), Some(3))
+        (Some(1), Some(4))
     );
 }
 

@@ -5,7 +5,7 @@ use kwaainet::rewards::{Paying, once};
 use kwaainet_core::{ManualClock, Usage as Tokens};
 use kwaainet_federation::{CounterSignature, Place, Service, SignedReceipt, Standing};
 use kwaainet_identity::NodeKey;
-use kwaainet_store::{ServiceEntry, ServicePlace, ServiceRecord, Store};
+use kwaainet_store::{DocumentStore, ServiceEntry, ServicePlace, ServiceRecord, Store};
 
 /// The only receipt of a chain.
 fn record(server: &NodeKey, asker: &NodeKey, chain: u64, signed: bool) -> ServiceRecord {
@@ -65,6 +65,8 @@ async fn work_between_nodes_is_paid_once_both_have_signed() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let store = Store::open(&dir.path().join("node.db")).await;
     let store = store.expect("it opens");
+    let documents = DocumentStore::open(&dir.path().join("storage.db")).await;
+    let (documents, _writer) = documents.expect("it opens");
     let (own, peer, stranger) = (
         NodeKey::generate(),
         NodeKey::generate(),
@@ -87,7 +89,9 @@ async fn work_between_nodes_is_paid_once_both_have_signed() {
     const ONE: i64 = 1_000_000;
     let theirs = format!("peer:{}", peer.id());
     for _ in 0..2 {
-        once(&store, &clock, &paying).await.expect("it is done");
+        once((&store, &documents), &clock, &paying)
+            .await
+            .expect("it is done");
         assert_eq!(earned(&store, "owner").await, ONE, "the other two wait");
         assert_eq!(earned(&store, &theirs).await, ONE);
     }
@@ -97,7 +101,9 @@ async fn work_between_nodes_is_paid_once_both_have_signed() {
     };
     store.record_services(&[signed], 2).await.expect("written");
     for _ in 0..2 {
-        once(&store, &clock, &paying).await.expect("it is done");
+        once((&store, &documents), &clock, &paying)
+            .await
+            .expect("it is done");
         assert_eq!(earned(&store, "owner").await, 2 * ONE);
     }
 }

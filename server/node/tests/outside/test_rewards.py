@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -42,6 +44,12 @@ class Books:
         assert answer.status_code == 200, answer.text
         return answer
 
+    def post(self, path: str, **body: Any) -> httpx.Response:
+        headers = {"authorization": f"Bearer {self.key}"}
+        answer = httpx.post(f"{self.node.url}{path}", headers=headers, timeout=60, **body)
+        assert answer.status_code in (200, 201), answer.text
+        return answer
+
     def transfers(self) -> list[dict[str, Any]]:
         return self.get("/v1/rewards/transfers").json()["data"]
 
@@ -57,8 +65,10 @@ class Books:
         eventually(lambda: len(self.transfers()) > before, within=20)
 
 
-def make_key(folder: Path, data_dir: Path) -> str:
-    scopes = [part for scope in ("inference", "rewards", "audit") for part in ("--scope", scope)]
+def make_key(
+    folder: Path, data_dir: Path, names: tuple[str, ...] = ("inference", "rewards", "audit")
+) -> str:
+    scopes = [part for name in names for part in ("--scope", name)]
     return succeeded(kwaainet(folder, "keys", "create", *scopes, "--data-dir", data_dir)).strip()
 
 
@@ -225,6 +235,88 @@ def test_what_was_acknowledged_survives_a_kill(folder: Path) -> None:
     finally:
         node.kill()
     print(f"{len(receipts)} audit entries and {len(seen)} transfers were acknowledged")
+
+
+def test_storage_and_verifications_are_paid_once_whatever_is_killed(folder: Path) -> None:
+    moments = random.Random(SEED)
+    data = folder / "data"
+    scopes = ("inference", "rewards", "audit", "storage", "identity")
+    key = make_key(folder, data, scopes)
+    # A word of credit that is not used up by some hundred verifications.
+    config = "[rewards]\ncredit_vda = 1000000\n[storage]\nkey_mib = 256\n"
+    acknowledged: list[None] = []
+    for kill in range(KILLS):
+        node = Node(folder, config=config)
+        try:
+            books = Books(node, key)
+            if kill == 0:
+                books.post("/v1/storage/blobs", content=b"stored" * 10_000_000)
+            subject = {"credentialSubject": {"id": "did:example:a", "n": kill}}
+            issued = books.post("/v1/credentials/issue", json={"credential": subject}).json()
+            workers = [
+                threading.Thread(target=check, args=(books, issued, acknowledged))
+                for _ in range(2)
+            ]
+            for worker in workers:
+                worker.start()
+            time.sleep(moments.uniform(0.5, 3))
+            node.signal(signal.SIGKILL)
+            node.wait()
+            for worker in workers:
+                worker.join(60)
+        finally:
+            node.kill()
+        verified = kwaainet(folder, "ledger", "verify", "--data-dir", data)
+        assert succeeded(verified).startswith("good: ")
+    node = Node(folder, config=config)
+    try:
+        books = Books(node, key)
+
+        def paid(kind: str) -> list[int]:
+            found, at = [], 0
+            while True:
+                page = books.get("/v1/rewards/transfers", **{"from": at}).json()
+                found += [one["amount"] for one in page["data"] if one["kind"] == kind]
+                if not page["has_more"]:
+                    return found
+                at = page["data"][-1]["index"] + 1
+
+        noted = select(data / "node.db", "SELECT COUNT(*) FROM verifications")
+        assert noted >= len(acknowledged) > 0
+        eventually(lambda: len(paid("verification")) >= noted, within=30)
+        assert paid("verification") == [25_000_000] * noted
+        # What lay here, at fifty VDA for 10^9 bytes in thirty days: less than one micro-VDA is still owed.
+        usage = books.get("/v1/storage/usage").json()
+        due = usage["byte_seconds"] * 50_000_000 // (10**9 * 30 * 24 * 3600)
+        assert due > 0, usage
+        eventually(lambda: sum(paid("storage")) >= due - 1, within=30)
+        whole = sum(paid("storage")) + sum(paid("rounding"))
+        assert sum(paid("storage")) <= due + 1 and whole <= due + 2 * KILLS + 2
+        node.stop()
+    finally:
+        node.kill()
+    print(f"{noted} verifications, {len(acknowledged)} of them acknowledged; storage came to {due}")
+
+
+def select(file: Path, query: str) -> int:
+    """One number, read from a database of a node."""
+    database = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+    with contextlib.closing(database):
+        return int(database.execute(query).fetchone()[0])
+
+
+def check(books: Books, issued: dict[str, Any], acknowledged: list[None]) -> None:
+    headers = {"authorization": f"Bearer {books.key}"}
+    with httpx.Client(headers=headers, timeout=20) as client:
+        while True:
+            try:
+                answer = client.post(f"{books.node.url}/v1/credentials/verify", json=issued)
+                assert answer.json()["verified"], answer.text
+            except (httpx.HTTPError, ValueError, KeyError):
+                return
+            acknowledged.append(None)
+            # Two workers for some seconds stay far from what may be owed.
+            time.sleep(0.01)
 
 
 def audit(books: Books, receipts: dict[str, int]) -> None:

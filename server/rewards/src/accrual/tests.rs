@@ -6,17 +6,10 @@ use crate::{AccountFlags, Known, Posted};
 const TERMS: Terms = Terms {
     credit_max: MicroVda::vda(1_000),
     hold_s: 60,
-    green: GreenShare {
-        share_bp: 0,
-        evidence: Evidence::Declared,
-    },
 };
-const GREEN: Terms = Terms {
-    green: GreenShare {
-        share_bp: 10_000,
-        evidence: Evidence::Certificates,
-    },
-    ..TERMS
+const GREEN: GreenShare = GreenShare {
+    share_bp: 10_000,
+    evidence: Evidence::Certificates,
 };
 const HOUR: Work = Work::Compute {
     busy_ms: 3_600_000,
@@ -31,8 +24,16 @@ fn usage(number: u64, work: Work) -> Usage {
         provider: "node:b".into(),
         work,
         at_ms: 1_000,
+        green: GreenShare::default(),
         agreement: Agreement::Both,
         reference: [4; 32],
+    }
+}
+
+fn green(number: u64, work: Work) -> Usage {
+    Usage {
+        green: GREEN,
+        ..usage(number, work)
     }
 }
 
@@ -45,7 +46,7 @@ impl Ledger {
     fn new() -> Self {
         Self {
             books: Books::new(Known::default()),
-            meters: Meters::new(),
+            meters: Meters::default(),
         }
     }
 
@@ -100,9 +101,9 @@ fn who_serves_himself_earns_nothing() {
     let mut ledger = Ledger::new();
     let own = Usage {
         provider: "key:a".into(),
-        ..usage(1, HOUR)
+        ..green(1, HOUR)
     };
-    assert_eq!(ledger.charge(&own, GREEN).state, AccrualState::Nothing);
+    assert_eq!(ledger.charge(&own, TERMS).state, AccrualState::Nothing);
     assert!(ledger.books.clone().changes().posted.is_empty());
 }
 
@@ -203,15 +204,20 @@ fn what_one_side_says_waits_for_the_other() {
 #[test]
 fn a_bonus_is_new_money_within_the_epochs_budget() {
     let mut ledger = Ledger::new();
-    let accrual = ledger.charge(&usage(1, HOUR), GREEN);
+    let accrual = ledger.charge(&green(1, HOUR), TERMS);
     assert_eq!(accrual.bonus, MicroVda::vda(70));
     assert_eq!((ledger.paid(), ledger.owed()), (170_000_000, 100_000_000));
     let rich = Terms {
         credit_max: MicroVda::MAX,
-        ..GREEN
+        ..TERMS
     };
     for number in 2..400 {
-        ledger.charge(&usage(number, HOUR), rich);
+        let consumer = format!("key:{number}");
+        let other = Usage {
+            consumer,
+            ..green(number, HOUR)
+        };
+        ledger.charge(&other, rich);
     }
     let budget = TARIFF.epoch_budget as i64;
     let issued = -ledger.balance(AccountKind::Issuance, "");
@@ -221,7 +227,36 @@ fn a_bonus_is_new_money_within_the_epochs_budget() {
     // The next day has a budget of its own.
     let next_day = Usage {
         at_ms: 86_400_000,
-        ..usage(400, HOUR)
+        ..green(400, HOUR)
+    };
+    assert_eq!(ledger.charge(&next_day, rich).bonus, MicroVda::vda(70));
+}
+
+#[test]
+fn one_consumer_cannot_draw_the_whole_budget() {
+    let mut ledger = Ledger::new();
+    let rich = Terms {
+        credit_max: MicroVda::MAX,
+        ..TERMS
+    };
+    let mut given = 0;
+    for number in 1..=20 {
+        given += ledger.charge(&green(number, HOUR), rich).bonus.0;
+    }
+    assert_eq!(given, 14 * 70_000_000, "fifteen would be over a thousand");
+    assert_eq!(
+        ledger.paid(),
+        20 * 100_000_000 + given as i64,
+        "work is paid"
+    );
+    let other = Usage {
+        consumer: "key:c".into(),
+        ..green(21, HOUR)
+    };
+    assert_eq!(ledger.charge(&other, rich).bonus, MicroVda::vda(70));
+    let next_day = Usage {
+        at_ms: 86_400_000,
+        ..green(22, HOUR)
     };
     assert_eq!(ledger.charge(&next_day, rich).bonus, MicroVda::vda(70));
 }
@@ -230,21 +265,27 @@ fn a_bonus_is_new_money_within_the_epochs_budget() {
 fn what_is_wanted_is_all_that_is_touched() {
     let mut ledger = Ledger::new();
     let usages = [
-        usage(1, HOUR),
+        green(1, HOUR),
         Usage {
             agreement: Agreement::ProviderOnly,
-            ..usage(2, HOUR)
+            ..green(2, HOUR)
         },
     ];
     let mut wanted = Wanted::default();
     for usage in &usages {
         usage.wants(&mut wanted);
-        ledger.charge(usage, GREEN);
+        ledger.charge(usage, TERMS);
     }
     let Ledger { books, meters } = &mut ledger;
-    settle(books, meters, &usages[1], GREEN, 5);
+    settle(books, meters, &usages[1], TERMS, 5);
     let known: Vec<MeterKey> = usages.iter().flat_map(Usage::meters).collect();
-    assert!(ledger.meters.keys().all(|key| known.contains(key)));
+    assert!(
+        ledger
+            .meters
+            .remainders
+            .keys()
+            .all(|key| known.contains(key))
+    );
     let changes = ledger.books.changes();
     let touched = |posted: &Posted| {
         let transfer = &posted.transfer;

@@ -239,7 +239,7 @@ impl DocumentStore {
     }
 }
 
-async fn delete(db: i64, connection: &mut SqliteConnection) -> Result<bool, StoreError> {
+pub(super) async fn delete(db: i64, connection: &mut SqliteConnection) -> Result<bool, StoreError> {
     let (first, end) = (body_key(db, 0), body_key(db + 1, 0));
     for statement in [
         "DELETE FROM bodies WHERE key >= ?2 AND key < ?3 AND ?1 > 0",

@@ -85,15 +85,18 @@ impl DocumentStore {
         Ok(())
     }
 
-    /// What the meters say.
+    /// What the meters say that were read after this time: milliseconds since 1970.
     ///
     /// # Errors
     /// When the file fails.
-    pub async fn meters(&self) -> Result<Vec<StorageMeter>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM storage_meters ORDER BY owner LIMIT ?")
-            .bind(OWNERS_MAX)
-            .fetch_all(&self.readers)
-            .await?;
+    pub async fn meters_after(&self, after_ms: i64) -> Result<Vec<StorageMeter>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM storage_meters WHERE metered_at_ms > ? ORDER BY owner LIMIT ?",
+        )
+        .bind(after_ms)
+        .bind(OWNERS_MAX)
+        .fetch_all(&self.readers)
+        .await?;
         rows.iter().map(meter).collect()
     }
 

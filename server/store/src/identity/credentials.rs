@@ -2,6 +2,7 @@
 
 use sqlx::Row;
 
+use crate::privacy::forgotten;
 use crate::{Store, StoreError};
 
 /// A credential of this node's: where its state stands.
@@ -53,10 +54,11 @@ impl Store {
     ) -> Result<Option<IssuedCredential>, StoreError> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         let row = sqlx::query(
-            "SELECT EXISTS (SELECT 1 FROM issued_credentials WHERE id = ?) AS used,
+            "SELECT EXISTS (SELECT 1 FROM issued_credentials WHERE id IN (?, ?)) AS used,
                     (SELECT MAX(list) FROM issued_credentials) AS last",
         )
         .bind(id)
+        .bind(forgotten(id))
         .fetch_one(&mut *transaction)
         .await?;
         if row.try_get("used")? {
@@ -103,10 +105,11 @@ impl Store {
     pub async fn revoke_credential(&self, id: &str, now_ms: i64) -> Result<bool, StoreError> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         let done = sqlx::query(
-            "UPDATE issued_credentials SET revoked_at_ms = COALESCE(revoked_at_ms, ?) WHERE id = ?",
+            "UPDATE issued_credentials SET revoked_at_ms = COALESCE(revoked_at_ms, ?) WHERE id IN (?, ?)",
         )
         .bind(now_ms)
         .bind(id)
+        .bind(forgotten(id))
         .execute(&mut *transaction)
         .await?;
         sqlx::query("DELETE FROM shown_credentials WHERE credential = ?")

@@ -5,8 +5,9 @@ use std::collections::HashSet;
 
 use kwaainet_core::Outcome;
 use kwaainet_rewards::{
-    Accrual, AccrualState, Agreement, Books, Meter, MeterKey, Meters, TARIFF, Terms, TransferKind,
-    TransferResult, Usage, Wanted, Work, charge, settle,
+    Accrual, AccrualState, Agreement, Books, GreenShare, Meter, MeterKey, Meters, MicroVda,
+    PairKey, TARIFF, Terms, TransferKind, TransferResult, Usage, Wanted, Work, charge,
+    epoch_begins_ms, settle,
 };
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row};
@@ -88,7 +89,21 @@ impl Store {
     pub async fn accrue(
         &self,
         usages: &[Usage],
-        (source, up_to): (&str, i64),
+        cursor: (&str, i64),
+        terms: Terms,
+        now_ns: i64,
+    ) -> Result<Vec<Accrual>, StoreError> {
+        self.accrue_all(usages, &[cursor], terms, now_ns).await
+    }
+
+    /// The same for several sources. None is ever set back.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing was written, and the same may be tried again.
+    pub async fn accrue_all(
+        &self,
+        usages: &[Usage],
+        cursors: &[(&str, i64)],
         terms: Terms,
         now_ns: i64,
     ) -> Result<Vec<Accrual>, StoreError> {
@@ -107,16 +122,30 @@ impl Store {
         batch::save(&mut transaction, books).await?;
         save_meters(&mut transaction, &meters).await?;
         insert(&mut transaction, &new, &accruals).await?;
-        sqlx::query(
-            "INSERT INTO ledger_cursors (source, after) VALUES (?, ?)
-             ON CONFLICT (source) DO UPDATE SET after = MAX(after, excluded.after)",
-        )
-        .bind(source)
-        .bind(up_to)
-        .execute(&mut *transaction)
-        .await?;
+        for (source, up_to) in cursors {
+            sqlx::query(
+                "INSERT INTO ledger_cursors (source, after) VALUES (?, ?)
+                 ON CONFLICT (source) DO UPDATE SET after = MAX(after, excluded.after)",
+            )
+            .bind(source)
+            .bind(up_to)
+            .execute(&mut *transaction)
+            .await?;
+        }
         transaction.commit().await?;
         Ok(accruals)
+    }
+
+    /// Forgets how far a source was accrued, once that source itself is gone.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_accrued(&self, source: &str) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM ledger_cursors WHERE source = ?")
+            .bind(source)
+            .execute(&self.writer)
+            .await?;
+        Ok(())
     }
 
     /// Receipts that are held and have both signatures by now.
@@ -225,7 +254,7 @@ async fn open(
         keys.extend(usage.meters());
     }
     let books = batch::load(connection, wanted, now_ns).await?;
-    let (mut meters, tariff) = (Meters::new(), TARIFF.hash());
+    let (mut meters, tariff) = (Meters::default(), TARIFF.hash());
     for key in keys {
         let row = sqlx::query(
             "SELECT remainder FROM ledger_meters
@@ -240,10 +269,30 @@ async fn open(
         if let Some(row) = row {
             let remainder: i64 = row.try_get("remainder")?;
             let remainder = remainder as u64;
-            meters.insert(key, Meter { remainder });
+            meters.remainders.insert(key, Meter { remainder });
         }
     }
+    let pairs: HashSet<PairKey> = usages.iter().filter_map(|usage| usage.pair()).collect();
+    for pair in pairs {
+        let given = given(connection, pair).await?;
+        meters.given.insert(pair, given);
+    }
     Ok((books, meters))
+}
+
+/// Bonuses that a pair has had in an epoch.
+async fn given(connection: &mut SqliteConnection, pair: PairKey) -> Result<MicroVda, StoreError> {
+    let row = sqlx::query(
+        "SELECT COALESCE(SUM(bonus), 0) AS given FROM ledger_accruals
+         WHERE consumer = ? AND provider = ? AND at_ms >= ? AND at_ms < ?",
+    )
+    .bind(rows::bytes(pair.consumer.0))
+    .bind(rows::bytes(pair.provider.0))
+    .bind(epoch_begins_ms(pair.epoch))
+    .bind(epoch_begins_ms(pair.epoch + 1))
+    .fetch_one(connection)
+    .await?;
+    rows::amount(&row, "given")
 }
 
 async fn save_meters(connection: &mut SqliteConnection, meters: &Meters) -> Result<(), StoreError> {
@@ -255,7 +304,7 @@ async fn save_meters(connection: &mut SqliteConnection, meters: &Meters) -> Resu
             kind,
         },
         meter,
-    ) in meters
+    ) in &meters.remainders
     {
         sqlx::query(
             "INSERT INTO ledger_meters (consumer, provider, kind, tariff, remainder) VALUES (?, ?, ?, ?, ?)
@@ -352,6 +401,8 @@ fn held(row: &SqliteRow) -> Result<HeldService, StoreError> {
                 class_milli: class_milli as u64,
             },
             at_ms: row.try_get("at_ms")?,
+            // Whoever settles it knows better.
+            green: GreenShare::default(),
             agreement: Agreement::Both,
             reference: digest(row, "reference")?,
         },

@@ -255,7 +255,8 @@ async fn save_pending(
     Ok(())
 }
 
-fn number(state: PendingState) -> i64 {
+/// A state as it is stored.
+pub(super) fn number(state: PendingState) -> i64 {
     match state {
         PendingState::Pending => 0,
         PendingState::Posted => 1,

@@ -1,10 +1,12 @@
 //! What is told of the ledger: balances, transfers, statements, and the whole of it as it was at one moment.
 
-use kwaainet_rewards::{Account, AccountId, MicroVda, Numbered, TransferFlags, TransferId};
+use kwaainet_rewards::{
+    Account, AccountId, MicroVda, Numbered, PendingState, TransferFlags, TransferId,
+};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, Transaction};
 
-use super::rows;
+use super::{batch, rows};
 use crate::log::{self, Log, LogHead};
 use crate::{Store, StoreError};
 
@@ -87,13 +89,15 @@ impl Store {
         Ok(accounts)
     }
 
-    /// Transfers from or to these accounts, or all, oldest first: those from this index on.
+    /// Transfers from or to these accounts, or all, oldest first: those from this index on. With a state, those only that
+    /// reserve something of which this has become by now.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn ledger_transfers(
         &self,
         accounts: Option<&[AccountId]>,
+        state: Option<PendingState>,
         from: u64,
         limit: u32,
     ) -> Result<Vec<Numbered>, StoreError> {
@@ -109,6 +113,10 @@ impl Store {
             query.push(") OR credit IN (");
             among(&mut query, accounts);
             query.push("))");
+        }
+        if let Some(state) = state {
+            query.push(" AND id IN (SELECT transfer FROM ledger_pending WHERE state = ");
+            query.push_bind(batch::number(state)).push(")");
         }
         query.push(" ORDER BY seq LIMIT ").push_bind(limit);
         let found = query.build().fetch_all(&self.readers).await?;

@@ -15,10 +15,6 @@ use crate::{Log, LogHead};
 const TERMS: Terms = Terms {
     credit_max: MicroVda::vda(1_000),
     hold_s: 60,
-    green: GreenShare {
-        share_bp: 10_000,
-        evidence: Evidence::Certificates,
-    },
 };
 
 async fn open(dir: &Path) -> Store {
@@ -192,7 +188,7 @@ async fn proofs_are_good_for_all_sizes() {
         heads.push(store.log_head(Log::Ledger).await.expect("it answers"));
     }
     let transfers = store
-        .ledger_transfers(None, 0, 100)
+        .ledger_transfers(None, None, 0, 100)
         .await
         .expect("it answers");
     let store = &store;
@@ -255,6 +251,10 @@ fn usage(number: u64, busy_ms: u64, agreement: Agreement) -> Usage {
             class_milli: 1_234,
         },
         at_ms: 1_000,
+        green: GreenShare {
+            share_bp: 10_000,
+            evidence: Evidence::Certificates,
+        },
         agreement,
         reference: [number as u8; 32],
     }

@@ -47,6 +47,12 @@ impl Report {
         }
     }
 
+    /// Tokens a second of one sequence after a short prompt, with the first kernel and number of threads.
+    pub(super) fn one_sequence(&self) -> Option<f64> {
+        let rows = &self.engines.first()?.rows;
+        rows.iter().find_map(Row::one_sequence)
+    }
+
     pub(super) fn table(&self) -> String {
         let (version, model, runs) = (self.version, &self.model, self.runs);
         let mut text = format!("kwaainet {version}, {model}, median of {runs}\n");

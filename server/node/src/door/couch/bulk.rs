@@ -20,6 +20,7 @@ use super::asked::{self, Asked};
 use super::render::{Extras, quoted};
 use super::{bad_request, open, reading, words, words_of_bad};
 use crate::door::path::ApiPath;
+use crate::door::recorded::Noted;
 use crate::door::{ApiError, App};
 
 /// Documents that are read from the file at once.
@@ -55,6 +56,7 @@ pub(crate) async fn write(
     if asked.docs.len() > DOCUMENTS_MAX {
         return Err(bad_request("Too many documents at once"));
     }
+    let noted = Extension(Noted::default().count(asked.docs.len()));
     let replicated = asked.new_edits == Some(false);
     let mut drafts = Vec::with_capacity(asked.docs.len());
     let mut answers = Vec::with_capacity(asked.docs.len());
@@ -101,7 +103,7 @@ pub(crate) async fn write(
         }
     });
     let answers: Vec<_> = answers.collect();
-    Ok((StatusCode::CREATED, axum::Json(answers)).into_response())
+    Ok((StatusCode::CREATED, noted, axum::Json(answers)).into_response())
 }
 
 #[derive(Debug, Deserialize)]
@@ -140,6 +142,7 @@ pub(crate) async fn read(
 ) -> Result<Response, ApiError> {
     let found = open(&app, &principal, &db, Access::Read).await?;
     let wanted: BulkGet = asked::json(&app, &headers, body).await?;
+    let noted = Extension(Noted::default().count(wanted.docs.len()));
     let reader = Reader {
         app,
         db: found,
@@ -154,8 +157,8 @@ pub(crate) async fn read(
         let piece = reader.next().await?;
         Some((Ok::<_, Infallible>(piece), reader))
     });
-    let body = Body::from_stream(body);
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    Ok((noted, kind, Body::from_stream(body)).into_response())
 }
 
 /// Puts the answer of `_bulk_get` together, a few documents at a time.
@@ -265,9 +268,10 @@ pub(crate) async fn revs_diff(
     ApiPath(db): ApiPath<String>,
     headers: HeaderMap,
     body: Body,
-) -> Result<axum::Json<Value>, ApiError> {
+) -> Result<(Extension<Noted>, axum::Json<Value>), ApiError> {
     let found = open(&app, &principal, &db, Access::Read).await?;
     let asked: BTreeMap<String, Vec<Rev>> = asked::json(&app, &headers, body).await?;
+    let noted = Extension(Noted::default().count(asked.len()));
     let mut said = Map::new();
     for (id, missing, ancestors) in diff(&app, &found, &asked).await? {
         let mut one = json!({ "missing": missing });
@@ -276,7 +280,7 @@ pub(crate) async fn revs_diff(
         }
         said.insert(id.to_owned(), one);
     }
-    Ok(axum::Json(Value::Object(said)))
+    Ok((noted, axum::Json(Value::Object(said))))
 }
 
 /// The same in the words of older clients.

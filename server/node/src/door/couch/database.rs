@@ -15,6 +15,7 @@ use kwaainet_store::{DatabaseRecord, NewDatabase};
 use super::asked::{self, Asked};
 use super::{bad_request, find_database, open, refused};
 use crate::door::path::ApiPath;
+use crate::door::recorded::Noted;
 use crate::door::{ApiError, App};
 
 /// Documents of one purge.
@@ -183,7 +184,7 @@ pub(crate) async fn purge(
     ApiPath(db): ApiPath<String>,
     headers: HeaderMap,
     body: Body,
-) -> Result<(StatusCode, Json<CouchPurged>), ApiError> {
+) -> Result<(StatusCode, Extension<Noted>, Json<CouchPurged>), ApiError> {
     let found = open(&app, &principal, &db, Access::Admin).await?;
     let wanted: BTreeMap<String, Vec<Rev>> = asked::json(&app, &headers, body).await?;
     if wanted.len() > PURGED_MAX {
@@ -198,6 +199,7 @@ pub(crate) async fn purge(
     }
     Ok((
         StatusCode::CREATED,
+        Extension(Noted::default().count(purged.revs.len())),
         Json(CouchPurged {
             purge_seq: purged.purge_seq.to_string(),
             purged: all,

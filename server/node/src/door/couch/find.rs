@@ -19,6 +19,7 @@ use super::document::edit;
 use super::render::Extras;
 use super::{asked, bad_request, open, reading, refused};
 use crate::door::path::ApiPath;
+use crate::door::recorded::Noted;
 use crate::door::{ApiError, App};
 
 /// Documents that are read from the file at once.
@@ -61,7 +62,7 @@ pub(crate) async fn find(
     ApiPath(db): ApiPath<String>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<(Extension<Noted>, Json<Value>), ApiError> {
     let found = open(&app, &principal, &db, Access::Read).await?;
     refuse_sealed(&found)?;
     let asked: Find = asked::json(&app, &headers, body).await?;
@@ -100,6 +101,7 @@ pub(crate) async fn find(
     let docs: Vec<Value> = docs
         .map(|doc| project(doc, asked.fields.as_deref()))
         .collect();
+    let noted = Extension(Noted::default().count(docs.len()));
     let bookmark = if docs.is_empty() {
         asked.bookmark.unwrap_or_else(|| "nil".to_owned())
     } else {
@@ -117,7 +119,7 @@ pub(crate) async fn find(
             "total_quorum_docs_examined": 0, "results_returned": returned,
         });
     }
-    Ok(Json(said))
+    Ok((noted, Json(said)))
 }
 
 struct Wanted {

@@ -7,11 +7,13 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 use kwaainet_core::Principal;
 use kwaainet_openapi::{ErrorBody, IdentityLink, IdentityLinkList, Revoked, SignedMessage};
-use kwaainet_store::{LinkRecord, Linked};
+use kwaainet_store::{LinkRecord, Linked, VerificationKind};
 use sha2::{Digest, Sha256};
 
 use crate::door::body::ApiJson;
+use crate::door::credentials::verified;
 use crate::door::path::ApiPath;
+use crate::door::recorded::Noted;
 use crate::door::sign_in::{SECOND_MS, Signed, other_errand, own_account, signed};
 use crate::door::{ApiError, App};
 use crate::identity::Errand;
@@ -52,7 +54,7 @@ pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
     ApiJson(request): ApiJson<SignedMessage>,
-) -> Result<Json<IdentityLink>, ApiError> {
+) -> Result<(Extension<Noted>, Json<IdentityLink>), ApiError> {
     let own = own_account(Some(&principal))?;
     let signed = signed(&app, request)?;
     match &signed.errand {
@@ -61,7 +63,13 @@ pub(crate) async fn create(
     }
     let link = record(&app, own, signed);
     match app.store.link_account(&link).await? {
-        Linked::Done => Ok(Json(object(link))),
+        Linked::Done => {
+            if link.linked.starts_with("did:pkh:") {
+                verified(&app, &principal, VerificationKind::MultiChain).await?;
+            }
+            let noted = Noted::default().on(link.linked.as_str());
+            Ok((Extension(noted), Json(object(link))))
+        }
         Linked::Taken => Err(taken()),
         Linked::Full => {
             let message = "the account has too many links";

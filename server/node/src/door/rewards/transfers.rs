@@ -7,17 +7,20 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use kwaainet_audit::AuditOutcome;
 use kwaainet_core::Principal;
-use kwaainet_openapi::{LedgerFormat, RewardsTransfer, RewardsTransferList};
+use kwaainet_openapi::{LedgerFormat, PendingTransferState, RewardsTransfer, RewardsTransferList};
 use kwaainet_rewards::{
-    Account, AccountId, CSV_HEAD, Line, Numbered, TransferFlags, TransferId, TransferKind,
-    beancount_account, beancount_head, beancount_transfer, csv_line,
+    Account, AccountId, CSV_HEAD, Line, Numbered, PendingState, TransferFlags, TransferId,
+    TransferKind, beancount_account, beancount_head, beancount_transfer, csv_line,
 };
 use serde::Deserialize;
+use serde_json::Map;
 
 use super::super::logs::{self, limit};
 use super::super::path::ApiQuery;
 use super::{ACCOUNTS_MAX, ApiError, App, subject};
+use crate::audit::Deed;
 
 /// Transfers of one page.
 const TRANSFERS_MAX: u32 = 1_000;
@@ -26,6 +29,7 @@ const TRANSFERS_MAX: u32 = 1_000;
 pub(crate) struct TransfersQuery {
     from: Option<String>,
     limit: Option<String>,
+    state: Option<String>,
     format: Option<String>,
 }
 
@@ -38,6 +42,7 @@ pub(crate) struct TransfersQuery {
     params(
         ("from" = Option<u64>, Query, maximum = 9_223_372_036_854_775_807_i64, description = "Those from this index on; from the first if not given."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1_000, description = "At most so many; 1,000 if not given."),
+        ("state" = inline(Option<PendingTransferState>), Query, description = "Those only that reserve something, and of them those of which this has become."),
         ("format" = inline(Option<LedgerFormat>), Query, description = "In which form; `json` if not given."),
     ),
     responses((status = 200, description = "A page of transfers.", content(
@@ -55,7 +60,11 @@ pub(crate) async fn list(
     let subject = subject(&principal)?;
     let from = logs::number("from", query.from.as_deref())?.unwrap_or(0);
     let limit = limit(query.limit.as_deref(), TRANSFERS_MAX)?;
+    let state = query.state.as_deref().map(state).transpose()?;
     let form = form(query.format.as_deref())?;
+    if form != Form::Json {
+        exported(&app, &principal, query.format.as_deref()).await?;
+    }
     let own = match subject {
         None => None,
         Some(_) => Some(
@@ -70,7 +79,7 @@ pub(crate) async fn list(
         Some(ids) if ids.is_empty() => Vec::new(),
         ids => {
             app.store
-                .ledger_transfers(ids.as_deref(), from, limit + 1)
+                .ledger_transfers(ids.as_deref(), state, from, limit + 1)
                 .await?
         }
     };
@@ -100,13 +109,41 @@ pub(crate) async fn list(
     })
 }
 
+/// Records that transfers leave for another program.
+async fn exported(app: &App, principal: &Principal, format: Option<&str>) -> Result<(), ApiError> {
+    let recorded = app.audit.record(Deed {
+        action: "rewards.export",
+        outcome: AuditOutcome::Done,
+        actor: principal,
+        subject: principal.id().as_str(),
+        resource: format.unwrap_or_default(),
+        details: Map::new(),
+    });
+    let recorded = recorded.await;
+    recorded.map_err(|error| ApiError::internal(error.to_string()))?;
+    Ok(())
+}
+
 /// How a page is told.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     Json,
     Lines,
     Csv,
     Beancount,
+}
+
+fn state(name: &str) -> Result<PendingState, ApiError> {
+    match name {
+        "pending" => Ok(PendingState::Pending),
+        "posted" => Ok(PendingState::Posted),
+        "voided" => Ok(PendingState::Voided),
+        "expired" => Ok(PendingState::Expired),
+        _ => {
+            let message = "Invalid 'state': expected 'pending', 'posted', 'voided' or 'expired'.";
+            Err(ApiError::invalid("state", "invalid_value", message))
+        }
+    }
 }
 
 fn form(format: Option<&str>) -> Result<Form, ApiError> {

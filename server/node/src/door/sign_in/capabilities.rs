@@ -12,6 +12,7 @@ use kwaainet_openapi::{Capability, CapabilityRequest, RevokeCapabilityRequest, R
 use super::{SECOND_MS, scopes};
 use crate::door::body::ApiJson;
 use crate::door::params::{integer, required};
+use crate::door::recorded::Noted;
 use crate::door::{ApiError, App};
 use crate::identity::locked;
 
@@ -32,7 +33,7 @@ pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
     ApiJson(request): ApiJson<CapabilityRequest>,
-) -> Result<Json<Capability>, ApiError> {
+) -> Result<(Extension<Noted>, Json<Capability>), ApiError> {
     let minter = minter(&principal)?;
     let scopes = scopes(&required(request.scopes, "scopes")?)?;
     if scopes.is_empty() {
@@ -57,17 +58,17 @@ pub(crate) async fn create(
     let token = capabilities.mint(&minter, &allowance);
     let made = capabilities.open(&token);
     let made = made.map_err(|error| ApiError::internal(error.to_string()))?;
-    Ok(Json(Capability {
+    let ids = made.revocation_ids();
+    let revocation_id = ids.last().map(|id| HEXLOWER.encode(id)).unwrap_or_default();
+    let noted = Noted::default().on(revocation_id.as_str());
+    let capability = Capability {
         object: "kwaai.capability",
         token,
         root_key: capabilities.root(),
-        revocation_id: made
-            .revocation_ids()
-            .last()
-            .map(|id| HEXLOWER.encode(id))
-            .unwrap_or_default(),
+        revocation_id,
         expires_at: expires_at_ms / SECOND_MS,
-    }))
+    };
+    Ok((Extension(noted), Json(capability)))
 }
 
 /// Takes a capability back, with all that was made of it. Whoever has it may.
@@ -83,7 +84,7 @@ pub(crate) async fn revoke(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
     ApiJson(request): ApiJson<RevokeCapabilityRequest>,
-) -> Result<Json<Revoked>, ApiError> {
+) -> Result<(Extension<Noted>, Json<Revoked>), ApiError> {
     principal.require(Scope::Identity)?;
     let token = required(request.token, "token")?;
     let capabilities = app.desk.capabilities.as_ref().ok_or_else(locked)?;
@@ -101,11 +102,14 @@ pub(crate) async fn revoke(
     app.store
         .revoke_capability(own, app.clock.unix_ms())
         .await?;
-    Ok(Json(Revoked {
+    let id = HEXLOWER.encode(own);
+    let noted = Noted::default().on(id.as_str());
+    let revoked = Revoked {
         object: "kwaai.capability",
-        id: HEXLOWER.encode(own),
+        id,
         revoked: true,
-    }))
+    };
+    Ok((Extension(noted), Json(revoked)))
 }
 
 /// Who it acts for. A capability is made weaker without us, so it makes none.

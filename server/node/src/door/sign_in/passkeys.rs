@@ -93,7 +93,7 @@ pub(crate) async fn complete_registration(
     State(app): State<Arc<App>>,
     principal: Option<Extension<Principal>>,
     ApiJson(request): ApiJson<PasskeyAnswer>,
-) -> Result<Json<Session>, ApiError> {
+) -> Result<sessions::Begun, ApiError> {
     let (ceremony, answer, asked) = answer(request)?;
     let now = app.clock.unix_ms();
     let begun = app.desk.registrations.take(&ceremony, now);
@@ -118,7 +118,8 @@ pub(crate) async fn complete_registration(
     };
     keep(&app, &account.did, passkey).await?;
     let now_known = self::account(&app, &account.did).await?;
-    sessions::begin(&app, now_known, asked).await.map(Json)
+    let session = sessions::begin(&app, now_known, asked).await?;
+    Ok(sessions::begun(session))
 }
 
 /// Begins to sign in with a passkey.
@@ -171,7 +172,7 @@ pub(crate) async fn complete_login(
     State(app): State<Arc<App>>,
     principal: Option<Extension<Principal>>,
     ApiJson(request): ApiJson<PasskeyAnswer>,
-) -> Result<Json<Session>, ApiError> {
+) -> Result<sessions::Begun, ApiError> {
     let (ceremony, answer, asked) = answer(request)?;
     let begun = app.desk.logins.take(&ceremony, app.clock.unix_ms());
     let begun = begun.ok_or_else(unknown_ceremony)?;
@@ -180,7 +181,8 @@ pub(crate) async fn complete_login(
     let principal = principal.as_ref().map(|Extension(principal)| principal);
     let account = enter(&app, &begun.account, handle(), principal).await?;
     keep(&app, &account.did, passkey).await?;
-    sessions::begin(&app, account, asked).await.map(Json)
+    let session = sessions::begin(&app, account, asked).await?;
+    Ok(sessions::begun(session))
 }
 
 type Answer = (String, Value, Option<Scopes>);

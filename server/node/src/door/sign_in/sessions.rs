@@ -11,6 +11,7 @@ use kwaainet_store::{AccountRecord, SessionRow};
 use super::{SECOND_MS, names, own_account};
 use crate::door::auth::{allowed_to, session_record, standing};
 use crate::door::path::ApiPath;
+use crate::door::recorded::Noted;
 use crate::door::{ApiError, App};
 
 /// Lists the caller's sessions.
@@ -66,6 +67,15 @@ pub(crate) async fn end(
         id: id.to_string(),
         revoked: true,
     }))
+}
+
+/// A session that was begun, as it is answered and recorded.
+pub(crate) type Begun = (Extension<Noted>, Json<Session>);
+
+/// Answers with a session, and says whose it is, which nobody knew before.
+pub(crate) fn begun(session: Session) -> Begun {
+    let noted = Noted::default().about(session.subject.as_str());
+    (Extension(noted.on(session.id.as_str())), Json(session))
 }
 
 /// Begins a session: with the scopes that were asked for, or with all that there are for the account.

@@ -22,6 +22,7 @@ use crate::blobs;
 use crate::door::body::{PIECE_MAX, too_large, too_slow};
 use crate::door::path::{ApiPath, ApiQuery};
 use crate::door::range::{self, Wanted};
+use crate::door::recorded::Noted;
 use crate::door::{ApiError, App, body};
 
 const PAGE_MAX: u32 = 1_000;
@@ -87,28 +88,23 @@ pub(crate) async fn create(
     Extension(principal): Extension<Principal>,
     headers: HeaderMap,
     body: Body,
-) -> Result<(StatusCode, Json<StorageBlob>), ApiError> {
+) -> Result<(StatusCode, Extension<Noted>, Json<StorageBlob>), ApiError> {
     let max = app.storage.blob_bytes_max;
     if body::declared(&headers).is_some_and(|declared| declared as u64 > max) {
         return Err(too_large(&headers, body, larger(max)).await);
     }
     let _place = app.storage.blobs.place().await;
-    let name = format!("new-{}", random_id());
+    let name = format!("{}{}", blobs::DRAFT, random_id());
     let held = app.storage.blobs.hold(&name);
     let held = held.ok_or_else(|| ApiError::internal("a random id is new"))?;
     let begun = app.storage.blobs.begin(&held).await;
     begun.map_err(|error| disk(&error))?;
     let opened = app.storage.blobs.append(&held).await;
     let file = opened.map_err(|error| disk(&error))?;
-    let bytes = match take(file, &headers, body, max).await {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            app.storage.blobs.remove(&name).await;
-            return Err(error);
-        }
-    };
+    let bytes = take(file, &headers, body, max).await?;
     let blob = keep(&app, &principal, held, bytes).await?;
-    Ok((StatusCode::CREATED, Json(wire(&blob))))
+    let noted = Extension(Noted::default().on(blob.hash.as_str()));
+    Ok((StatusCode::CREATED, noted, Json(wire(&blob))))
 }
 
 /// Appends a body to a file, at most so many bytes, and syncs it; how many came.

@@ -23,6 +23,7 @@ use super::{find_database, mode, open};
 use crate::door::body::ApiJson;
 use crate::door::couch::{self, seq_of};
 use crate::door::path::{ApiPath, ApiQuery};
+use crate::door::recorded::Noted;
 use crate::door::{ApiError, App};
 
 /// Documents that one request erases.
@@ -65,7 +66,7 @@ pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
     ApiJson(asked): ApiJson<NewStorageDatabase>,
-) -> Result<(StatusCode, Json<StorageDatabase>), ApiError> {
+) -> Result<(StatusCode, Extension<Noted>, Json<StorageDatabase>), ApiError> {
     let name = asked.name.parse();
     let new = NewDatabase {
         owner: principal.id().clone(),
@@ -87,7 +88,8 @@ pub(crate) async fn create(
         return Err(ApiError::refused(StatusCode::CONFLICT, code, message));
     }
     let found = open(&app, &principal, new.name.as_str(), Access::Admin).await?;
-    Ok((StatusCode::CREATED, Json(wire(&found))))
+    let noted = Extension(Noted::default().on(found.name.as_str()));
+    Ok((StatusCode::CREATED, noted, Json(wire(&found))))
 }
 
 /// Shows a database.
@@ -237,7 +239,7 @@ pub(crate) async fn erase(
     Extension(principal): Extension<Principal>,
     ApiPath(db): ApiPath<String>,
     ApiJson(asked): ApiJson<EraseRequest>,
-) -> Result<Json<Erased>, ApiError> {
+) -> Result<(Extension<Noted>, Json<Erased>), ApiError> {
     let found = open(&app, &principal, &db, Access::Admin).await?;
     if asked.ids.is_empty() || asked.ids.len() > ERASED_MAX {
         let message = format!("Invalid 'ids': expected 1 to {ERASED_MAX} ids.");
@@ -262,12 +264,14 @@ pub(crate) async fn erase(
         gone = gone.max(purged.revs.len() as u64);
         revisions += purged.revs.values().map(Vec::len).sum::<usize>() as u64;
     }
-    Ok(Json(Erased {
+    let erased = Erased {
         object: "storage.erasure",
         documents: gone,
         revisions,
         overwritten: documents.scrub().await?,
-    }))
+    };
+    let noted = Noted::default().on(db).count(gone as usize);
+    Ok((Extension(noted), Json(erased)))
 }
 
 /// Says how much the caller keeps here.

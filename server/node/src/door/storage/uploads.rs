@@ -15,6 +15,7 @@ use super::blobs::{keep, take};
 use super::{disk, full};
 use crate::door::body::ApiJson;
 use crate::door::path::ApiPath;
+use crate::door::recorded::Noted;
 use crate::door::{ApiError, App};
 
 /// Where a part begins.
@@ -33,7 +34,7 @@ pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
     ApiJson(asked): ApiJson<NewUpload>,
-) -> Result<(StatusCode, Json<StorageUpload>), ApiError> {
+) -> Result<(StatusCode, Extension<Noted>, Json<StorageUpload>), ApiError> {
     let max = app.storage.blob_bytes_max;
     if !(1..=max).contains(&asked.bytes) {
         let message = format!("Invalid 'bytes': expected 1 to {max}.");
@@ -63,7 +64,8 @@ pub(crate) async fn create(
             message,
         ));
     }
-    Ok((StatusCode::CREATED, Json(wire(&upload, 0, None))))
+    let noted = Extension(Noted::default().on(upload.id.as_str()));
+    Ok((StatusCode::CREATED, noted, Json(wire(&upload, 0, None))))
 }
 
 /// Says how far an upload came.

@@ -90,6 +90,18 @@ impl Row {
         }
     }
 
+    /// Tokens a second, if it is about one sequence that generates.
+    pub(super) fn one_sequence(&self) -> Option<f64> {
+        match self {
+            Self::Decode {
+                sequences: 1,
+                tokens_per_s,
+                ..
+            } => Some(*tokens_per_s),
+            _ => None,
+        }
+    }
+
     pub(super) fn is_of(&self, test: Test) -> bool {
         match (self, test) {
             (Self::Prefill { tokens, .. }, Test::Prefill { tokens: other })
