@@ -35,11 +35,11 @@ pub use carbon::{
 };
 pub use documents::{
     BlobRecord, Body, Compacted, DatabaseRecord, DocumentRow, DocumentStore, GroupWriter, IdRange,
-    LocalEdit, NewDatabase, Purged, StorageMeter, UploadRecord, WriteError, Written,
+    LocalEdit, NewDatabase, Purged, StorageMeter, UploadBegun, UploadRecord, WriteError, Written,
 };
 pub use files::FileRecord;
 pub use identity::{
-    AccountRecord, Admission, IssuedCredential, LinkRecord, Linked, PasskeyRecord, SessionRow,
+    AccountRecord, Admission, IssuedCredential, LinkRecord, Linked, PasskeyKept, PasskeyRecord, SessionRow,
     ShownCredential,
 };
 pub use introductions::IntroductionRecord;

@@ -1,6 +1,7 @@
 //! Signing in, accounts, credentials and capabilities, as a client sees them.
 
 mod credentials;
+mod passkeys;
 mod refusals;
 
 use axum::body::Body;

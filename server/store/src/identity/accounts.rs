@@ -85,6 +85,17 @@ pub struct PasskeyRecord {
     pub record: String,
 }
 
+/// What became of a passkey that was to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasskeyKept {
+    /// It is kept.
+    Done,
+    /// It is another account's.
+    Taken,
+    /// The account has too many.
+    Full,
+}
+
 /// An account's columns with what is known of it; takes the time twice.
 pub(super) const FACTS: &str = "
     a.did, a.handle, a.scopes AS account_scopes, a.next_key, a.recovery, a.created_at_ms AS account_created_at_ms,
@@ -293,27 +304,44 @@ impl Store {
         Ok(true)
     }
 
-    /// Keeps a passkey: a new one, or what has changed of a known one, whose owner stays who he was.
+    /// Keeps a passkey: a new one, if its account has not so many yet, or what has changed of a known one, whose owner
+    /// stays who he was.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn keep_passkey(
         &self,
         passkey: &PasskeyRecord,
+        max: usize,
         now_ms: i64,
-    ) -> Result<(), StoreError> {
+    ) -> Result<PasskeyKept, StoreError> {
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let row = sqlx::query(
+            "SELECT (SELECT account FROM passkeys WHERE id = ?1) AS holder,
+                    (SELECT COUNT(*) FROM passkeys WHERE account = ?2) AS held",
+        )
+        .bind(&passkey.id)
+        .bind(&passkey.account)
+        .fetch_one(&mut *transaction)
+        .await?;
+        let (holder, held): (Option<String>, i64) = (row.try_get("holder")?, row.try_get("held")?);
+        match holder {
+            Some(holder) if holder != passkey.account => return Ok(PasskeyKept::Taken),
+            None if held >= max as i64 => return Ok(PasskeyKept::Full),
+            _ => {}
+        }
         sqlx::query(
             "INSERT INTO passkeys (id, account, record, created_at_ms) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (id) DO UPDATE SET record = excluded.record, used_at_ms = ?4
-                 WHERE account = excluded.account",
+             ON CONFLICT (id) DO UPDATE SET record = excluded.record, used_at_ms = ?4",
         )
         .bind(&passkey.id)
         .bind(&passkey.account)
         .bind(&passkey.record)
         .bind(now_ms)
-        .execute(&self.writer)
+        .execute(&mut *transaction)
         .await?;
-        Ok(())
+        transaction.commit().await?;
+        Ok(PasskeyKept::Done)
     }
 
     /// An account's passkeys, oldest first.
