@@ -11,7 +11,7 @@ use kwaainet_core::{Principal, random_id};
 use kwaainet_openapi::{NewUpload, StorageDeleted, StorageUpload};
 use kwaainet_store::{UploadBegun, UploadRecord};
 
-use super::blobs::{keep, take};
+use super::blobs::{keep, not_larger, take};
 use super::{disk, full};
 use crate::door::body::ApiJson;
 use crate::door::path::ApiPath;
@@ -121,6 +121,7 @@ pub(crate) async fn append(
     if begin != offset {
         return Err(conflict(format!("The upload is at {offset}.")));
     }
+    let body = not_larger(&headers, body, upload.bytes - offset).await?;
     let _place = app.storage.blobs.place().await;
     let opened = app.storage.blobs.append(&held).await;
     let file = opened.map_err(|error| disk(&error))?;
