@@ -253,7 +253,10 @@ mod tests {
         assert!(opened.allows(&wanted(Scope::Storage, paths[1])));
         assert!(opened.allows(&wanted(Scope::Inference, "/v1/chat")));
         for beside in ["/v1/chats", "/v1/chat2/completions", "/v1", ""] {
-            assert!(!opened.allows(&wanted(Scope::Inference, beside)), "{beside}");
+            assert!(
+                !opened.allows(&wanted(Scope::Inference, beside)),
+                "{beside}"
+            );
         }
         for (root, inside) in [("/", "/v1/models"), ("/v1/", "/v1"), ("/v1/", "/v1/models")] {
             let token = capabilities.mint(&minter, &allowance(&[root]));

@@ -39,8 +39,8 @@ pub use documents::{
 };
 pub use files::FileRecord;
 pub use identity::{
-    AccountRecord, Admission, IssuedCredential, LinkRecord, Linked, PasskeyKept, PasskeyRecord, SessionRow,
-    ShownCredential,
+    AccountRecord, Admission, IssuedCredential, LinkRecord, Linked, PasskeyKept, PasskeyRecord,
+    SessionRow, ShownCredential,
 };
 pub use introductions::IntroductionRecord;
 pub use invitations::{InvitationRecord, Redeemed};

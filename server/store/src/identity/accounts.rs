@@ -18,7 +18,7 @@ pub struct AccountRecord {
     pub did: String,
     /// What passkeys call it.
     pub handle: [u8; 16],
-    /// Whether the key that let it in is good now.
+    /// Whether what let it in is good now: a key, or that the node has none.
     pub admitted: bool,
     /// What the owner allowed it while that is so.
     pub scopes: Scopes,
@@ -96,12 +96,13 @@ pub enum PasskeyKept {
     Full,
 }
 
-/// An account's columns with what is known of it; takes the time twice.
+/// An account's columns with what is known of it; takes the time twice. What the owner let in while his node had no
+/// key is let in until it has one.
 pub(super) const FACTS: &str = "
     a.did, a.handle, a.scopes AS account_scopes, a.next_key, a.recovery, a.created_at_ms AS account_created_at_ms,
-    (a.admitted_by IS 'owner' OR EXISTS (
+    (CASE WHEN a.admitted_by IS 'owner' THEN NOT EXISTS (SELECT 1 FROM api_keys) ELSE EXISTS (
         SELECT 1 FROM api_keys k WHERE k.id = a.admitted_by AND k.revoked_at_ms IS NULL
-        AND (k.expires_at_ms IS NULL OR k.expires_at_ms > ?))) AS admitted,
+        AND (k.expires_at_ms IS NULL OR k.expires_at_ms > ?)) END) AS admitted,
     (SELECT COUNT(*) FROM passkeys p WHERE p.account = a.did) AS passkeys,
     (SELECT COUNT(*) FROM account_links l WHERE l.account = a.did) AS links,
     (SELECT COUNT(*) FROM account_links l WHERE l.account = a.did AND l.linked LIKE 'did:pkh:%') AS chains,

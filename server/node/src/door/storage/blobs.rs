@@ -116,9 +116,7 @@ pub(super) async fn not_larger(
     max: u64,
 ) -> Result<Body, ApiError> {
     match body::declared(headers) {
-        Some(declared) if declared as u64 > max => {
-            Err(too_large(headers, body, larger(max)).await)
-        }
+        Some(declared) if declared as u64 > max => Err(too_large(headers, body, larger(max)).await),
         _ => Ok(body),
     }
 }
