@@ -23,7 +23,7 @@ mod sealing;
 mod wraps;
 
 pub use attachments::Content;
-pub use blobs::{BlobRecord, UploadRecord};
+pub use blobs::{BlobRecord, UploadBegun, UploadRecord};
 pub use databases::{DatabaseRecord, NewDatabase, Sealed};
 pub use erasing::{Compacted, Purged};
 pub use group::{GroupWriter, WriteError, Written};

@@ -36,12 +36,12 @@ pub use carbon::{
 pub use documents::{
     BlobRecord, Body, Compacted, Content, DatabaseRecord, DocumentRow, DocumentStore, GroupWriter,
     IdRange, LocalEdit, NewDatabase, OwnerErased, Purged, Sealed, Sharing, StorageMeter,
-    UploadRecord, Wrap, WriteError, Written,
+    UploadBegun, UploadRecord, Wrap, WriteError, Written,
 };
 pub use files::FileRecord;
 pub use identity::{
-    AccountRecord, Admission, IssuedCredential, LinkRecord, Linked, PasskeyRecord, SessionRow,
-    ShownCredential,
+    AccountRecord, Admission, IssuedCredential, LinkRecord, Linked, PasskeyKept, PasskeyRecord,
+    SessionRow, ShownCredential,
 };
 pub use introductions::IntroductionRecord;
 pub use invitations::{InvitationRecord, Redeemed};

@@ -2,8 +2,11 @@
 
 use kwaainet_storage::Place;
 use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
 
-use super::{DatabaseRecord, DocumentStore, IMMEDIATE, sealed};
+use super::blobs::HELD;
+use super::sealed::{self, Said};
+use super::{DatabaseRecord, DocumentStore, IMMEDIATE};
 use crate::StoreError;
 
 /// Such documents of one database.
@@ -16,7 +19,7 @@ pub enum LocalEdit {
     Now(i64),
     /// It follows on what is not current.
     Conflict,
-    /// The database has too many.
+    /// The database has too many, or its owner would have more than he may.
     Full,
 }
 
@@ -41,7 +44,8 @@ impl DocumentStore {
         Ok(Some((rev, said)))
     }
 
-    /// Writes what it says, or removes it, if `rev` is its revision now; none if there is none.
+    /// Writes what it says, or removes it, if `rev` is its revision now; none if there is none. The owner of the
+    /// database may have `quota` bytes in all of his.
     ///
     /// # Errors
     /// When the file fails.
@@ -51,6 +55,7 @@ impl DocumentStore {
         id: &str,
         rev: Option<i64>,
         json: Option<&str>,
+        quota: u64,
     ) -> Result<LocalEdit, StoreError> {
         let seal = db.seal()?;
         let db = db.key;
@@ -63,11 +68,13 @@ impl DocumentStore {
         if is_sealed == Some(true) && seal.is_none() {
             return Err(StoreError::Locked);
         }
-        let known = sqlx::query_scalar("SELECT rev FROM locals WHERE db = ? AND id = ?")
-            .bind(db)
-            .bind(id)
-            .fetch_optional(&mut *transaction)
-            .await?;
+        let known: Option<(i64, i64)> =
+            sqlx::query_as("SELECT rev, OCTET_LENGTH(json) FROM locals WHERE db = ? AND id = ?")
+                .bind(db)
+                .bind(id)
+                .fetch_optional(&mut *transaction)
+                .await?;
+        let (known, before) = known.unzip();
         if known != rev {
             return Ok(LocalEdit::Conflict);
         }
@@ -79,9 +86,18 @@ impl DocumentStore {
             return Ok(LocalEdit::Full);
         }
         let next = known.unwrap_or(0) + 1;
-        let now = match json {
-            Some(json) => {
-                let said = sealed::kept_local(seal, Place::Local { id, rev: next }, json);
+        let said = json.map(|json| sealed::kept_local(seal, Place::Local { id, rev: next }, json));
+        let more = said.as_ref().map_or(0, Said::len) as i64 - before.unwrap_or(0);
+        if more > 0 && held_by_owner_of(db, &mut transaction).await? + more > quota as i64 {
+            return Ok(LocalEdit::Full);
+        }
+        sqlx::query("UPDATE databases SET bytes = MAX(0, bytes + ?) WHERE key = ?")
+            .bind(more)
+            .bind(db)
+            .execute(&mut *transaction)
+            .await?;
+        let now = match said {
+            Some(said) => {
                 let insert = sqlx::query(
                     "INSERT INTO locals (db, id, rev, json) SELECT ?1, ?2, ?3, ?4
                      WHERE EXISTS (SELECT 1 FROM databases WHERE key = ?1)
@@ -102,5 +118,20 @@ impl DocumentStore {
         };
         transaction.commit().await?;
         Ok(LocalEdit::Now(now))
+    }
+}
+
+/// Bytes of all that the owner of a database has; 0 if it is gone.
+async fn held_by_owner_of(db: i64, connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    let owner: Option<String> = sqlx::query_scalar("SELECT owner FROM databases WHERE key = ?")
+        .bind(db)
+        .fetch_optional(&mut *connection)
+        .await?;
+    match owner {
+        Some(owner) => Ok(sqlx::query_scalar(HELD)
+            .bind(owner)
+            .fetch_one(connection)
+            .await?),
+        None => Ok(0),
     }
 }

@@ -409,15 +409,24 @@ async fn a_local_document_is_edited_by_who_knows_it() {
     let open = Open::new().await;
     let db = &open.database("ada", "notes", Mode::Private).await;
     let edit = async |rev, json| {
-        let edited = open.store.edit_local(db, "x", rev, json).await;
+        let edited = open.store.edit_local(db, "x", rev, json, 100).await;
         edited.expect("it answers")
+    };
+    let held = async || {
+        let held = open.store.held(&PrincipalId::new("ada")).await;
+        held.expect("it answers")
     };
     assert_eq!(edit(None, Some("{}")).await, LocalEdit::Now(1));
     assert_eq!(edit(None, Some("{}")).await, LocalEdit::Conflict);
     assert_eq!(edit(Some(1), Some(r#"{"n":1}"#)).await, LocalEdit::Now(2));
     let read = open.store.local(db, "x").await.expect("it answers");
     assert_eq!(read, Some((2, r#"{"n":1}"#.to_owned())));
+    assert_eq!(held().await, 7, "it counts as all else does");
+    let long = format!("{{\"n\":\"{}\"}}", "x".repeat(93));
+    assert_eq!(edit(Some(2), Some(&long)).await, LocalEdit::Full);
+    assert_eq!(held().await, 7);
     assert_eq!(edit(Some(2), None).await, LocalEdit::Now(0));
+    assert_eq!(held().await, 0);
     assert_eq!(open.store.local(db, "x").await.expect("it answers"), None);
 }
 
@@ -457,6 +466,31 @@ async fn blobs_are_held_counted_and_let_go() {
             .expect("it answers")
             .is_empty()
     );
+}
+
+#[tokio::test]
+async fn what_is_announced_in_several_uploads_has_room_together() {
+    let open = Open::new().await;
+    let ada = PrincipalId::new("ada");
+    let begin = async |id: &str, bytes| {
+        let upload = UploadRecord {
+            id: id.to_owned(),
+            bytes,
+        };
+        let begun = open.store.begin_upload(&ada, &upload, 100, 1).await;
+        begun.expect("it answers")
+    };
+    assert_eq!(begin("a", 60).await, UploadBegun::Done);
+    assert_eq!(begin("b", 41).await, UploadBegun::Full);
+    for number in 0..40 {
+        assert_eq!(begin(&format!("c{number}"), 1).await, UploadBegun::Done);
+    }
+    assert_eq!(begin("d", 1).await, UploadBegun::Full);
+    assert!(open.store.end_upload(&ada, "a").await.expect("it answers"));
+    for number in 0..60 {
+        assert_eq!(begin(&format!("e{number}"), 1).await, UploadBegun::Done);
+    }
+    assert_eq!(begin("f", 1).await, UploadBegun::TooMany);
 }
 
 #[tokio::test]

@@ -90,9 +90,7 @@ pub(crate) async fn create(
     body: Body,
 ) -> Result<(StatusCode, Extension<Noted>, Json<StorageBlob>), ApiError> {
     let max = app.storage.blob_bytes_max;
-    if body::declared(&headers).is_some_and(|declared| declared as u64 > max) {
-        return Err(too_large(&headers, body, larger(max)).await);
-    }
+    let body = not_larger(&headers, body, max).await?;
     let _place = app.storage.blobs.place().await;
     let name = format!("{}{}", blobs::DRAFT, random_id());
     let held = app.storage.blobs.hold(&name);
@@ -105,6 +103,18 @@ pub(crate) async fn create(
     let blob = keep(&app, &principal, held, bytes).await?;
     let noted = Extension(Noted::default().on(blob.hash.as_str()));
     Ok((StatusCode::CREATED, noted, Json(wire(&blob))))
+}
+
+/// The same body, unless it says of itself that it is larger: then nothing of it is written.
+pub(super) async fn not_larger(
+    headers: &HeaderMap,
+    body: Body,
+    max: u64,
+) -> Result<Body, ApiError> {
+    match body::declared(headers) {
+        Some(declared) if declared as u64 > max => Err(too_large(headers, body, larger(max)).await),
+        _ => Ok(body),
+    }
 }
 
 /// Appends a body to a file, at most so many bytes, and syncs it; how many came.
