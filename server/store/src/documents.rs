@@ -8,21 +8,29 @@ mod attachments;
 mod blobs;
 mod changes;
 mod databases;
+mod erased;
 mod erasing;
+mod erasures;
 mod feeds;
+mod grants;
 mod group;
 mod locals;
 mod meters;
 mod reading;
+mod replications;
 mod rows;
 
 pub use blobs::{BlobRecord, UploadRecord};
 pub use databases::{DatabaseRecord, NewDatabase};
 pub use erasing::{Compacted, Purged};
+pub use erasures::{ErasureRecord, ErasureReplica, NewErasure, OpenErasure};
 pub use group::{GroupWriter, WriteError, Written};
 pub use locals::LocalEdit;
 pub use meters::StorageMeter;
 pub use reading::{Body, DocumentRow, IdRange};
+pub use replications::{
+    Direction, NewReplication, ReplicationRecord, ReplicationState, Way, WayRecord,
+};
 
 use std::path::Path;
 use std::sync::Arc;

@@ -85,6 +85,11 @@ const DOCUMENTS: &[(i64, &str, &str)] = &[
         "blobs",
         include_str!("../../../migrations/storage/0002_blobs.sql"),
     ),
+    (
+        4,
+        "replicas",
+        include_str!("../../../migrations/storage/0004_replicas.sql"),
+    ),
 ];
 
 pub(crate) async fn run(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {

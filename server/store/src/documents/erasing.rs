@@ -145,7 +145,7 @@ impl DocumentStore {
 }
 
 /// Writes what is left of a document.
-async fn rewrite(
+pub(super) async fn rewrite(
     db: i64,
     id: &str,
     was_deleted: bool,
@@ -211,7 +211,7 @@ pub(super) async fn forget(
 }
 
 /// Deletes contents that hang on nothing any more.
-async fn sweep(db: i64, connection: &mut SqliteConnection) -> Result<u64, StoreError> {
+pub(super) async fn sweep(db: i64, connection: &mut SqliteConnection) -> Result<u64, StoreError> {
     let rows = sqlx::query(
         "DELETE FROM attachments WHERE db = ?1 AND digest NOT IN (
              SELECT json_extract(one.value, '$.digest') FROM bodies AS b, json_each(b.attachments) AS one
@@ -233,7 +233,7 @@ async fn sweep(db: i64, connection: &mut SqliteConnection) -> Result<u64, StoreE
     Ok(rows.len() as u64)
 }
 
-async fn lighten(db: i64, bytes: i64, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+pub(super) async fn lighten(db: i64, bytes: i64, connection: &mut SqliteConnection) -> Result<(), StoreError> {
     sqlx::query("UPDATE databases SET bytes = MAX(0, bytes - ?) WHERE key = ?")
         .bind(bytes)
         .bind(db)
