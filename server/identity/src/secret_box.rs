@@ -49,7 +49,10 @@ impl SecretBox {
             msg: sealed,
             aad: place.as_bytes(),
         };
-        self.0.decrypt(&nonce.into(), payload).ok().map(Zeroizing::new)
+        self.0
+            .decrypt(&nonce.into(), payload)
+            .ok()
+            .map(Zeroizing::new)
     }
 }
 

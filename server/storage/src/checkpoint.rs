@@ -141,7 +141,10 @@ mod tests {
     fn both_sides_go_on_where_both_were() {
         let one = Checkpoint::after(None, &session("a", "5-x"));
         assert_eq!(Checkpoint::common(Some(&one), None), None);
-        assert_eq!(Checkpoint::common(Some(&one), Some(&one)), Some(json!("5-x")));
+        assert_eq!(
+            Checkpoint::common(Some(&one), Some(&one)),
+            Some(json!("5-x"))
+        );
         let ahead = Checkpoint::after(Some(&one), &session("a", "10-x"));
         for (source, target) in [(&one, &ahead), (&ahead, &one)] {
             let common = Checkpoint::common(Some(source), Some(target));
@@ -150,7 +153,11 @@ mod tests {
         let source = Checkpoint::after(Some(&one), &session("b", "7-x"));
         let target = Checkpoint::after(Some(&one), &session("c", "9-x"));
         let common = Checkpoint::common(Some(&source), Some(&target));
-        assert_eq!(common, Some(json!("5-x")), "the last session that both know");
+        assert_eq!(
+            common,
+            Some(json!("5-x")),
+            "the last session that both know"
+        );
         let other = Checkpoint::after(None, &session("d", "9-x"));
         assert_eq!(Checkpoint::common(Some(&source), Some(&other)), None);
     }

@@ -202,7 +202,9 @@ mod tests {
         let mut tree = tree;
         tree.add(&taken.history, false, 1);
         // A client that tells one step only is understood once that step is here.
-        let next = draft(json!({"_rev": "1026-c", "_revisions": {"start": 1_026, "ids": ["c", anew.rev.hash()]}}));
+        let next = draft(
+            json!({"_rev": "1026-c", "_revisions": {"start": 1_026, "ids": ["c", anew.rev.hash()]}}),
+        );
         assert!(matches!(replicated(&tree, &next, 1_024, none), Ok(Some(_))));
     }
 }

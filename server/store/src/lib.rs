@@ -34,7 +34,10 @@ pub use carbon::{
     MatchedHour,
 };
 pub use documents::{
-    BlobRecord, Body, Compacted, DatabaseRecord, Direction, DocumentRow, DocumentStore, ErasureRecord, ErasureReplica, GroupWriter, IdRange, LocalEdit, NewDatabase, NewErasure, NewReplication, OpenErasure, Purged, ReplicationRecord, ReplicationState, StorageMeter, UploadRecord, Way, WayRecord, WriteError, Written,
+    BlobRecord, Body, Compacted, DatabaseRecord, Direction, DocumentRow, DocumentStore,
+    ErasureRecord, ErasureReplica, GroupWriter, IdRange, LocalEdit, NewDatabase, NewErasure,
+    NewReplication, OpenErasure, Purged, ReplicationRecord, ReplicationState, StorageMeter,
+    UploadRecord, Way, WayRecord, WriteError, Written,
 };
 pub use files::FileRecord;
 pub use identity::{

@@ -233,7 +233,11 @@ pub(super) async fn sweep(db: i64, connection: &mut SqliteConnection) -> Result<
     Ok(rows.len() as u64)
 }
 
-pub(super) async fn lighten(db: i64, bytes: i64, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+pub(super) async fn lighten(
+    db: i64,
+    bytes: i64,
+    connection: &mut SqliteConnection,
+) -> Result<(), StoreError> {
     sqlx::query("UPDATE databases SET bytes = MAX(0, bytes - ?) WHERE key = ?")
         .bind(bytes)
         .bind(db)

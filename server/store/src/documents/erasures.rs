@@ -83,6 +83,7 @@ pub struct OpenErasure {
 impl DocumentStore {
     /// Erases documents as if they had never been, remembers that nothing may bring them back, and who has to be
     /// told: one transaction. An erasure that is known under its id is carried out again, but nobody is told anew.
+    /// `false`, and nothing is done, if its id is that of another database's.
     ///
     /// # Errors
     /// When the file fails.
@@ -90,7 +91,7 @@ impl DocumentStore {
         &self,
         database: &DatabaseRecord,
         new: &NewErasure,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let db = database.key;
         let mut transaction = self.writer.begin_with(IMMEDIATE).await?;
         let (mut documents, mut revisions) = (0, 0);
@@ -111,9 +112,11 @@ impl DocumentStore {
         let uuid = &database.uuid;
         erased::remember(db, uuid, &floors, new.now_ms, &mut transaction).await?;
         let counts = (documents, revisions);
-        record_erasure(database, new, counts, &mut transaction).await?;
+        if !record_erasure(database, new, counts, &mut transaction).await? {
+            return Ok(false);
+        }
         transaction.commit().await?;
-        Ok(())
+        Ok(true)
     }
 
     /// Notes that the file was overwritten.
@@ -266,13 +269,13 @@ async fn purge(
     Ok((floor, gone.len()))
 }
 
-/// Writes the record, with everybody who has a copy.
+/// Writes the record, with everybody who has a copy; `false` if another database's has its id.
 async fn record_erasure(
     database: &DatabaseRecord,
     new: &NewErasure,
     (documents, revisions): (i64, i64),
     connection: &mut SqliteConnection,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     sqlx::query(
         "DELETE FROM erasures WHERE id IN (SELECT id FROM erasures WHERE owner = ?
              AND completed_at_ms IS NOT NULL ORDER BY created_at_ms DESC LIMIT -1 OFFSET ?)",
@@ -295,7 +298,7 @@ async fn record_erasure(
     .execute(&mut *connection)
     .await?;
     if made.rows_affected() == 0 {
-        sqlx::query(
+        let known = sqlx::query(
             "UPDATE erasures SET documents = documents + ?, revisions = revisions + ?
              WHERE id = ? AND owner = ? AND db = ?",
         )
@@ -306,7 +309,7 @@ async fn record_erasure(
         .bind(database.key)
         .execute(connection)
         .await?;
-        return Ok(());
+        return Ok(known.rows_affected() == 1);
     }
     let copies = sqlx::query(
         "INSERT INTO erasure_replicas (erasure, url, secret, secret_of)

@@ -123,7 +123,8 @@ pub struct WayRecord {
     pub refused: u64,
 }
 
-const SELECT: &str = "SELECT r.*, d.name, d.uuid FROM replications AS r JOIN databases AS d ON d.key = r.db";
+const SELECT: &str =
+    "SELECT r.*, d.name, d.uuid FROM replications AS r JOIN databases AS d ON d.key = r.db";
 
 impl DocumentStore {
     /// Keeps a replication, or puts it in the place of the one between the same databases, whose id stays. `seal`

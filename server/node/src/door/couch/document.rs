@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::asked::{self, Asked};
 use super::render::Extras;
-use super::{bad_request, not_found, open, reading};
+use super::{bad_request, not_found, open, open_document, reading};
 use crate::door::path::ApiPath;
 use crate::door::{ApiError, App};
 
@@ -83,7 +83,7 @@ async fn read(
     asked: &Asked,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let found = open(app, principal, db, Access::Read).await?;
+    let found = open_document(app, principal, (db, id), Access::Read).await?;
     let row = app.storage.documents.document(found.key, id).await?;
     let row = row.ok_or_else(|| not_found("missing"))?;
     let extras = Extras::asked(asked)?;
@@ -216,7 +216,7 @@ async fn write(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let found = open(app, principal, db, Access::Write).await?;
+    let found = open_document(app, principal, (db, &id), Access::Write).await?;
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or("");
     let held = asked::held(app, headers, body).await?;
@@ -312,7 +312,7 @@ async fn bury(
     asked: &Asked,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let found = open(app, principal, db, Access::Write).await?;
+    let found = open_document(app, principal, (db, &id), Access::Write).await?;
     let row = app.storage.documents.document(found.key, &id).await?;
     let row = row.ok_or_else(|| not_found("missing"))?;
     let rev = match asked.rev("rev")? {

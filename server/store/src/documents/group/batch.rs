@@ -12,9 +12,9 @@ use sqlx::sqlite::SqliteConnection;
 use super::{Job, WriteError, Written};
 use crate::StoreError;
 use crate::documents::attachments;
-use crate::documents::erased;
 use crate::documents::blobs::HELD;
 use crate::documents::databases::body_key;
+use crate::documents::erased;
 use crate::documents::erasing::forget;
 use crate::documents::rows;
 
