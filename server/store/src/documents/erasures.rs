@@ -326,7 +326,7 @@ async fn record_erasure(
         .bind(&new.id)
         .execute(connection)
         .await?;
-    Ok(())
+    Ok(true)
 }
 
 fn replica(row: &SqliteRow) -> Result<ErasureReplica, StoreError> {
