@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import random
+import socket
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,15 @@ DOCUMENTS = 3_000
 IDS = [f"d{n:05}" for n in range(DOCUMENTS)]
 
 
+def kept_port() -> int:
+    """One below those that the system gives to others (32,768 and up), which nobody listens on."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as taken:
+            if taken.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+
+
 class Owner:
     """Asks a node as its owner, with a key where there is one."""
 
@@ -27,16 +37,15 @@ class Owner:
         self.folder = folder
         self.key = ""
         if with_key:
-            made = kwaainet(
-                folder, "keys", "create", "other", "--scopes", "storage", "--data-dir", folder / "data"
-            )
-            self.key = next(word for word in succeeded(made).split() if word.startswith("kw_"))
-        self.node = Node(folder, "--no-models", "--log", "debug")
-        self.listen = f"{self.node.host}:{self.node.port}"
+            options = ("--scope", "storage", "--data-dir", folder / "data")
+            self.key = succeeded(kwaainet(folder, "keys", "create", *options)).strip()
+        self.listen = f"127.0.0.1:{kept_port()}"
+        self.again()
 
     def again(self) -> None:
-        """The same node on the same port, after it was killed."""
-        self.node = Node(self.folder, "--no-models", "--log", "debug", "--listen", self.listen)
+        """The same node on the same port, where it was killed."""
+        options = ("--log", "debug", "--listen", self.listen)
+        self.node = Node(self.folder, *options, config="models = []\n")
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         headers = {"Content-Type": "application/json"}
