@@ -11,8 +11,10 @@ mod changes;
 mod database;
 mod document;
 mod find;
+mod indexes;
 mod listing;
 mod locals;
+mod parts;
 mod reading;
 mod render;
 mod replicate;
@@ -61,6 +63,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(find::find))
         .routes(routes!(find::explain))
         .routes(routes!(find::indexes, find::make_index))
+        .routes(routes!(indexes::delete))
         .routes(routes!(locals::get, locals::put, locals::delete))
         .routes(routes!(
             document::get_design,

@@ -9,13 +9,14 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use kwaainet_core::{Principal, random_id};
 use kwaainet_openapi::CouchEdited;
-use kwaainet_storage::{Access, Draft, Multipart, Refused, Rev, boundary_of};
+use kwaainet_storage::{Access, Draft, Multipart, Node, Refused, Rev, boundary_of};
 use kwaainet_store::{DatabaseRecord, DocumentRow};
 use serde_json::Value;
 
 use super::asked::{self, Asked};
+use super::parts::{Message, Told, related};
 use super::render::Extras;
-use super::{bad_request, not_found, open, open_document, reading};
+use super::{bad_request, not_found, open, open_document, parts, reading};
 use crate::door::path::ApiPath;
 use crate::door::{ApiError, App};
 
@@ -42,7 +43,7 @@ const OPEN_REVS_BYTES_MAX: usize = 128 << 20;
         ("attachments" = Option<bool>, Query, description = "With what hangs on it."),
     ),
     responses(
-        (status = 200, description = "The document, or an array for `open_revs`.", body = Object),
+        (status = 200, description = "The document, or an array for `open_revs`; in parts for who accepts `multipart/related` with `attachments`, or `multipart/mixed` with `open_revs`.", body = Object),
         (status = 304, description = "It is what `If-None-Match` names.")
     )
 )]
@@ -88,7 +89,11 @@ async fn read(
     let row = row.ok_or_else(|| not_found("missing"))?;
     let extras = Extras::asked(asked)?;
     if let Some(wanted) = asked.text("open_revs") {
-        return open_revs(app, &found, &row, wanted, asked, extras).await;
+        let revs = open_revs(&row, wanted, asked)?;
+        return match parts::wanted(headers, "multipart/mixed") {
+            true => told_in_parts(app, &found, &row, revs, extras).await,
+            false => told(app, &found, &row, revs, extras).await,
+        };
     }
     let latest = asked.is_set("latest")?;
     let node = match asked.rev("rev")? {
@@ -106,21 +111,26 @@ async fn read(
     if extras == Extras::default() && headers.get(header::IF_NONE_MATCH) == Some(&etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
+    if extras.attachments && parts::wanted(headers, "multipart/related") {
+        let said = related(app, found.key, &row, node, extras).await?;
+        if let Told::Parts(message) = said.ok_or_else(|| not_found("missing"))? {
+            let mut answer = message.answer(app.storage.documents.clone());
+            answer.headers_mut().insert(header::ETAG, etag);
+            return Ok(answer);
+        }
+    }
     let said = reading::revision(app, found.key, &row, node, extras).await?;
     let said = said.ok_or_else(|| not_found("missing"))?;
     let kind = HeaderValue::from_static("application/json");
     Ok(([(header::CONTENT_TYPE, kind), (header::ETAG, etag)], said).into_response())
 }
 
-/// `[{"ok": …}, {"missing": …}]`.
-async fn open_revs(
-    app: &App,
-    found: &DatabaseRecord,
-    row: &DocumentRow,
+/// The revisions that `open_revs` asks for, each with what is known here in its place.
+fn open_revs<'a>(
+    row: &'a DocumentRow,
     wanted: &str,
     asked: &Asked,
-    extras: Extras,
-) -> Result<Response, ApiError> {
+) -> Result<Vec<(Rev, Vec<&'a Node>)>, ApiError> {
     let latest = asked.is_set("latest")?;
     let revs: Vec<Rev> = if wanted == "all" {
         let leaves = row.tree.leaves().into_iter();
@@ -131,9 +141,23 @@ async fn open_revs(
     if revs.len() > OPEN_REVS_MAX {
         return Err(bad_request("Too many open_revs"));
     }
-    let (mut said, mut bytes) = (Vec::new(), 0);
-    for rev in revs {
+    let found = revs.into_iter().map(|rev| {
         let nodes = reading::named(row, &rev, latest);
+        (rev, nodes)
+    });
+    Ok(found.collect())
+}
+
+/// `[{"ok": …}, {"missing": …}]`.
+async fn told(
+    app: &App,
+    found: &DatabaseRecord,
+    row: &DocumentRow,
+    revs: Vec<(Rev, Vec<&Node>)>,
+    extras: Extras,
+) -> Result<Response, ApiError> {
+    let (mut said, mut bytes) = (Vec::new(), 0);
+    for (rev, nodes) in revs {
         let mut is_here = false;
         for node in nodes {
             if let Some(document) = reading::revision(app, found.key, row, node, extras).await? {
@@ -151,6 +175,36 @@ async fn open_revs(
     }
     let said = format!("[{}]", said.join(","));
     Ok(([(header::CONTENT_TYPE, "application/json")], said).into_response())
+}
+
+/// The same as `multipart/mixed`, with what hangs on each.
+async fn told_in_parts(
+    app: &App,
+    found: &DatabaseRecord,
+    row: &DocumentRow,
+    revs: Vec<(Rev, Vec<&Node>)>,
+    extras: Extras,
+) -> Result<Response, ApiError> {
+    let mut message = Message::new("multipart/mixed");
+    let mut bytes = 0;
+    for (rev, nodes) in revs {
+        let mut is_here = false;
+        for node in nodes {
+            let Some(said) = related(app, found.key, row, node, extras).await? else {
+                continue;
+            };
+            is_here = true;
+            bytes += said.add_to(&mut message, "");
+            if bytes > OPEN_REVS_BYTES_MAX {
+                return Err(bad_request("These open_revs are too large for one answer"));
+            }
+        }
+        if !is_here {
+            let said = format!("{{\"missing\":\"{rev}\"}}");
+            message.json("", parts::MISSING, &said);
+        }
+    }
+    Ok(message.answer(app.storage.documents.clone()))
 }
 
 /// Writes a document.
@@ -225,7 +279,7 @@ async fn write(
             let mut parts = Multipart::new(&held.bytes, boundary);
             let first = parts.next().ok_or_else(|| bad_request("no parts"))?;
             let mut draft = Draft::parse(asked::parse(first.body)?, &app.storage.limits)?;
-            draft.attach(&mut parts)?;
+            draft.attach(&mut parts, &app.storage.limits)?;
             draft
         }
         None => Draft::parse(asked::parse(&held.bytes)?, &app.storage.limits)?,
