@@ -1,3 +1,5 @@
+mod replicas;
+
 use std::collections::BTreeMap;
 
 use kwaainet_core::PrincipalId;

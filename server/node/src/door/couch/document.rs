@@ -1,5 +1,7 @@
 //! One document: read, written, deleted. Design documents are documents with a slash in their ids.
 
+mod open_revs;
+
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -9,21 +11,16 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use kwaainet_core::{Principal, random_id};
 use kwaainet_openapi::CouchEdited;
-use kwaainet_storage::{Access, Draft, Multipart, Node, Refused, Rev, boundary_of};
-use kwaainet_store::{DatabaseRecord, DocumentRow};
+use kwaainet_storage::{Access, Draft, Multipart, Refused, Rev, boundary_of};
+use kwaainet_store::DatabaseRecord;
 use serde_json::Value;
 
 use super::asked::{self, Asked};
-use super::parts::{Message, Told, related};
+use super::parts::{Told, related};
 use super::render::Extras;
 use super::{bad_request, not_found, open, open_document, parts, reading};
 use crate::door::path::ApiPath;
 use crate::door::{ApiError, App};
-
-/// Revisions that one request asks for.
-const OPEN_REVS_MAX: usize = 1_000;
-/// And bytes of what they say.
-const OPEN_REVS_BYTES_MAX: usize = 128 << 20;
 
 /// Reads a document.
 #[utoipa::path(
@@ -89,11 +86,7 @@ async fn read(
     let row = row.ok_or_else(|| not_found("missing"))?;
     let extras = Extras::asked(asked)?;
     if let Some(wanted) = asked.text("open_revs") {
-        let revs = open_revs(&row, wanted, asked)?;
-        return match parts::wanted(headers, "multipart/mixed") {
-            true => told_in_parts(app, &found, &row, revs, extras).await,
-            false => told(app, &found, &row, revs, extras).await,
-        };
+        return open_revs::answer(app, &found, &row, (wanted, asked), headers, extras).await;
     }
     let latest = asked.is_set("latest")?;
     let node = match asked.rev("rev")? {
@@ -123,88 +116,6 @@ async fn read(
     let said = said.ok_or_else(|| not_found("missing"))?;
     let kind = HeaderValue::from_static("application/json");
     Ok(([(header::CONTENT_TYPE, kind), (header::ETAG, etag)], said).into_response())
-}
-
-/// The revisions that `open_revs` asks for, each with what is known here in its place.
-fn open_revs<'a>(
-    row: &'a DocumentRow,
-    wanted: &str,
-    asked: &Asked,
-) -> Result<Vec<(Rev, Vec<&'a Node>)>, ApiError> {
-    let latest = asked.is_set("latest")?;
-    let revs: Vec<Rev> = if wanted == "all" {
-        let leaves = row.tree.leaves().into_iter();
-        leaves.map(|leaf| leaf.rev.clone()).collect()
-    } else {
-        asked.json(&["open_revs"])?.unwrap_or_default()
-    };
-    if revs.len() > OPEN_REVS_MAX {
-        return Err(bad_request("Too many open_revs"));
-    }
-    let found = revs.into_iter().map(|rev| {
-        let nodes = reading::named(row, &rev, latest);
-        (rev, nodes)
-    });
-    Ok(found.collect())
-}
-
-/// `[{"ok": …}, {"missing": …}]`.
-async fn told(
-    app: &App,
-    found: &DatabaseRecord,
-    row: &DocumentRow,
-    revs: Vec<(Rev, Vec<&Node>)>,
-    extras: Extras,
-) -> Result<Response, ApiError> {
-    let (mut said, mut bytes) = (Vec::new(), 0);
-    for (rev, nodes) in revs {
-        let mut is_here = false;
-        for node in nodes {
-            if let Some(document) = reading::revision(app, found.key, row, node, extras).await? {
-                is_here = true;
-                bytes += document.len();
-                if bytes > OPEN_REVS_BYTES_MAX {
-                    return Err(bad_request("These open_revs are too large for one answer"));
-                }
-                said.push(format!("{{\"ok\":{document}}}"));
-            }
-        }
-        if !is_here {
-            said.push(format!("{{\"missing\":\"{rev}\"}}"));
-        }
-    }
-    let said = format!("[{}]", said.join(","));
-    Ok(([(header::CONTENT_TYPE, "application/json")], said).into_response())
-}
-
-/// The same as `multipart/mixed`, with what hangs on each.
-async fn told_in_parts(
-    app: &App,
-    found: &DatabaseRecord,
-    row: &DocumentRow,
-    revs: Vec<(Rev, Vec<&Node>)>,
-    extras: Extras,
-) -> Result<Response, ApiError> {
-    let mut message = Message::new("multipart/mixed");
-    let mut bytes = 0;
-    for (rev, nodes) in revs {
-        let mut is_here = false;
-        for node in nodes {
-            let Some(said) = related(app, found.key, row, node, extras).await? else {
-                continue;
-            };
-            is_here = true;
-            bytes += said.add_to(&mut message, "");
-            if bytes > OPEN_REVS_BYTES_MAX {
-                return Err(bad_request("These open_revs are too large for one answer"));
-            }
-        }
-        if !is_here {
-            let said = format!("{{\"missing\":\"{rev}\"}}");
-            message.json("", parts::MISSING, &said);
-        }
-    }
-    Ok(message.answer(app.storage.documents.clone()))
 }
 
 /// Writes a document.
