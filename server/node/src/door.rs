@@ -176,7 +176,8 @@ pub fn router(app: Arc<App>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&app), request_id::tag))
         .with_state(app);
     // What comes before a path is matched cannot be a layer.
-    Router::new().fallback_service(router.map_request(path::without_last_slash))
+    let router = router.map_request(path::without_last_slash);
+    Router::new().fallback_service(router.map_request(path::copy_as_post))
 }
 
 fn routes() -> OpenApiRouter<Arc<App>> {

@@ -8,6 +8,7 @@ mod asked;
 mod attachments;
 mod bulk;
 mod changes;
+mod copy;
 mod database;
 mod document;
 mod find;
@@ -76,6 +77,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
             attachments::delete_of_design
         ))
         .routes(routes!(document::get, document::put, document::delete))
+        .routes(routes!(copy::copy))
         .routes(routes!(
             attachments::get,
             attachments::put,

@@ -619,3 +619,42 @@ async fn an_index_is_taken_back() {
     assert_eq!(count().await, 1);
     assert_eq!(node.get("/couch/notes/_design/mine").await.status, 404);
 }
+
+#[tokio::test]
+async fn a_document_is_copied_with_what_hangs_on_it() {
+    let node = node().await;
+    let written = json!({"n": 1, "_attachments": {"a": {"data": "Ynl0ZXM="}}});
+    node.put("/couch/notes/a", written).await;
+    let copy = async |from: &str, to: &str| {
+        let request = Request::builder()
+            .method("COPY")
+            .uri(from)
+            .header("host", "localhost");
+        let request = request.header("destination", to).body(Body::empty());
+        node.ask(request.expect("a request")).await
+    };
+    let made = copy("/couch/notes/a", "b%2Fc+%C3%BC").await;
+    assert_eq!(
+        (made.status, made.json()["id"].as_str()),
+        (StatusCode::CREATED, Some("b/c+ü"))
+    );
+    let copied = node
+        .get("/couch/notes/b%2Fc+%C3%BC?attachments=true")
+        .await
+        .json();
+    assert_eq!(
+        (&copied["n"], &copied["_attachments"]["a"]["data"]),
+        (&json!(1), &json!("Ynl0ZXM="))
+    );
+    for (from, to, status) in [
+        ("/couch/notes/a", "b%2Fc+%C3%BC", 409),
+        ("/couch/notes/none", "x", 404),
+        ("/couch/notes/a", "_x", 400),
+        ("/couch/notes/a", "", 400),
+        ("/couch/notes/a?rev=9-x", "x", 404),
+    ] {
+        assert_eq!(copy(from, to).await.status.as_u16(), status, "{from} {to}");
+    }
+    let over = format!("b%2Fc+%C3%BC?rev={}", rev(&made));
+    assert_eq!(copy("/couch/notes/a", &over).await.status, 201);
+}
