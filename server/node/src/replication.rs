@@ -157,11 +157,14 @@ async fn once(app: &Arc<App>, record: &ReplicationRecord) -> Result<(), Trouble>
         url: &record.url,
         authorization: authorization.ok_or(Trouble::Key)?,
     };
-    say(app, record, ReplicationState::Running, None).await;
-    let watched = |way| Some(Watch { record, way });
-    let run = async |way| {
-        pair.run(app, &principal, way, record.live, watched(way))
-            .await
+    let documents = &app.storage.documents;
+    let which = (record.id.as_str(), record.revision);
+    documents
+        .replication_runs(which, app.clock.unix_ms())
+        .await?;
+    let run = |way| {
+        let watch = Watch { record, way };
+        pair.run(app, &principal, way, record.live, Some(watch))
     };
     match record.direction {
         Direction::Push => run(Way::Push).await.map(drop),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use kwaainet_core::random_id;
 use kwaainet_identity::timestamp;
 use kwaainet_storage::{Checkpoint, Digest, Session};
-use kwaainet_store::{ReplicationRecord, Way, WayRecord};
+use kwaainet_store::{ReplicationRecord, ReplicationState, Way, WayRecord};
 use serde_json::{Map, Value, json};
 
 use super::owner;
@@ -113,7 +113,9 @@ impl Run<'_> {
                 if caught_up && clock.monotonic().saturating_sub(asked) < PAUSE {
                     tokio::time::sleep(PAUSE).await;
                 }
-                caught_up = true;
+                if !std::mem::replace(&mut caught_up, true) {
+                    self.is_well().await?;
+                }
                 continue;
             }
             let _place = self.plan.app.storage.replicating.acquire().await;
@@ -140,6 +142,18 @@ impl Run<'_> {
             return Err(Trouble::Gone);
         }
         owner(app, record).await?.map(drop).ok_or(Trouble::Owner)
+    }
+
+    /// Says that nothing is wrong, though nothing came.
+    async fn is_well(&self) -> Result<(), Trouble> {
+        let app = self.plan.app;
+        if let Some(Watch { record, .. }) = self.plan.watch {
+            let which = (record.id.as_str(), record.revision);
+            let (state, now) = (ReplicationState::Running, app.clock.unix_ms());
+            let documents = &app.storage.documents;
+            documents.replication_is(which, state, None, now).await?;
+        }
+        Ok(())
     }
 
     /// Brings what the target has not.

@@ -262,6 +262,26 @@ impl DocumentStore {
         Ok(())
     }
 
+    /// Says that it is under way, and not yet that nothing is wrong with it.
+    ///
+    /// # Errors
+    /// When the file fails.
+    pub async fn replication_runs(
+        &self,
+        (id, revision): (&str, i64),
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE replications SET state = 'running', updated_at_ms = ? WHERE id = ? AND revision = ?",
+        )
+        .bind(now_ms)
+        .bind(id)
+        .bind(revision)
+        .execute(&self.writer)
+        .await?;
+        Ok(())
+    }
+
     /// Says how far one way came; the counts are added to what was.
     ///
     /// # Errors
