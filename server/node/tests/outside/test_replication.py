@@ -144,13 +144,14 @@ def test_two_nodes_stay_equal_through_kill_and_conflict(owners: tuple[Owner, Own
         {"_attachments": {"a/b.bin": {"content_type": "application/x", "data": data}}},
     )
     replication = pair(here, there, live=True)
-    shown = lambda: here.good("GET", f"/v1/storage/replications/{replication}")  # noqa: E731
+
+    def shown() -> Any:
+        return here.good("GET", f"/v1/storage/replications/{replication}")
 
     # Killed in the midst of it.
     eventually(lambda: shown()["push"]["docs_written"] > 0, within=30)
     there.node.kill()
-    eventually(lambda: shown()["state"] == "retrying", within=30)
-    assert "did not answer" in shown()["last_error"] or "reached" in shown()["last_error"]
+    eventually(lambda: "did not answer" in (shown()["last_error"] or ""), within=30)
     here.good("PUT", "/couch/notes/meanwhile", {"n": 1})
     there.again()
     assert len(equal(here, there)) == DOCUMENTS + 2
@@ -189,7 +190,10 @@ def test_an_erasure_waits_for_the_replica_to_be_back(owners: tuple[Owner, Owner]
     there.node.kill()
     erased = here.good("POST", "/v1/storage/databases/notes/erase", {"ids": ["secret"]})
     assert (erased["documents"], erased["complete"]) == (1, False)
-    shown = lambda: here.good("GET", f"/v1/storage/erasures/{erased['id']}")  # noqa: E731
+
+    def shown() -> Any:
+        return here.good("GET", f"/v1/storage/erasures/{erased['id']}")
+
     eventually(lambda: shown()["replicas"][0]["tries"] >= 2, within=20)
     assert shown()["replicas"][0]["state"] == "pending"
     # It is still asked after this node was killed, too.
