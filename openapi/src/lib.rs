@@ -146,9 +146,11 @@ pub use sign_in::{
     SessionList, SignedMessage,
 };
 pub use storage::{
-    EraseRequest, Erased, NewStorageDatabase, NewUpload, StorageBlob, StorageBlobList,
-    StorageDatabase, StorageDatabaseList, StorageDeleted, StorageDocumentList, StorageMode,
-    StorageProof, StorageRevision, StorageUpload, StorageUsage,
+    EraseRequest, Erased, ErasedReplica, ErasedReplicaState, NewStorageDatabase, NewStorageGrant,
+    NewStorageReplication, NewUpload, StorageBlob, StorageBlobList, StorageDatabase,
+    StorageDatabaseList, StorageDeleted, StorageDirection, StorageDocumentList, StorageGrant,
+    StorageGrantAccess, StorageGrantList, StorageMode, StorageProof, StorageReplicated,
+    StorageReplication, StorageReplicationList, StorageRevision, StorageUpload, StorageUsage,
 };
 pub use tokenize::{DetokenizeRequest, Detokenized, TokenizeRequest, Tokens};
 pub use tool::{

@@ -100,19 +100,199 @@ pub struct EraseRequest {
     /// Documents, with all their revisions and with what hangs on them.
     #[schema(min_items = 1, max_items = 10_000)]
     pub ids: Vec<String>,
+    /// Names the erasure. Another node says so that tells of its own; it is made if not given.
+    #[schema(pattern = "^[A-Za-z0-9-]{1,64}$")]
+    pub erasure: Option<String>,
 }
 
-/// What was erased.
+/// What was erased here, and which replicas have erased it too.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Erased {
     /// `storage.erasure`.
     pub object: &'static str,
+    /// Names it.
+    pub id: String,
+    /// The database's name.
+    pub database: String,
     /// Documents that were here and are gone.
     pub documents: u64,
     /// Revisions that are gone with them.
     pub revisions: u64,
     /// Whether the file was overwritten where they lay. If not, somebody was reading; it will be.
     pub overwritten: bool,
+    /// Whether every replica has acknowledged.
+    pub complete: bool,
+    /// Databases at other nodes to which this one was pushed.
+    pub replicas: Vec<ErasedReplica>,
+    /// Seconds since 1970.
+    pub created_at: i64,
+    /// When the last replica had acknowledged: seconds since 1970.
+    pub completed_at: Option<i64>,
+}
+
+/// A replica that is asked to erase.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ErasedReplica {
+    /// Its database.
+    pub url: String,
+    /// Whether it has erased.
+    pub state: ErasedReplicaState,
+    /// How often it was asked.
+    pub tries: u32,
+    /// When it was last asked: seconds since 1970.
+    pub asked_at: Option<i64>,
+    /// When it said that it has erased: seconds since 1970.
+    pub acknowledged_at: Option<i64>,
+    /// Why the last try was in vain.
+    pub last_error: Option<String>,
+}
+
+/// Whether a replica has erased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ErasedReplicaState {
+    /// It is asked until it says so.
+    Pending,
+    /// It said so.
+    Acknowledged,
+}
+
+/// Which way documents go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StorageDirection {
+    /// From here to there.
+    Push,
+    /// From there to here.
+    Pull,
+    /// Both ways.
+    Both,
+}
+
+/// `POST /v1/storage/replications`.
+#[derive(Clone, Deserialize, ToSchema)]
+pub struct NewStorageReplication {
+    /// The database here, which has to be the caller's own.
+    pub database: String,
+    /// The database there: the node's address, and `/couch/{db}`.
+    #[schema(max_length = 2_048)]
+    pub url: String,
+    /// A key, session or capability of the other node's. It is kept sealed and never shown.
+    #[schema(max_length = 8_192)]
+    pub token: String,
+    /// Which way.
+    pub direction: StorageDirection,
+    /// Whether it goes on with whatever changes. If not, it is over once both are equal.
+    pub live: Option<bool>,
+}
+
+/// A replication that this node drives.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct StorageReplication {
+    /// `storage.replication`.
+    pub object: &'static str,
+    /// Names it.
+    pub id: String,
+    /// The database here.
+    pub database: String,
+    /// The database there.
+    pub url: String,
+    /// Which way.
+    pub direction: StorageDirection,
+    /// Whether it goes on with whatever changes.
+    pub live: bool,
+    /// `pending`, `running`, `retrying`, `completed` or `failed`.
+    pub state: &'static str,
+    /// From here to there, where it goes that way.
+    pub push: Option<StorageReplicated>,
+    /// From there to here, where it goes that way.
+    pub pull: Option<StorageReplicated>,
+    /// What last went wrong, if nothing went right since.
+    pub last_error: Option<String>,
+    /// Seconds since 1970.
+    pub created_at: i64,
+    /// When something was last known of it: seconds since 1970.
+    pub updated_at: i64,
+}
+
+/// How far one way of a replication came.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct StorageReplicated {
+    /// The source's sequence up to which the target has everything.
+    pub since: Option<String>,
+    /// Revisions that the source gave.
+    pub docs_read: u64,
+    /// Those that the target took.
+    pub docs_written: u64,
+    /// Those that it did not take: too large, or no envelope in an `e2ee` database.
+    pub doc_write_failures: u64,
+}
+
+/// Replications, the oldest first.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct StorageReplicationList {
+    /// `list`.
+    pub object: &'static str,
+    /// The replications.
+    pub data: Vec<StorageReplication>,
+}
+
+/// What somebody is given leave to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StorageGrantAccess {
+    /// Read.
+    Read,
+    /// Read and edit documents.
+    Write,
+}
+
+/// `POST /v1/storage/databases/{db}/grants`.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+pub struct NewStorageGrant {
+    /// Who: a principal, as `key:<id of a key>`, or the DID that he signs in with.
+    #[schema(min_length = 1, max_length = 256)]
+    pub to: String,
+    /// What he may do.
+    pub access: StorageGrantAccess,
+    /// What for, in your words.
+    #[schema(min_length = 1, max_length = 1_024)]
+    pub purpose: String,
+    /// With these documents only; all if not given. Who may see some sees no list of them.
+    #[schema(min_items = 1, max_items = 1_000)]
+    pub documents: Option<Vec<String>>,
+    /// From when on it is nothing: seconds since 1970.
+    pub expires_at: i64,
+}
+
+/// Leave to use a database for a while.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct StorageGrant {
+    /// `storage.grant`.
+    pub object: &'static str,
+    /// Names it.
+    pub id: String,
+    /// Who has it.
+    pub to: String,
+    /// What he may do.
+    pub access: StorageGrantAccess,
+    /// What for.
+    pub purpose: String,
+    /// With these documents only; null for all.
+    pub documents: Option<Vec<String>>,
+    /// Seconds since 1970.
+    pub created_at: i64,
+    /// From when on it is nothing: seconds since 1970.
+    pub expires_at: i64,
+}
+
+/// Leave that a database has given and that is not over, the oldest first.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct StorageGrantList {
+    /// `list`.
+    pub object: &'static str,
+    /// The grants.
+    pub data: Vec<StorageGrant>,
 }
 
 /// A blob.

@@ -1,25 +1,20 @@
 //! Fetches what strangers name: a DID's document, a list of states. Only from public addresses, over TLS, without
-//! redirects, so that nobody can make this node look into its owner's network. The name is looked up once, its
-//! addresses are checked, and the connection goes to those and no others.
+//! redirects, so that nobody can make this node look into its owner's network (`reach`).
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use kwaainet_core::BoxFuture;
-use reqwest::{Client, Url, redirect};
+use reqwest::Url;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
-use crate::addresses::is_public;
+use crate::reach::client_to;
 
 /// Bytes of an answer at most.
 const BYTES_MAX: usize = 1 << 20;
-const CONNECT_MAX: Duration = Duration::from_secs(3);
 /// From the first look at the name to the last byte.
 const WHOLE_MAX: Duration = Duration::from_secs(8);
 const AT_ONCE: usize = 4;
-/// Addresses of a name that are tried at most.
-const ADDRESSES_MAX: usize = 8;
 
 /// Why something could not be fetched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,8 +61,7 @@ impl WebFetcher {
     async fn fetch(&self, url: &str) -> Result<Map<String, Value>, FetchError> {
         let url = self.allowed(url)?;
         let _place = self.places.acquire().await;
-        let addresses = self.addresses(&url).await?;
-        let client = client(&url, &addresses)?;
+        let client = client_to(&url, self.local, WHOLE_MAX).await?;
         let sent = client.get(url).header("accept", "application/json").send();
         let mut response = sent
             .await
@@ -99,26 +93,6 @@ impl WebFetcher {
         let plain = url.username().is_empty() && url.password().is_none();
         (scheme && plain).then_some(url).ok_or(FetchError::Url)
     }
-
-    /// Where the URL leads; all of it must be public, or a name could have one address of each kind.
-    async fn addresses(&self, url: &Url) -> Result<Vec<SocketAddr>, FetchError> {
-        let port = url.port_or_known_default().ok_or(FetchError::Url)?;
-        let host = url.host_str().ok_or(FetchError::Url)?;
-        let literal = host.trim_start_matches('[').trim_end_matches(']');
-        let found: Vec<SocketAddr> = match literal.parse::<IpAddr>() {
-            Ok(address) => vec![SocketAddr::new(address, port)],
-            Err(_) => tokio::net::lookup_host((host, port))
-                .await
-                .map_err(|_| FetchError::Unreachable("its name is not known"))?
-                .take(ADDRESSES_MAX)
-                .collect(),
-        };
-        if found.is_empty() {
-            return Err(FetchError::Unreachable("its name has no address"));
-        }
-        let allowed = self.local || found.iter().all(|address| is_public(address.ip()));
-        allowed.then_some(found).ok_or(FetchError::Address)
-    }
 }
 
 impl Fetch for WebFetcher {
@@ -128,25 +102,6 @@ impl Fetch for WebFetcher {
             fetched.unwrap_or(Err(FetchError::Unreachable("not in time")))
         })
     }
-}
-
-/// A client for one request: it knows one name, at these addresses.
-fn client(url: &Url, addresses: &[SocketAddr]) -> Result<Client, FetchError> {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // It fails only if there is one by now, which is as good.
-        let _installed = rustls::crypto::ring::default_provider().install_default();
-    }
-    let mut client = Client::builder()
-        .connect_timeout(CONNECT_MAX)
-        .timeout(WHOLE_MAX)
-        .redirect(redirect::Policy::none())
-        .no_proxy();
-    if let Some(name) = url.domain() {
-        client = client.resolve_to_addrs(name, addresses);
-    }
-    client
-        .build()
-        .map_err(|_| FetchError::Unreachable("no TLS is to be had here"))
 }
 
 #[cfg(test)]

@@ -45,4 +45,8 @@ pub struct Bells {
     pub(crate) batches: Bell,
     /// A file was put into a vector store.
     pub(crate) indexing: Bell,
+    /// A replication was asked for or ended.
+    pub(crate) replications: Bell,
+    /// Something was erased that others have.
+    pub(crate) erasures: Bell,
 }

@@ -151,6 +151,9 @@ pub struct Storage {
     pub body_mib: usize,
     /// Mebibytes of one blob.
     pub blob_mib: usize,
+    /// Whether whoever has a key may replicate with loopback and private addresses too. At a node without keys its
+    /// owner may anyway.
+    pub local_replicas: bool,
 }
 
 /// The local engine.
@@ -337,6 +340,7 @@ impl Default for Storage {
             attachment_mib: 32,
             body_mib: 48,
             blob_mib: 1_024,
+            local_replicas: false,
         }
     }
 }

@@ -30,6 +30,7 @@ mod format;
 mod health;
 mod identity;
 mod logs;
+mod membership;
 mod models;
 mod objects;
 mod ollama;
@@ -74,9 +75,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(crate) use audio::RECORDINGS_AT_ONCE;
-pub(crate) use auth::returning;
+pub(crate) use auth::{returning, returning_for};
 pub(crate) use batches::answer as batch_answer;
 pub(crate) use body::to_value;
+pub(crate) use couch::inside as couch_for;
 pub use docs::document;
 pub(crate) use doctor::report as doctor_report;
 pub use error::ApiError;
@@ -177,7 +179,8 @@ pub fn router(app: Arc<App>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&app), request_id::tag))
         .with_state(app);
     // What comes before a path is matched cannot be a layer.
-    Router::new().fallback_service(router.map_request(path::without_last_slash))
+    let router = router.map_request(path::without_last_slash);
+    Router::new().fallback_service(router.map_request(path::copy_as_post))
 }
 
 fn routes() -> OpenApiRouter<Arc<App>> {

@@ -127,6 +127,27 @@ impl Keyring {
         Ok(Some(sharing))
     }
 
+    /// Lets somebody open a database whom it was granted to. Who has shown no key yet is let in once he did.
+    ///
+    /// # Errors
+    /// When the database fails, or the key is the node's, and that is locked.
+    pub(crate) async fn share(
+        &self,
+        (store, documents): (&Store, &DocumentStore),
+        database: &DatabaseRecord,
+        grantee: &str,
+    ) -> Result<(), ApiError> {
+        let Some(key) = database.data_key() else {
+            return Ok(());
+        };
+        let Some(public) = self.public(store, grantee).await? else {
+            return Ok(());
+        };
+        let wrap = wrapped(key, public, self.recipient(grantee));
+        documents.share(database.key, wrap.as_slice()).await?;
+        Ok(())
+    }
+
     /// Seals a private database of before, or goes on where that was cut. One whose owner's key is not known stays as it
     /// is: he must not be shut out of it.
     ///
@@ -179,14 +200,20 @@ impl Keyring {
         let names = names.map(String::as_str).chain([database.owner.as_str()]);
         let mut people = BTreeMap::new();
         for name in names {
-            let public = match name.strip_prefix("key:") {
-                Some(id) => store.sharing_key(&KeyId::new(id)).await?,
-                None if is_of_node(name) => Some(self.node.as_ref().ok_or_else(locked)?.public()),
-                None => continue,
-            };
-            people.insert(self.recipient(name), public);
+            if name.starts_with("key:") || is_of_node(name) {
+                people.insert(self.recipient(name), self.public(store, name).await?);
+            }
         }
         Ok(people)
+    }
+
+    /// The public key of a principal; none if it is not known.
+    async fn public(&self, store: &Store, name: &str) -> Result<Option<[u8; 32]>, ApiError> {
+        Ok(match name.strip_prefix("key:") {
+            Some(id) => store.sharing_key(&KeyId::new(id)).await?,
+            None if is_of_node(name) => Some(self.node.as_ref().ok_or_else(locked)?.public()),
+            None => None,
+        })
     }
 
     /// For whom a database's key is encrypted, so that this principal can open it.
@@ -254,7 +281,11 @@ impl Keyring {
             return Ok(());
         };
         let (owner, mode) = (database.owner.as_str(), database.mode);
-        let may = |who: &str| database.security.access(who, owner, mode) >= Access::Read;
+        let grants = documents.grants(database.key, 0).await?;
+        let may = |who: &str| {
+            let is_granted = grants.iter().any(|grant| grant.grantee == who);
+            is_granted || database.security.access(who, owner, mode) >= Access::Read
+        };
         let waited = waited.into_iter().filter(|(who, _)| may(who));
         let wraps: Vec<_> = waited
             .filter_map(|(who, public)| wrapped(key, public, who))

@@ -23,6 +23,7 @@ mod library;
 pub mod metrics;
 pub mod node;
 mod privacy;
+mod replication;
 pub mod rewards;
 mod server;
 pub mod shelf;

@@ -33,7 +33,7 @@ use crate::shelf::Shelf;
 use crate::snapshot::Observer;
 use crate::storage::Storage;
 use crate::vault::Vault;
-use crate::{batches, housekeeping, indexing, ledger, privacy, server};
+use crate::{batches, housekeeping, indexing, ledger, privacy, replication, server};
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -269,6 +269,11 @@ impl Assembled {
         self.tasks.spawn(over().run_until_cancelled_owned(paying));
         let running = batches::run(Arc::clone(&self.app));
         self.tasks.spawn(over().run_until_cancelled_owned(running));
+        let replicating = replication::run(Arc::clone(&self.app));
+        self.tasks
+            .spawn(over().run_until_cancelled_owned(replicating));
+        let telling = replication::tell_replicas(Arc::clone(&self.app));
+        self.tasks.spawn(over().run_until_cancelled_owned(telling));
         let listening = Arc::clone(&self.carbon).listen();
         self.tasks
             .spawn(over().run_until_cancelled_owned(listening));

@@ -17,6 +17,8 @@ use crate::keyring::Keyring;
 const BODIES_AT_ONCE: usize = 4;
 /// Clients that wait for changes at once.
 const FEEDS_MAX: usize = 512;
+/// Replications that have documents in memory at once.
+const REPLICATING_AT_ONCE: usize = 2;
 /// Attachments of one document.
 const ATTACHMENTS_MAX: usize = 1_000;
 
@@ -41,6 +43,10 @@ pub struct Storage {
     pub(crate) bodies: Semaphore,
     /// Places for those who wait for changes.
     pub(crate) feeds: Arc<Semaphore>,
+    /// Places for replications that have documents in memory.
+    pub(crate) replicating: Semaphore,
+    /// Whether everybody's replications may go to addresses of the owner's network.
+    pub(crate) local_replicas: bool,
     /// Cancelled when the node begins to stop: who waits for changes waits no longer.
     pub(crate) closing: CancellationToken,
 }
@@ -68,6 +74,8 @@ impl Storage {
             quota: (config.key_mib as u64) << 20,
             bodies: Semaphore::new(BODIES_AT_ONCE * (body_bytes_max >> 10)),
             feeds: Arc::new(Semaphore::new(FEEDS_MAX)),
+            replicating: Semaphore::new(REPLICATING_AT_ONCE),
+            local_replicas: config.local_replicas,
             closing: CancellationToken::new(),
         }
     }

@@ -47,6 +47,8 @@ pub enum AttachmentDraft {
         content_type: String,
         /// Bytes that will come.
         length: Option<u64>,
+        /// Whether they are packed (gzip, RFC 1952).
+        gzip: bool,
         /// What they will be.
         digest: Option<Digest>,
         /// The generation in which it came, where the sender knows.

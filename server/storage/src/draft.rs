@@ -1,6 +1,9 @@
 //! A document as a client sends it, checked and taken apart. What begins with `_` is the protocol's, the
 //! rest is the owner's and is kept as it came.
 
+use std::io::Read;
+
+use flate2::read::MultiGzDecoder;
 use md5::{Digest as _, Md5};
 use serde_json::{Map, Value};
 
@@ -142,6 +145,7 @@ impl Draft {
             let AttachmentDraft::Follows {
                 content_type,
                 length,
+                gzip,
                 digest,
                 revpos,
             } = attachment
@@ -159,14 +163,20 @@ impl Draft {
                     "a part is not as long as announced",
                 ));
             }
-            let content_type = std::mem::take(content_type);
-            let settled = AttachmentDraft::data(content_type, part.body.to_vec(), *revpos);
+            // What was packed is named by its packed bytes.
             let announced = digest.take();
-            let is_other = |is: &crate::Digest| announced.as_ref().is_some_and(|a| a != is);
-            if matches!(&settled, AttachmentDraft::Data { digest, .. } if is_other(digest)) {
+            if announced.is_some_and(|announced| announced != crate::Digest::of(part.body)) {
                 return Err(BadDocument::Attachment("a part is not what was announced"));
             }
-            *attachment = settled;
+            let bytes = match *gzip {
+                true => unpack(part.body, limits.attachment_bytes)?,
+                false => part.body.to_vec(),
+            };
+            if bytes.len() > limits.attachment_bytes {
+                return Err(BadDocument::TooLarge("An attachment"));
+            }
+            let content_type = std::mem::take(content_type);
+            *attachment = AttachmentDraft::data(content_type, bytes, *revpos);
         }
         Ok(())
     }
@@ -259,13 +269,17 @@ fn attachment(value: Value, limits: &Limits) -> Result<AttachmentDraft, BadDocum
         return Ok(AttachmentDraft::data(content_type, bytes, revpos));
     }
     if is_set(&members, "follows") {
-        if members.contains_key("encoding") {
-            return Err(BadDocument::Attachment("its encoding is not supported"));
-        }
+        let gzip = match members.get("encoding") {
+            None => false,
+            Some(Value::String(word)) if word == "gzip" => true,
+            Some(_) => return Err(BadDocument::Attachment("its encoding is not supported")),
+        };
+        let length = if gzip { "encoded_length" } else { "length" };
         let digest = members.get("digest").and_then(Value::as_str);
         return Ok(AttachmentDraft::Follows {
             content_type,
-            length: members.get("length").and_then(Value::as_u64),
+            length: members.get(length).and_then(Value::as_u64),
+            gzip,
             digest: digest.and_then(|digest| digest.parse().ok()),
             revpos,
         });
@@ -274,6 +288,15 @@ fn attachment(value: Value, limits: &Limits) -> Result<AttachmentDraft, BadDocum
         return Ok(AttachmentDraft::Stub);
     }
     Err(BadDocument::Attachment("it has neither data nor stub"))
+}
+
+/// What was packed, if it is no more than so many bytes: a few packed ones may be any number of others.
+fn unpack(packed: &[u8], bytes_max: usize) -> Result<Vec<u8>, BadDocument> {
+    let mut bytes = Vec::new();
+    let mut unpacked = MultiGzDecoder::new(packed).take(bytes_max as u64 + 1);
+    let read = unpacked.read_to_end(&mut bytes);
+    read.map_err(|_| BadDocument::Attachment("a part is not packed as announced"))?;
+    Ok(bytes)
 }
 
 /// Whether a text may be said in a header.

@@ -45,13 +45,15 @@ pub struct Took {
     pub rev: Rev,
 }
 
-/// An edit by somebody who has to know what is current. `before` gives what hangs on a revision of the tree.
+/// An edit by somebody who has to know what is current. `before` gives what hangs on a revision of the tree. A new
+/// document begins above the generation `floor`, where one of its id was erased.
 ///
 /// # Errors
 /// [`Refused`] says why it is not taken.
 pub fn interactive(
     tree: &RevTree,
     draft: &Draft,
+    floor: u64,
     before: impl FnOnce(&Rev) -> Attachments,
 ) -> Result<Edit, Refused> {
     let winner = tree.winner();
@@ -63,10 +65,11 @@ pub fn interactive(
         (Some(rev), _) if tree.is_leaf(rev) => Some(rev),
         (Some(_), _) => return Err(Refused::Conflict),
     };
-    let generation = parent.map_or(0, Rev::generation) + 1;
+    let generation = parent.map_or(floor, Rev::generation) + 1;
     let before = parent.map(before).unwrap_or_default();
     let attachments = settle(draft, generation, &before)?;
     let rev = Rev::of_edit(parent, draft.deleted, &draft.content, &attachments);
+    let rev = rev.above(parent.map_or(floor, |_| 0));
     if tree.find(&rev).is_some() {
         return Err(Refused::Conflict);
     }
@@ -78,14 +81,15 @@ pub fn interactive(
     })
 }
 
-/// An edit that was made elsewhere. None when it is known already. `before` gives what hangs on the nearest
-/// ancestor that is here.
+/// An edit that was made elsewhere. None when it is known already, or is of a document that was erased: one that began
+/// at or below the generation `floor`. `before` gives what hangs on the nearest ancestor that is here.
 ///
 /// # Errors
 /// [`Refused`] says why it is not taken.
 pub fn replicated(
     tree: &RevTree,
     draft: &Draft,
+    floor: u64,
     before: impl FnOnce(&Rev) -> Attachments,
 ) -> Result<Option<Edit>, Refused> {
     let history = match (&draft.history, &draft.rev) {
@@ -94,6 +98,10 @@ pub fn replicated(
         (None, None) => return Err(Refused::NoRev),
     };
     let rev = history.first().cloned().ok_or(Refused::NoRev)?;
+    let follows = || history.iter().any(|rev| tree.find(rev).is_some());
+    if history.iter().any(|rev| rev.generation() <= floor) && !follows() {
+        return Ok(None);
+    }
     if let Some(known) = tree.find(&rev)
         && (known.body.is_some() || !tree.is_leaf(&rev))
     {
@@ -140,7 +148,7 @@ mod tests {
 
     fn edit(tree: &mut RevTree, document: Value) -> Result<Rev, Refused> {
         let draft = draft(document);
-        let edit = interactive(tree, &draft, |_| Attachments::new())?;
+        let edit = interactive(tree, &draft, 0, |_| Attachments::new())?;
         assert!(tree.add(&edit.history, draft.deleted, 1));
         Ok(edit.rev)
     }
@@ -167,7 +175,7 @@ mod tests {
         let mut tree = RevTree::default();
         let come = |tree: &RevTree, document| {
             let none = |_: &Rev| Attachments::new();
-            replicated(tree, &draft(document), none)
+            replicated(tree, &draft(document), 0, none)
         };
         let both = json!({"_rev": "2-b", "_revisions": {"start": 2, "ids": ["b", "a"]}});
         let edit = come(&tree, both.clone())
@@ -190,7 +198,7 @@ mod tests {
         let come = |tree: &RevTree, branch: usize| {
             let ids: Vec<_> = (0..1_000).map(|step| format!("{branch}x{step}")).collect();
             let document = json!({"_revisions": {"start": 1_000, "ids": ids}});
-            replicated(tree, &draft(document), |_| Attachments::new())
+            replicated(tree, &draft(document), 0, |_| Attachments::new())
         };
         for branch in 0..NODES_MAX / 1_000 {
             let edit = come(&tree, branch).expect("there is room").expect("new");
@@ -199,7 +207,29 @@ mod tests {
         assert_eq!(come(&tree, 99), Err(Refused::Full));
         let leaf = tree.leaves()[0].rev.clone();
         let deletion = Draft::deletion("a".into(), Some(leaf));
-        let edit = interactive(&tree, &deletion, |_| Attachments::new());
+        let edit = interactive(&tree, &deletion, 0, |_| Attachments::new());
         assert!(edit.is_ok(), "what is there can be deleted");
+    }
+
+    #[test]
+    fn what_was_erased_does_not_come_back_and_begins_above_itself() {
+        let none = |_: &Rev| Attachments::new();
+        let tree = RevTree::default();
+        let old = json!({"_rev": "2-b", "_revisions": {"start": 2, "ids": ["b", "a"]}});
+        assert_eq!(replicated(&tree, &draft(old), 1_024, none), Ok(None));
+        let anew = interactive(&tree, &draft(json!({"n": 1})), 1_024, none);
+        let anew = anew.expect("it is new");
+        assert_eq!(anew.rev.generation(), 1_025);
+        let revisions = json!({"start": 1_025, "ids": [anew.rev.hash()]});
+        let copied = draft(json!({"_rev": anew.rev, "_revisions": revisions, "n": 1}));
+        let taken = replicated(&tree, &copied, 1_024, none).expect("it is sound");
+        let taken = taken.expect("it is new");
+        let mut tree = tree;
+        tree.add(&taken.history, false, 1);
+        // A client that tells one step only is understood once that step is here.
+        let next = draft(
+            json!({"_rev": "1026-c", "_revisions": {"start": 1_026, "ids": ["c", anew.rev.hash()]}}),
+        );
+        assert!(matches!(replicated(&tree, &next, 1_024, none), Ok(Some(_))));
     }
 }

@@ -6,10 +6,13 @@
 //! here, `server/node` speaks HTTP.
 
 mod attachment;
+mod checkpoint;
 mod collate;
 mod draft;
 mod edit;
 mod envelope;
+mod erased;
+mod grant;
 mod mango;
 mod multipart;
 mod name;
@@ -21,10 +24,13 @@ mod sharing;
 mod tree;
 
 pub use attachment::{Attachment, AttachmentDraft, Attachments, Digest};
+pub use checkpoint::{Checkpoint, Session, replication_id};
 pub use collate::compare;
 pub use draft::{BadDocument, Draft, Limits};
 pub use edit::{Edit, Refused, Took, interactive, replicated};
 pub use envelope::{is_checkpoint, is_envelope};
+pub use erased::{erased_digest, erased_floor};
+pub use grant::Grant;
 pub use mango::{BadSelector, Selector};
 pub use multipart::{Multipart, Part, boundary_of};
 pub use name::{BadName, DatabaseName, Mode, check_document_id, is_local};

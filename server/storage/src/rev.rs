@@ -74,6 +74,13 @@ impl Rev {
         }
     }
 
+    /// The same as if so many edits had come before it.
+    #[must_use]
+    pub fn above(mut self, floor: u64) -> Self {
+        self.generation = (self.generation + floor).min(GENERATION_MAX);
+        self
+    }
+
     /// How many edits led to it.
     pub fn generation(&self) -> u64 {
         self.generation

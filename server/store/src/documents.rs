@@ -10,13 +10,17 @@ mod attachments;
 mod blobs;
 mod changes;
 mod databases;
+mod erased;
 mod erasing;
+mod erasures;
 mod feeds;
+mod grants;
 mod group;
 mod locals;
 mod meters;
 mod privacy;
 mod reading;
+mod replications;
 mod rows;
 mod sealed;
 mod sealing;
@@ -26,11 +30,16 @@ pub use attachments::Content;
 pub use blobs::{BlobRecord, UploadBegun, UploadRecord};
 pub use databases::{DatabaseRecord, NewDatabase, Sealed};
 pub use erasing::{Compacted, Purged};
+pub use erasures::{ErasureRecord, ErasureReplica, NewErasure, OpenErasure};
 pub use group::{GroupWriter, WriteError, Written};
 pub use locals::LocalEdit;
 pub use meters::StorageMeter;
 pub use privacy::OwnerErased;
 pub use reading::{Body, DocumentRow, IdRange};
+pub use replications::{
+    Direction, NewReplication, ReplicationRecord, ReplicationSecrets, ReplicationState, Way,
+    WayRecord,
+};
 pub use wraps::{Sharing, Wrap};
 
 use std::path::Path;

@@ -34,9 +34,11 @@ pub use carbon::{
     MatchedHour,
 };
 pub use documents::{
-    BlobRecord, Body, Compacted, Content, DatabaseRecord, DocumentRow, DocumentStore, GroupWriter,
-    IdRange, LocalEdit, NewDatabase, OwnerErased, Purged, Sealed, Sharing, StorageMeter,
-    UploadBegun, UploadRecord, Wrap, WriteError, Written,
+    BlobRecord, Body, Compacted, Content, DatabaseRecord, Direction, DocumentRow, DocumentStore,
+    ErasureRecord, ErasureReplica, GroupWriter, IdRange, LocalEdit, NewDatabase, NewErasure,
+    NewReplication, OpenErasure, OwnerErased, Purged, ReplicationRecord, ReplicationSecrets,
+    ReplicationState, Sealed, Sharing, StorageMeter, UploadBegun, UploadRecord, Way, WayRecord,
+    Wrap, WriteError, Written,
 };
 pub use files::FileRecord;
 pub use identity::{

@@ -105,6 +105,11 @@ const DOCUMENTS: &[(i64, &str, &str)] = &[
         "sealed",
         include_str!("../../../migrations/storage/0003_sealed.sql"),
     ),
+    (
+        4,
+        "replicas",
+        include_str!("../../../migrations/storage/0004_replicas.sql"),
+    ),
 ];
 
 pub(crate) async fn run(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {

@@ -117,7 +117,7 @@ fn scope_of(path: &str) -> Scope {
     found.map_or(Scope::Inference, |(_, scope)| *scope)
 }
 
-/// Whoever left work here, as he stands now; none if he may not have it done any more.
+/// Whoever left a job here, as he stands now; none if he may not have it done any more.
 ///
 /// # Errors
 /// When the database fails.
@@ -125,6 +125,19 @@ pub(crate) async fn returning(
     app: &App,
     left_by: &PrincipalId,
     key: Option<&KeyId>,
+) -> Result<Option<Principal>, StoreError> {
+    returning_for(app, left_by, key, Scope::Inference).await
+}
+
+/// The same for work that takes another scope.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn returning_for(
+    app: &App,
+    left_by: &PrincipalId,
+    key: Option<&KeyId>,
+    scope: Scope,
 ) -> Result<Option<Principal>, StoreError> {
     let now = app.clock.unix_ms();
     let principal = match key {
@@ -135,7 +148,7 @@ pub(crate) async fn returning(
             Principal::returning(Some(key), stored.as_ref(), now).ok()
         }
     };
-    let allowed = |principal: &Principal| principal.require(Scope::Inference).is_ok();
+    let allowed = |principal: &Principal| principal.require(scope).is_ok();
     Ok(principal.filter(allowed))
 }
 

@@ -8,25 +8,31 @@ mod asked;
 mod attachments;
 mod bulk;
 mod changes;
+mod copy;
 mod database;
 mod document;
 mod find;
+mod indexes;
 mod listing;
 mod locals;
+mod parts;
 mod reading;
 mod render;
+mod replicate;
 mod server;
 
 use std::sync::Arc;
 
 use axum::http::StatusCode;
+use axum::{Extension, Router};
 use kwaainet_core::Principal;
 use kwaainet_openapi::CouchError;
-use kwaainet_storage::{Access, BadDocument, BadSelector, DatabaseName, Refused};
+use kwaainet_storage::{Access, BadDocument, BadSelector, Refused};
 use kwaainet_store::{DatabaseRecord, WriteError};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::membership::{self, Denied};
 use super::{ApiError, App};
 pub(crate) use changes::event_stream;
 pub(crate) use database::{scrub, seq_of};
@@ -37,6 +43,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(server::welcome))
         .routes(routes!(server::all_dbs))
+        .routes(routes!(replicate::replicate))
         .routes(routes!(
             database::show,
             database::create,
@@ -57,6 +64,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(find::find))
         .routes(routes!(find::explain))
         .routes(routes!(find::indexes, find::make_index))
+        .routes(routes!(indexes::delete))
         .routes(routes!(locals::get, locals::put, locals::delete))
         .routes(routes!(
             document::get_design,
@@ -69,6 +77,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
             attachments::delete_of_design
         ))
         .routes(routes!(document::get, document::put, document::delete))
+        .routes(routes!(copy::copy))
         .routes(routes!(
             attachments::get,
             attachments::put,
@@ -76,7 +85,14 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         ))
 }
 
-/// Finds a database, refuses who may not do that much with it, and opens what is sealed in it.
+/// The same for what the node does by itself, as somebody who is not there: no key is asked for.
+pub(crate) fn inside(app: Arc<App>, principal: Principal) -> Router {
+    let (router, _) = routes().split_for_parts();
+    router.layer(Extension(principal)).with_state(app)
+}
+
+/// Finds a database, refuses who may not do that much with it as a whole, and opens what is sealed in it. Whoever may
+/// do nothing does not learn that it is there.
 pub(super) async fn open(
     app: &App,
     principal: &Principal,
@@ -84,6 +100,36 @@ pub(super) async fn open(
     needed: Access,
 ) -> Result<DatabaseRecord, ApiError> {
     let found = find_database(app, principal, name, needed).await?;
+    unlocked(app, principal, found).await
+}
+
+/// The same for one document, which somebody may have leave for alone.
+pub(super) async fn open_document(
+    app: &App,
+    principal: &Principal,
+    (name, id): (&str, &str),
+    needed: Access,
+) -> Result<DatabaseRecord, ApiError> {
+    let found = membership::document(app, principal, (name, id), needed).await;
+    unlocked(app, principal, found.map_err(denied)?).await
+}
+
+/// A database without opening it.
+pub(super) async fn find_database(
+    app: &App,
+    principal: &Principal,
+    name: &str,
+    needed: Access,
+) -> Result<DatabaseRecord, ApiError> {
+    let found = membership::database(app, principal, name, needed).await;
+    found.map_err(denied)
+}
+
+async fn unlocked(
+    app: &App,
+    principal: &Principal,
+    found: DatabaseRecord,
+) -> Result<DatabaseRecord, ApiError> {
     let storage = &app.storage;
     storage
         .keyring
@@ -91,34 +137,14 @@ pub(super) async fn open(
         .await
 }
 
-/// The same without opening it. Whoever may do nothing does not learn that it is there.
-pub(super) async fn find_database(
-    app: &App,
-    principal: &Principal,
-    name: &str,
-    needed: Access,
-) -> Result<DatabaseRecord, ApiError> {
-    let parsed: Result<DatabaseName, _> = name.parse();
-    let found = match parsed {
-        Ok(name) => {
-            app.storage
-                .documents
-                .database(principal.id(), &name)
-                .await?
-        }
-        Err(_) => None,
-    };
-    let found = found.ok_or_else(|| not_found("Database does not exist."))?;
-    let access = found
-        .security
-        .access(principal.id().as_str(), found.owner.as_str(), found.mode);
-    match access {
-        Access::Nothing => Err(not_found("Database does not exist.")),
-        access if access < needed => {
+fn denied(denied: Denied) -> ApiError {
+    match denied {
+        Denied::Missing => not_found("Database does not exist."),
+        Denied::Forbidden => {
             let reason = "You are not allowed to access this db.";
-            Err(refused(StatusCode::FORBIDDEN, "forbidden", reason))
+            refused(StatusCode::FORBIDDEN, "forbidden", reason)
         }
-        _ => Ok(found),
+        Denied::Store(error) => error.into(),
     }
 }
 

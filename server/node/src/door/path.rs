@@ -1,9 +1,9 @@
 //! What stands in a request's path and query.
 
 use axum::extract::{FromRequestParts, Path, Query, Request};
-use axum::http::Uri;
 use axum::http::request::Parts;
 use axum::http::uri::PathAndQuery;
+use axum::http::{Method, Uri};
 use serde::de::DeserializeOwned;
 
 use super::ApiError;
@@ -35,23 +35,39 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for ApiQuer
     }
 }
 
+/// CouchDB's own method, which no route can name, becomes a request that one can.
+pub(crate) fn copy_as_post(mut request: Request) -> Request {
+    let is_document = request.uri().path().starts_with("/couch/");
+    if request.method().as_str() == "COPY" && is_document {
+        let path = format!("{}/_copy", request.uri().path().trim_end_matches('/'));
+        *request.method_mut() = Method::POST;
+        return with_path(request, &path);
+    }
+    request
+}
+
 /// Clients of CouchDB end the path of a database with a slash, which means nothing.
-pub(crate) fn without_last_slash(mut request: Request) -> Request {
+pub(crate) fn without_last_slash(request: Request) -> Request {
     let path = request.uri().path();
     let shorter = path.strip_suffix('/').filter(|path| {
         let rest = path.strip_prefix("/couch");
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     });
-    let Some(shorter) = shorter else {
-        return request;
-    };
-    let shorter = match request.uri().query() {
-        Some(query) => format!("{shorter}?{query}"),
-        None => shorter.to_owned(),
+    match shorter.map(str::to_owned) {
+        Some(shorter) => with_path(request, &shorter),
+        None => request,
+    }
+}
+
+/// The same request with another path.
+fn with_path(mut request: Request, path: &str) -> Request {
+    let path = match request.uri().query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
     };
     let mut parts = request.uri().clone().into_parts();
-    if let Ok(shorter) = PathAndQuery::try_from(shorter) {
-        parts.path_and_query = Some(shorter);
+    if let Ok(path) = PathAndQuery::try_from(path) {
+        parts.path_and_query = Some(path);
         if let Ok(uri) = Uri::from_parts(parts) {
             *request.uri_mut() = uri;
         }

@@ -4,6 +4,9 @@
 pub(crate) mod blobs;
 pub(crate) mod databases;
 pub(crate) mod documents;
+pub(crate) mod erasures;
+pub(crate) mod grants;
+pub(crate) mod replications;
 pub(crate) mod uploads;
 
 use std::sync::Arc;
@@ -16,6 +19,7 @@ use kwaainet_store::DatabaseRecord;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::membership::{self, Denied};
 use super::{ApiError, App};
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
@@ -24,7 +28,12 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(databases::show, databases::delete))
         .routes(routes!(databases::changes))
         .routes(routes!(databases::export))
-        .routes(routes!(databases::erase))
+        .routes(routes!(erasures::create))
+        .routes(routes!(erasures::show))
+        .routes(routes!(grants::list, grants::create))
+        .routes(routes!(grants::revoke))
+        .routes(routes!(replications::list, replications::create))
+        .routes(routes!(replications::show, replications::delete))
         .routes(routes!(databases::usage))
         .routes(routes!(documents::list))
         .routes(routes!(
@@ -39,7 +48,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(uploads::show, uploads::append, uploads::cancel))
 }
 
-/// Finds a database, refuses who may not do that much with it, and opens what is sealed in it.
+/// Finds a database, refuses who may not do that much with it as a whole, and opens what is sealed in it.
 async fn open(
     app: &App,
     principal: &Principal,
@@ -47,6 +56,36 @@ async fn open(
     needed: Access,
 ) -> Result<DatabaseRecord, ApiError> {
     let found = find_database(app, principal, name, needed).await?;
+    unlocked(app, principal, found).await
+}
+
+/// The same for one document, which somebody may have leave for alone.
+async fn open_document(
+    app: &App,
+    principal: &Principal,
+    (name, id): (&str, &str),
+    needed: Access,
+) -> Result<DatabaseRecord, ApiError> {
+    let found = membership::document(app, principal, (name, id), needed).await;
+    unlocked(app, principal, found.map_err(denied)?).await
+}
+
+/// A database without opening it.
+async fn find_database(
+    app: &App,
+    principal: &Principal,
+    name: &str,
+    needed: Access,
+) -> Result<DatabaseRecord, ApiError> {
+    let found = membership::database(app, principal, name, needed).await;
+    found.map_err(denied)
+}
+
+async fn unlocked(
+    app: &App,
+    principal: &Principal,
+    found: DatabaseRecord,
+) -> Result<DatabaseRecord, ApiError> {
     let storage = &app.storage;
     storage
         .keyring
@@ -54,32 +93,11 @@ async fn open(
         .await
 }
 
-/// The same without opening it.
-async fn find_database(
-    app: &App,
-    principal: &Principal,
-    name: &str,
-    needed: Access,
-) -> Result<DatabaseRecord, ApiError> {
-    let missing = || ApiError::not_found("db", "database_not_found", "No such database.");
-    let parsed = name.parse().map_err(|_| missing())?;
-    let found = app
-        .storage
-        .documents
-        .database(principal.id(), &parsed)
-        .await?;
-    let found = found.ok_or_else(missing)?;
-    let access = found
-        .security
-        .access(principal.id().as_str(), found.owner.as_str(), found.mode);
-    match access {
-        Access::Nothing => Err(missing()),
-        access if access < needed => {
-            let message = "You may not do this with the database.";
-            let code = Some("insufficient_permissions");
-            Err(ApiError::refused(StatusCode::FORBIDDEN, code, message))
-        }
-        _ => Ok(found),
+fn denied(denied: Denied) -> ApiError {
+    match denied {
+        Denied::Missing => ApiError::not_found("db", "database_not_found", "No such database."),
+        Denied::Forbidden => ApiError::forbidden("You may not do this with the database."),
+        Denied::Store(error) => error.into(),
     }
 }
 

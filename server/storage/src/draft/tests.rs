@@ -121,3 +121,33 @@ fn what_follows_is_taken_from_the_other_parts() {
     );
     assert!(attach(b"--x\r\n\r\nab\r\n--x\r\n\r\n\r\n--x--").is_err());
 }
+
+#[test]
+fn what_is_packed_is_unpacked_and_no_more_of_it_than_fits() {
+    let pack = |bytes: &[u8]| {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        packed.write_all(bytes).expect("memory takes it");
+        packed.finish().expect("memory takes it")
+    };
+    let attach = |packed: &[u8], announced: Value| {
+        let mut draft = parse(json!({"_attachments": {"a": announced}})).expect("it is sound");
+        let message = [b"--x\r\n\r\n", packed, b"\r\n--x--"].concat();
+        let mut parts = Multipart::new(&message, "x");
+        draft
+            .attach(&mut parts, &LIMITS)
+            .map(|()| draft.attachments.remove(0).1)
+    };
+    let packed = pack(b"abcabc");
+    let announced = json!({"follows": true, "encoding": "gzip", "encoded_length": packed.len(),
+        "length": 6, "digest": Digest::of(&packed)});
+    let data = AttachmentDraft::data(OCTETS.to_owned(), b"abcabc".to_vec(), None);
+    assert_eq!(attach(&packed, announced.clone()), Ok(data));
+    assert!(attach(b"not packed", announced).is_err());
+    let follows = json!({"follows": true, "encoding": "gzip"});
+    assert!(attach(b"not packed", follows.clone()).is_err());
+    let bomb = pack(&[0; 1 << 20]);
+    let large = BadDocument::TooLarge("An attachment");
+    assert_eq!(attach(&bomb, follows), Err(large));
+    let foreign = json!({"_attachments": {"a": {"follows": true, "encoding": "br"}}});
+    assert!(parse(foreign).is_err());
+}

@@ -106,7 +106,7 @@ pub struct NewDatabase {
     pub wrap: Option<Wrap>,
 }
 
-const COLUMNS: &str =
+pub(super) const COLUMNS: &str =
     "key, owner, name, mode, uuid, security, created_at_ms, revs_limit, update_seq,
     purge_seq, docs, deleted_docs, bytes, sealed";
 
@@ -262,7 +262,7 @@ pub(super) async fn delete(db: i64, connection: &mut SqliteConnection) -> Result
     Ok(done.rows_affected() == 1)
 }
 
-fn record(row: &SqliteRow) -> Result<DatabaseRecord, StoreError> {
+pub(super) fn record(row: &SqliteRow) -> Result<DatabaseRecord, StoreError> {
     let name: &str = row.try_get("name")?;
     let name = name
         .parse()

@@ -145,7 +145,7 @@ impl DocumentStore {
 }
 
 /// Writes what is left of a document.
-async fn rewrite(
+pub(super) async fn rewrite(
     db: i64,
     id: &str,
     was_deleted: bool,
@@ -212,7 +212,7 @@ pub(super) async fn forget(
 
 /// Deletes contents that hang on nothing any more. Not while the database is being sealed: a content has two names
 /// then.
-async fn sweep(db: i64, connection: &mut SqliteConnection) -> Result<u64, StoreError> {
+pub(super) async fn sweep(db: i64, connection: &mut SqliteConnection) -> Result<u64, StoreError> {
     let sealed: Option<i64> = sqlx::query_scalar("SELECT sealed FROM databases WHERE key = ?")
         .bind(db)
         .fetch_optional(&mut *connection)
@@ -241,7 +241,11 @@ async fn sweep(db: i64, connection: &mut SqliteConnection) -> Result<u64, StoreE
     Ok(rows.len() as u64)
 }
 
-async fn lighten(db: i64, bytes: i64, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+pub(super) async fn lighten(
+    db: i64,
+    bytes: i64,
+    connection: &mut SqliteConnection,
+) -> Result<(), StoreError> {
     sqlx::query("UPDATE databases SET bytes = MAX(0, bytes - ?) WHERE key = ?")
         .bind(bytes)
         .bind(db)

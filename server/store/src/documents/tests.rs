@@ -1,4 +1,5 @@
 mod at_rest;
+mod replicas;
 
 use std::collections::BTreeMap;
 

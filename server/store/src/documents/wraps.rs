@@ -84,7 +84,8 @@ pub(super) async fn replace(
     if !sharing.recipients.is_empty() {
         let recipients = serde_json::to_string(&sharing.recipients).expect("texts are JSON");
         sqlx::query(
-            "DELETE FROM wraps WHERE db = ? AND recipient NOT IN (SELECT value FROM json_each(?))",
+            "DELETE FROM wraps WHERE db = ?1 AND recipient NOT IN (SELECT value FROM json_each(?2))
+             AND recipient NOT IN (SELECT grantee FROM grants WHERE db = ?1)",
         )
         .bind(db)
         .bind(recipients)
@@ -110,6 +111,20 @@ pub(super) async fn keep(
         .execute(&mut *connection)
         .await?;
     }
+    Ok(())
+}
+
+/// Destroys what was encrypted for keys that may open the database no more.
+pub(super) async fn sweep(db: i64, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    sqlx::query(
+        "DELETE FROM wraps WHERE db = ?1 AND recipient LIKE 'key:%'
+         AND recipient NOT IN (SELECT owner FROM databases WHERE key = ?1)
+         AND recipient NOT IN (SELECT principal FROM members WHERE db = ?1)
+         AND recipient NOT IN (SELECT grantee FROM grants WHERE db = ?1)",
+    )
+    .bind(db)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::asked::{self, Asked};
 use super::document::{answer, edit};
-use super::{not_found, open, refused};
+use super::{not_found, open_document, refused};
 use crate::door::path::ApiPath;
 use crate::door::range::{self, Wanted};
 use crate::door::{ApiError, App};
@@ -84,7 +84,7 @@ async fn read(
     asked: &Asked,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let found = open(app, principal, db, Access::Read).await?;
+    let found = open_document(app, principal, (db, id), Access::Read).await?;
     let row = app.storage.documents.document(&found, id).await?;
     let row = row.ok_or_else(|| not_found("missing"))?;
     let rev = asked.rev("rev")?;
@@ -221,7 +221,7 @@ async fn write(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let found = open(app, principal, db, Access::Write).await?;
+    let found = open_document(app, principal, (db, id), Access::Write).await?;
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok());
     let kind = kind.unwrap_or("application/octet-stream").to_owned();
@@ -292,7 +292,7 @@ async fn remove(
     asked: &Asked,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let found = open(app, principal, db, Access::Write).await?;
+    let found = open_document(app, principal, (db, id), Access::Write).await?;
     let rev = rev_of(asked, headers)?;
     if rev.is_none() {
         return Err(Refused::Conflict.into());

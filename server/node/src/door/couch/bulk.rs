@@ -1,5 +1,7 @@
 //! Many documents at once: written, read, and compared with what somebody else has.
 
+mod mixed;
+
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use serde_json::{Map, Value, json};
 
 use super::asked::{self, Asked};
 use super::render::{Extras, quoted};
-use super::{bad_request, open, reading, words, words_of_bad};
+use super::{bad_request, open, parts, reading, words, words_of_bad};
 use crate::door::path::ApiPath;
 use crate::door::recorded::Noted;
 use crate::door::{ApiError, App};
@@ -130,7 +132,7 @@ struct OneOf {
         ("attachments" = Option<bool>, Query, description = "With what hangs on them."),
     ),
     request_body(content = Object, description = "`docs`: objects with `id` and `rev`."),
-    responses((status = 200, description = "`results`, in the order of the request.", body = Object))
+    responses((status = 200, description = "`results`, in the order of the request; in parts for who accepts `multipart/mixed`.", body = Object))
 )]
 pub(crate) async fn read(
     State(app): State<Arc<App>>,
@@ -153,6 +155,9 @@ pub(crate) async fn read(
         begun: false,
         over: false,
     };
+    if parts::wanted(&headers, "multipart/mixed") {
+        return Ok(mixed::answer(reader));
+    }
     let body = stream::unfold(reader, |mut reader| async {
         let piece = reader.next().await?;
         Some((Ok::<_, Infallible>(piece), reader))

@@ -1,5 +1,7 @@
 //! One document: read, written, deleted. Design documents are documents with a slash in their ids.
 
+mod open_revs;
+
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -10,19 +12,15 @@ use axum::{Extension, Json};
 use kwaainet_core::{Principal, random_id};
 use kwaainet_openapi::CouchEdited;
 use kwaainet_storage::{Access, Draft, Multipart, Refused, Rev, boundary_of};
-use kwaainet_store::{DatabaseRecord, DocumentRow};
+use kwaainet_store::DatabaseRecord;
 use serde_json::Value;
 
 use super::asked::{self, Asked};
+use super::parts::{Told, related};
 use super::render::Extras;
-use super::{bad_request, not_found, open, reading};
+use super::{bad_request, not_found, open, open_document, parts, reading};
 use crate::door::path::ApiPath;
 use crate::door::{ApiError, App};
-
-/// Revisions that one request asks for.
-const OPEN_REVS_MAX: usize = 1_000;
-/// And bytes of what they say.
-const OPEN_REVS_BYTES_MAX: usize = 128 << 20;
 
 /// Reads a document.
 #[utoipa::path(
@@ -42,7 +40,7 @@ const OPEN_REVS_BYTES_MAX: usize = 128 << 20;
         ("attachments" = Option<bool>, Query, description = "With what hangs on it."),
     ),
     responses(
-        (status = 200, description = "The document, or an array for `open_revs`.", body = Object),
+        (status = 200, description = "The document, or an array for `open_revs`; in parts for who accepts `multipart/related` with `attachments`, or `multipart/mixed` with `open_revs`.", body = Object),
         (status = 304, description = "It is what `If-None-Match` names.")
     )
 )]
@@ -83,12 +81,12 @@ async fn read(
     asked: &Asked,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let found = open(app, principal, db, Access::Read).await?;
+    let found = open_document(app, principal, (db, id), Access::Read).await?;
     let row = app.storage.documents.document(&found, id).await?;
     let row = row.ok_or_else(|| not_found("missing"))?;
     let extras = Extras::asked(asked)?;
     if let Some(wanted) = asked.text("open_revs") {
-        return open_revs(app, &found, &row, wanted, asked, extras).await;
+        return open_revs::answer(app, &found, &row, (wanted, asked), headers, extras).await;
     }
     let latest = asked.is_set("latest")?;
     let node = match asked.rev("rev")? {
@@ -106,51 +104,18 @@ async fn read(
     if extras == Extras::default() && headers.get(header::IF_NONE_MATCH) == Some(&etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
+    if extras.attachments && parts::wanted(headers, "multipart/related") {
+        let said = related(app, &found, &row, node, extras).await?;
+        if let Told::Parts(message) = said.ok_or_else(|| not_found("missing"))? {
+            let mut answer = message.answer(app.storage.documents.clone());
+            answer.headers_mut().insert(header::ETAG, etag);
+            return Ok(answer);
+        }
+    }
     let said = reading::revision(app, &found, &row, node, extras).await?;
     let said = said.ok_or_else(|| not_found("missing"))?;
     let kind = HeaderValue::from_static("application/json");
     Ok(([(header::CONTENT_TYPE, kind), (header::ETAG, etag)], said).into_response())
-}
-
-/// `[{"ok": …}, {"missing": …}]`.
-async fn open_revs(
-    app: &App,
-    found: &DatabaseRecord,
-    row: &DocumentRow,
-    wanted: &str,
-    asked: &Asked,
-    extras: Extras,
-) -> Result<Response, ApiError> {
-    let latest = asked.is_set("latest")?;
-    let revs: Vec<Rev> = if wanted == "all" {
-        let leaves = row.tree.leaves().into_iter();
-        leaves.map(|leaf| leaf.rev.clone()).collect()
-    } else {
-        asked.json(&["open_revs"])?.unwrap_or_default()
-    };
-    if revs.len() > OPEN_REVS_MAX {
-        return Err(bad_request("Too many open_revs"));
-    }
-    let (mut said, mut bytes) = (Vec::new(), 0);
-    for rev in revs {
-        let nodes = reading::named(row, &rev, latest);
-        let mut is_here = false;
-        for node in nodes {
-            if let Some(document) = reading::revision(app, found, row, node, extras).await? {
-                is_here = true;
-                bytes += document.len();
-                if bytes > OPEN_REVS_BYTES_MAX {
-                    return Err(bad_request("These open_revs are too large for one answer"));
-                }
-                said.push(format!("{{\"ok\":{document}}}"));
-            }
-        }
-        if !is_here {
-            said.push(format!("{{\"missing\":\"{rev}\"}}"));
-        }
-    }
-    let said = format!("[{}]", said.join(","));
-    Ok(([(header::CONTENT_TYPE, "application/json")], said).into_response())
 }
 
 /// Writes a document.
@@ -216,7 +181,7 @@ async fn write(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let found = open(app, principal, db, Access::Write).await?;
+    let found = open_document(app, principal, (db, &id), Access::Write).await?;
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or("");
     let held = asked::held(app, headers, body).await?;
@@ -312,7 +277,7 @@ async fn bury(
     asked: &Asked,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let found = open(app, principal, db, Access::Write).await?;
+    let found = open_document(app, principal, (db, &id), Access::Write).await?;
     let row = app.storage.documents.document(&found, &id).await?;
     let row = row.ok_or_else(|| not_found("missing"))?;
     let rev = match asked.rev("rev")? {

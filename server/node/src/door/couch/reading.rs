@@ -1,10 +1,10 @@
 //! Fetches what a document says, and what hangs on it where that is wanted.
 
-use kwaainet_storage::{Node, Rev};
+use kwaainet_storage::{Attachments, Node, Rev};
 use kwaainet_store::{Body, DatabaseRecord, DocumentRow};
 
 use super::asked::Asked;
-use super::render::{self, Contents, Extras};
+use super::render::{self, Contents, Extras, Hanging};
 use crate::door::{ApiError, App, body};
 
 /// Bytes of contents that are put into one document.
@@ -33,20 +33,45 @@ pub(super) async fn revision(
     node: &Node,
     extras: Extras,
 ) -> Result<Option<String>, ApiError> {
-    let is_winner = row
-        .tree
-        .winner()
-        .is_some_and(|winner| winner.rev == node.rev);
-    let body = match (&row.body, node.body) {
+    let Some(body) = body_of(app, db, row, node).await? else {
+        return Ok(None);
+    };
+    said(app, db, row, node, &body, extras).await.map(Some)
+}
+
+/// The same with what hangs on it in parts of their own, which are named in their order.
+pub(super) async fn with_parts(
+    app: &App,
+    db: &DatabaseRecord,
+    row: &DocumentRow,
+    node: &Node,
+    extras: Extras,
+) -> Result<Option<(String, Attachments)>, ApiError> {
+    let body = body_of(app, db, row, node).await?;
+    Ok(body.map(|body| {
+        let tree = (&row.tree, row.seq);
+        let said = render::document(&row.id, node, &body, extras, tree, &Hanging::Follows);
+        (said, body.attachments)
+    }))
+}
+
+/// What a revision says; none if that is not here.
+async fn body_of(
+    app: &App,
+    db: &DatabaseRecord,
+    row: &DocumentRow,
+    node: &Node,
+) -> Result<Option<Body>, ApiError> {
+    let winner = row.tree.winner();
+    let is_winner = winner.is_some_and(|winner| winner.rev == node.rev);
+    Ok(match (&row.body, node.body) {
         (Some(body), _) if is_winner => Some(body.clone()),
         (_, Some(number)) => {
             let mut found = app.storage.documents.bodies(db, row, &[number]).await?;
             found.remove(&number)
         }
         (_, None) => None,
-    };
-    let Some(body) = body else { return Ok(None) };
-    said(app, db, row, node, &body, extras).await.map(Some)
+    })
 }
 
 /// What the winner says, which must have been read with its row.
@@ -101,8 +126,9 @@ async fn said(
         Contents::new()
     };
     let tree = (&row.tree, row.seq);
+    let hanging = Hanging::Inline(contents);
     Ok(render::document(
-        &row.id, node, kept, extras, tree, &contents,
+        &row.id, node, kept, extras, tree, &hanging,
     ))
 }
 

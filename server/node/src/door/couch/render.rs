@@ -26,19 +26,28 @@ pub(super) struct Extras {
 /// Contents in base64.
 pub(super) type Contents = HashMap<Digest, String>;
 
+/// How a document tells what hangs on it.
+#[derive(Clone, Debug)]
+pub(super) enum Hanging {
+    /// With these contents, and of others that they are there.
+    Inline(Contents),
+    /// All contents stand in parts of their own behind it.
+    Follows,
+}
+
 /// A text in JSON.
 pub(super) fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("a text is JSON")
 }
 
-/// A revision of a document. `contents` has what hangs on it, where that is wanted.
+/// A revision of a document, and what hangs on it as far as that is wanted.
 pub(super) fn document(
     id: &str,
     node: &Node,
     body: &Body,
     extras: Extras,
     (tree, seq): (&RevTree, i64),
-    contents: &Contents,
+    hanging: &Hanging,
 ) -> String {
     let mut out = String::with_capacity(body.json.len() + 128);
     write_to(
@@ -55,7 +64,7 @@ pub(super) fn document(
     }
     if !body.attachments.is_empty() {
         out.push_str(",\"_attachments\":{");
-        attachments(&mut out, body, contents);
+        attachments(&mut out, body, hanging);
         out.push('}');
     }
     if extras.revs {
@@ -98,7 +107,7 @@ pub(super) fn document(
     out
 }
 
-fn attachments(out: &mut String, body: &Body, contents: &Contents) {
+fn attachments(out: &mut String, body: &Body, hanging: &Hanging) {
     for (i, (name, attachment)) in body.attachments.iter().enumerate() {
         let comma = if i == 0 { "" } else { "," };
         let (name, kind) = (quoted(name), quoted(&attachment.content_type));
@@ -109,11 +118,15 @@ fn attachments(out: &mut String, body: &Body, contents: &Contents) {
                 "{comma}{name}:{{\"content_type\":{kind},\"revpos\":{revpos},\"digest\":\"{digest}\","
             ),
         );
-        match contents.get(digest) {
-            Some(data) => write_to(out, format_args!("\"data\":\"{data}\"}}")),
-            None => write_to(
+        let content = match hanging {
+            Hanging::Inline(contents) => contents.get(digest).ok_or("stub"),
+            Hanging::Follows => Err("follows"),
+        };
+        match content {
+            Ok(data) => write_to(out, format_args!("\"data\":\"{data}\"}}")),
+            Err(word) => write_to(
                 out,
-                format_args!("\"length\":{},\"stub\":true}}", attachment.length),
+                format_args!("\"length\":{},\"{word}\":true}}", attachment.length),
             ),
         }
     }
@@ -158,7 +171,8 @@ mod tests {
             attachments: false,
         };
         let winner = tree.winner().expect("there is one");
-        let said = document("x", winner, &body, extras, (&tree, 7), &Contents::new());
+        let named = Hanging::Inline(Contents::new());
+        let said = document("x", winner, &body, extras, (&tree, 7), &named);
         let said: Value = serde_json::from_str(&said).expect("it is JSON");
         let digest = Digest::of(b"abc");
         assert_eq!(
@@ -181,7 +195,7 @@ mod tests {
             .find(&"3-d".parse().expect("a revision"))
             .expect("it is there");
         let plain = Extras::default();
-        let said = document("y", deleted, &empty, plain, (&tree, 7), &Contents::new());
+        let said = document("y", deleted, &empty, plain, (&tree, 7), &named);
         assert_eq!(said, r#"{"_id":"y","_rev":"3-d","_deleted":true}"#);
     }
 }

@@ -29,7 +29,7 @@ pub(crate) async fn welcome(State(app): State<Arc<App>>) -> Json<CouchWelcome> {
     })
 }
 
-/// Lists the caller's databases and those that he is a member of.
+/// Lists the caller's databases, those that he is a member of, and those that he has leave for.
 #[utoipa::path(
     get,
     path = "/couch/_all_dbs",
@@ -41,8 +41,12 @@ pub(crate) async fn all_dbs(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
 ) -> Result<Json<Vec<String>>, ApiError> {
-    let found = app.storage.documents.databases(principal.id()).await?;
+    let documents = &app.storage.documents;
+    let mut found = documents.databases(principal.id()).await?;
+    let now = app.clock.unix_ms();
+    found.extend(documents.granted_databases(principal.id(), now).await?);
     let mut names: Vec<_> = found.iter().map(|found| found.name.to_string()).collect();
+    names.sort_unstable();
     names.dedup();
     Ok(Json(names))
 }

@@ -1,6 +1,5 @@
 //! Databases: made, listed, watched, exported, erased, deleted.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -12,10 +11,10 @@ use axum::{Extension, Json};
 use futures_util::stream;
 use kwaainet_core::Principal;
 use kwaainet_openapi::{
-    EraseRequest, Erased, NewStorageDatabase, StorageDatabase, StorageDatabaseList, StorageDeleted,
-    StorageMode, StorageUsage,
+    NewStorageDatabase, StorageDatabase, StorageDatabaseList, StorageDeleted, StorageMode,
+    StorageUsage,
 };
-use kwaainet_storage::{Access, Mode, Rev};
+use kwaainet_storage::{Access, Mode};
 use kwaainet_store::{DatabaseRecord, IdRange, NewDatabase};
 use serde::Deserialize;
 
@@ -26,12 +25,10 @@ use crate::door::path::{ApiPath, ApiQuery};
 use crate::door::recorded::Noted;
 use crate::door::{ApiError, App};
 
-/// Documents that one request erases.
-const ERASED_MAX: usize = 10_000;
 /// Documents that are read from the file at once.
 const PAGE: u64 = 100;
 
-/// Lists the caller's databases and those that he is a member of.
+/// Lists the caller's databases, those that he is a member of, and those that he has leave for.
 #[utoipa::path(
     get,
     path = "/v1/storage/databases",
@@ -43,7 +40,11 @@ pub(crate) async fn list(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
 ) -> Result<Json<StorageDatabaseList>, ApiError> {
-    let found = app.storage.documents.databases(principal.id()).await?;
+    let documents = &app.storage.documents;
+    let mut found = documents.databases(principal.id()).await?;
+    let now = app.clock.unix_ms();
+    found.extend(documents.granted_databases(principal.id(), now).await?);
+    found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Json(StorageDatabaseList {
         object: "list",
         data: found.iter().map(wire).collect(),
@@ -221,57 +222,6 @@ async fn page_of_export(
         }
     }
     Ok(Some(lines.into()))
-}
-
-/// Erases documents as if they had never been: all their revisions, and what hangs on them, here and in the
-/// file where they lay. Copies elsewhere are not reached.
-#[utoipa::path(
-    post,
-    path = "/v1/storage/databases/{db}/erase",
-    tag = "storage",
-    operation_id = "eraseStorageDocuments",
-    params(("db" = String, Path, description = "The database's name.")),
-    request_body = EraseRequest,
-    responses((status = 200, description = "What was erased.", body = Erased))
-)]
-pub(crate) async fn erase(
-    State(app): State<Arc<App>>,
-    Extension(principal): Extension<Principal>,
-    ApiPath(db): ApiPath<String>,
-    ApiJson(asked): ApiJson<EraseRequest>,
-) -> Result<(Extension<Noted>, Json<Erased>), ApiError> {
-    let found = open(&app, &principal, &db, Access::Admin).await?;
-    if asked.ids.is_empty() || asked.ids.len() > ERASED_MAX {
-        let message = format!("Invalid 'ids': expected 1 to {ERASED_MAX} ids.");
-        return Err(ApiError::invalid("ids", "invalid_value", message));
-    }
-    let documents = &app.storage.documents;
-    let (mut gone, mut revisions) = (0, 0);
-    // An edit that comes meanwhile makes a new leaf; the second round takes it.
-    for _ in 0..2 {
-        let ids: Vec<&str> = asked.ids.iter().map(String::as_str).collect();
-        let rows = documents.documents(&found, &ids, false).await?;
-        let leaves = rows.into_iter().map(|(id, row)| {
-            let leaves = row.tree.leaves();
-            let revs: Vec<Rev> = leaves.iter().map(|leaf| leaf.rev.clone()).collect();
-            (id, revs)
-        });
-        let wanted: BTreeMap<String, Vec<Rev>> = leaves.collect();
-        if wanted.is_empty() {
-            break;
-        }
-        let purged = documents.purge(found.key, &wanted).await?;
-        gone = gone.max(purged.revs.len() as u64);
-        revisions += purged.revs.values().map(Vec::len).sum::<usize>() as u64;
-    }
-    let erased = Erased {
-        object: "storage.erasure",
-        documents: gone,
-        revisions,
-        overwritten: documents.scrub().await?,
-    };
-    let noted = Noted::default().on(db).count(gone as usize);
-    Ok((Extension(noted), Json(erased)))
 }
 
 /// Says how much the caller keeps here.

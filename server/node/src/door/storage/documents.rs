@@ -13,7 +13,7 @@ use kwaainet_store::{DatabaseRecord, IdRange};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{malformed, open, refused};
+use super::{malformed, open, open_document, refused};
 use crate::door::body::ApiJson;
 use crate::door::couch;
 use crate::door::path::{ApiPath, ApiQuery};
@@ -96,7 +96,7 @@ pub(crate) async fn show(
     ApiPath((db, id)): ApiPath<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let found = open(&app, &principal, &db, Access::Read).await?;
+    let found = open_document(&app, &principal, (&db, &id), Access::Read).await?;
     let row = app.storage.documents.document(&found, &id).await?;
     let current = row.as_ref().and_then(|row| {
         let winner = row.tree.winner().filter(|winner| !winner.deleted)?;
@@ -136,7 +136,7 @@ pub(crate) async fn write(
     headers: HeaderMap,
     ApiJson(mut said): ApiJson<Map<String, Value>>,
 ) -> Result<Response, ApiError> {
-    let found = open(&app, &principal, &db, Access::Write).await?;
+    let found = open_document(&app, &principal, (&db, &id), Access::Write).await?;
     if let Some(name) = said.keys().find(|name| name.starts_with('_')) {
         let message = format!("Invalid '{name}': names that begin with '_' cannot be used here.");
         return Err(ApiError::invalid(name.clone(), "invalid_value", message));
@@ -179,7 +179,7 @@ pub(crate) async fn delete(
     ApiPath((db, id)): ApiPath<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let found = open(&app, &principal, &db, Access::Write).await?;
+    let found = open_document(&app, &principal, (&db, &id), Access::Write).await?;
     let rev = seen(&headers)?.ok_or_else(|| ApiError::missing("If-Match"))?;
     let row = app.storage.documents.document(&found, &id).await?;
     let winner = row.as_ref().and_then(|row| row.tree.winner());

@@ -15,6 +15,7 @@ use crate::StoreError;
 use crate::documents::attachments;
 use crate::documents::blobs::HELD;
 use crate::documents::databases::body_key;
+use crate::documents::erased;
 use crate::documents::erasing::forget;
 use crate::documents::rows;
 use crate::documents::sealed::{self, Kept};
@@ -39,6 +40,10 @@ struct Database {
     deleted_docs: i64,
     bytes: i64,
     documents: HashMap<String, Document>,
+    /// Of ids that were erased: what is taken again has more generations.
+    floors: HashMap<String, u64>,
+    uuid: String,
+    has_erased: bool,
     /// What hangs on revisions, by the bodies' numbers.
     hanging: HashMap<u64, Attachments>,
     new_bodies: Vec<NewBody>,
@@ -101,6 +106,10 @@ impl Batch {
             let drafts = group.iter().filter(|job| job.db == key);
             let drafts: Vec<&Draft> = drafts.flat_map(|job| &job.drafts).collect();
             database.load_documents(key, &drafts, connection).await?;
+            if database.has_erased {
+                let ids = drafts.iter().map(|draft| draft.id.as_str());
+                database.floors = erased::floors(key, &database.uuid, ids, connection).await?;
+            }
             batch.databases.insert(key, database);
         }
         Ok(batch)
@@ -152,7 +161,8 @@ impl Batch {
 impl Database {
     async fn load(key: i64, connection: &mut SqliteConnection) -> Result<Option<Self>, StoreError> {
         let row = sqlx::query(
-            "SELECT owner, mode, sealed, revs_limit, update_seq, next_body, next_attachment, docs, deleted_docs, bytes
+            "SELECT owner, mode, sealed, revs_limit, update_seq, next_body, next_attachment, docs, deleted_docs, bytes,
+             uuid, EXISTS (SELECT 1 FROM erased WHERE db = key) AS has_erased
              FROM databases WHERE key = ?",
         )
         .bind(key)
@@ -173,6 +183,9 @@ impl Database {
             deleted_docs: row.try_get("deleted_docs")?,
             bytes: row.try_get("bytes")?,
             documents: HashMap::new(),
+            floors: HashMap::new(),
+            uuid: row.try_get("uuid")?,
+            has_erased: row.try_get("has_erased")?,
             hanging: HashMap::new(),
             new_bodies: Vec::new(),
             old_bodies: Vec::new(),
@@ -259,10 +272,11 @@ impl Database {
             let hanging = body.and_then(|body| self.hanging.get(&body));
             hanging.cloned().unwrap_or_default()
         };
+        let floor = self.floors.get(&draft.id).copied().unwrap_or(0);
         let edit = if from_elsewhere {
-            replicated(tree, draft, before)?
+            replicated(tree, draft, floor, before)?
         } else {
-            Some(interactive(tree, draft, before)?)
+            Some(interactive(tree, draft, floor, before)?)
         };
         let Some(edit) = edit else { return Ok(None) };
         Ok(Some(self.take(draft, edit, key)))
