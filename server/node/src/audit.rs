@@ -1,6 +1,7 @@
 //! The audit log of a running node: takes entries from everywhere and writes them in batches.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use kwaainet_audit::{Action, AuditOutcome, BadEntry, Entry};
 use kwaainet_core::{Clock, Principal, PrincipalId, SystemClock};
@@ -12,6 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 const BACKLOG: usize = 4_096;
 /// Entries of one transaction.
 const BATCH_MAX: usize = 256;
+/// How long an entry that nobody waits for lies here, so that others share its write.
+const MOMENT: Duration = Duration::from_millis(50);
 /// Entries a minute about people who did not show who they are.
 const STRANGERS_MAX: u32 = 60;
 const MINUTE_MS: i64 = 60_000;
@@ -21,7 +24,8 @@ const MINUTE_MS: i64 = 60_000;
 #[error("the audit log cannot be written: {0}")]
 pub struct NotRecorded(String);
 
-type Waiting = (Entry, oneshot::Sender<Result<u64, NotRecorded>>);
+/// An entry, and who waits for it.
+type Waiting = (Entry, Option<oneshot::Sender<Result<u64, NotRecorded>>>);
 
 /// Records what was done. Cloning it is cheap.
 #[derive(Clone)]
@@ -107,11 +111,16 @@ impl Audit {
 }
 
 impl AuditPlace {
-    /// Puts an entry in line. It is written whether or not somebody waits for that.
+    /// Puts an entry in line, to be waited for.
     pub fn send(self, entry: Entry) -> AuditWrite {
         let (done, index) = oneshot::channel();
-        self.0.send((entry, done));
+        self.0.send((entry, Some(done)));
         AuditWrite(index)
+    }
+
+    /// Puts an entry in line that nobody waits for. It is on the disk within a moment.
+    pub fn note(self, entry: Entry) {
+        self.0.send((entry, None));
     }
 }
 
@@ -158,13 +167,14 @@ pub(crate) struct Inbox(mpsc::Receiver<Waiting>);
 pub(crate) async fn write(store: Store, Inbox(mut inbox): Inbox) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while inbox.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        gather(&mut inbox, &mut batch).await;
         let (entries, waiting): (Vec<Entry>, Vec<_>) = batch.drain(..).unzip();
         match store.record_audit(&entries).await {
             Ok(first) => tell(waiting, first),
             Err(AuditError::Entry(_)) => one_by_one(&store, entries, waiting).await,
             Err(AuditError::Store(error)) => {
                 tracing::error!(%error, entries = entries.len(), "the audit log cannot be written");
-                for done in waiting {
+                for done in waiting.into_iter().flatten() {
                     // Whoever does not wait any more does not want to know.
                     let _ = done.send(Err(NotRecorded(error.to_string())));
                 }
@@ -173,9 +183,27 @@ pub(crate) async fn write(store: Store, Inbox(mut inbox): Inbox) {
     }
 }
 
-fn tell(waiting: Vec<oneshot::Sender<Result<u64, NotRecorded>>>, first: u64) {
+/// While nobody waits for any of these, takes what comes within a moment.
+async fn gather(inbox: &mut mpsc::Receiver<Waiting>, batch: &mut Vec<Waiting>) {
+    let moment = tokio::time::sleep(MOMENT);
+    tokio::pin!(moment);
+    while batch.len() < BATCH_MAX && batch.iter().all(|(_, done)| done.is_none()) {
+        let room = BATCH_MAX - batch.len();
+        let came = tokio::select! {
+            came = inbox.recv_many(batch, room) => came,
+            () = &mut moment => 0,
+        };
+        if came == 0 {
+            return;
+        }
+    }
+}
+
+fn tell(waiting: Vec<Option<oneshot::Sender<Result<u64, NotRecorded>>>>, first: u64) {
     for (index, done) in (first..).zip(waiting) {
-        let _ = done.send(Ok(index));
+        let told = done.map(|done| done.send(Ok(index)));
+        // Whoever does not wait any more does not want to know.
+        drop(told);
     }
 }
 
@@ -183,10 +211,14 @@ fn tell(waiting: Vec<oneshot::Sender<Result<u64, NotRecorded>>>, first: u64) {
 async fn one_by_one(
     store: &Store,
     entries: Vec<Entry>,
-    waiting: Vec<oneshot::Sender<Result<u64, NotRecorded>>>,
+    waiting: Vec<Option<oneshot::Sender<Result<u64, NotRecorded>>>>,
 ) {
     for (entry, done) in entries.into_iter().zip(waiting) {
         let recorded = store.record_audit(&[entry]).await;
-        let _ = done.send(recorded.map_err(|error| NotRecorded(error.to_string())));
+        if let Err(error) = &recorded {
+            tracing::error!(%error, "an audit entry cannot be written");
+        }
+        let recorded = recorded.map_err(|error| NotRecorded(error.to_string()));
+        drop(done.map(|done| done.send(recorded)));
     }
 }

@@ -3,7 +3,7 @@
 //! it ended. Never what documents say.
 //!
 //! A place in the log is taken before anything is done. What changed something is answered when its entry is on the
-//! disk; what only read is answered while its entry is on its way. A request whose client left is recorded, too.
+//! disk; what only read is answered while its entry is on its way, for some tens of milliseconds. A request whose client left is recorded, too.
 
 mod deeds;
 
@@ -83,9 +83,10 @@ pub(crate) async fn record(
     if entry.actor == STRANGER && !app.audit.heeds_strangers() {
         return Ok(response);
     }
-    let write = place.send(entry);
-    if !deeds::reads(action) {
-        write.done().await.map_err(unrecorded)?;
+    if deeds::reads(action) {
+        place.note(entry);
+    } else {
+        place.send(entry).done().await.map_err(unrecorded)?;
     }
     Ok(response)
 }
@@ -195,7 +196,7 @@ impl Drop for Unsettled {
         // It may have been done all the same.
         entry.details.insert("answered".into(), Value::Bool(false));
         if entry.actor != STRANGER {
-            place.send(entry);
+            place.note(entry);
         }
     }
 }

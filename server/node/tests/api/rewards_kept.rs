@@ -44,9 +44,8 @@ impl Books {
             bytes,
             created_at_ms: 0,
         };
-        let held = self
-            .documents
-            .hold_blob(&PrincipalId::new(owner), &blob, u64::MAX);
+        let owner = PrincipalId::new(owner);
+        let held = self.documents.hold_blob(&owner, &blob, u64::MAX);
         assert!(held.await.expect("it answers"));
     }
 
@@ -105,9 +104,8 @@ async fn a_gigabyte_for_a_month_is_fifty_vda_however_it_is_cut() {
 async fn what_was_verified_is_paid_by_who_asked() {
     let books = Books::new().await;
     let noted = async |who: &str, kind| {
-        let noted = books
-            .store
-            .note_verification(&PrincipalId::new(who), kind, 7);
+        let who = PrincipalId::new(who);
+        let noted = books.store.note_verification(&who, kind, 7);
         noted.await.expect("it is noted");
     };
     noted("key:a", VerificationKind::Identity).await;

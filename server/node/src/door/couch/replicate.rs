@@ -175,7 +175,9 @@ async fn make(app: &App, principal: &Principal, name: &str) -> Result<(), ApiErr
         name: name.map_err(|bad| bad_request(bad.to_string()))?,
         mode: Mode::Private,
         created_at_ms: app.clock.unix_ms(),
+        wrap: None,
     };
+    let new = app.storage.keyring.seal_new(principal, new)?;
     app.storage.documents.create_database(&new).await?;
     Ok(())
 }

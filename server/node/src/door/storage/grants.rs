@@ -71,7 +71,7 @@ pub(crate) async fn create(
         let status = StatusCode::TOO_MANY_REQUESTS;
         return Err(ApiError::refused(status, Some("too_many_grants"), message));
     }
-    let both = (&*app.store, &app.storage.documents);
+    let both = (&app.store, &app.storage.documents);
     let keyring = &app.storage.keyring;
     keyring.share(both, &found, &grant.grantee).await?;
     Ok((StatusCode::CREATED, Json(wire(grant))))

@@ -1,0 +1,31 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import PouchDB from "pouchdb";
+import { start } from "./node.js";
+const N = Number(process.env.N ?? 5000), B = Number(process.env.B ?? 100);
+const node = await start({});
+const folder = mkdtempSync(join(tmpdir(), "pouchb-"));
+const local = new PouchDB(join(folder, "a")), other = new PouchDB(join(folder, "b"));
+for (let at = 0; at < N; at += 1000)
+  await local.bulkDocs(Array.from({ length: 1000 }, (_, n) => ({ _id: `doc-${String(at + n).padStart(6, "0")}`, n: at + n, text: "x".repeat(200) })));
+const url = `${node.url}/couch/bench`;
+await fetch(url, { method: "PUT" });
+let t = performance.now();
+await PouchDB.replicate(local, new PouchDB(url), { batch_size: B });
+const push = N / ((performance.now() - t) / 1000);
+t = performance.now();
+await PouchDB.replicate(new PouchDB(url), other, { batch_size: B });
+const pull = N / ((performance.now() - t) / 1000);
+// single writes, one after the other
+t = performance.now();
+for (let n = 0; n < 300; n++) await fetch(`${url}/one-${n}`, { method: "PUT", body: `{"n":${n}}` });
+const puts = 300 / ((performance.now() - t) / 1000);
+t = performance.now();
+for (let n = 0; n < 1000; n++) await (await fetch(`${url}/one-${n % 300}`)).text();
+const gets = 1000 / ((performance.now() - t) / 1000);
+console.log(JSON.stringify({ push: Math.round(push), pull: Math.round(pull), puts: Math.round(puts), gets: Math.round(gets) }));
+await local.close(); await other.close();
+await node.stop?.();
+rmSync(folder, { recursive: true, force: true });
+process.exit(0);
