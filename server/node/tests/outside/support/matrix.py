@@ -48,6 +48,10 @@ COUCH = {
 }
 
 
+TITLES = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}
+TITLES |= {413: "Payload Too Large"}
+
+
 @dataclass(frozen=True)
 class No:
     """A refusal: the status, the code, and the words with which the message begins where they matter."""
@@ -67,7 +71,7 @@ class No:
         elif path.startswith("/emissions"):
             assert reply.headers["content-type"] == "application/problem+json"
             assert (said["status"], said["type"]) == (self.status, "about:blank"), said
-            assert said["title"] == httpx.codes.get_reason_phrase(self.status), said
+            assert said["title"] == TITLES[self.status], said
             message = said["detail"]
         else:
             assert set(said) == {"error"}, said
@@ -224,7 +228,7 @@ class World:
 
     def of_the_owner(self) -> list[str]:
         """What nobody else's list may show."""
-        names = ("db", "id", "hash", "upload", "session", "account", "did", "owner", "transfer")
+        names = ("db", "id", "hash", "upload", "session", "account", "did", "transfer")
         return [self.things[name] for name in names]
 
 
