@@ -293,7 +293,8 @@ def refusals(label: str, row: Row, kinds: set[str]) -> Iterator[tuple[str, str |
         too_large = {**good, "body": large, "headers": typed}
         yield "oversized", row.by, too_large, No(413, "request_too_large")
     if kinds and NOT_JSON not in kinds:
-        for body in (b'{"a":', b"\xff", b""):
+        cut = b"[" if isinstance(row.body, list) else b'{"a":'
+        for body in (cut, b"\xff", b""):
             spoiled = {**good, "body": body, "headers": {**row.headers, "content-type": "application/json"}}
             says = "invalid UTF-8 JSON" if couch else "the request body is not valid JSON"
             yield f"the body is {body!r}", row.by, spoiled, No(400, None, says)
