@@ -101,12 +101,16 @@ async fn entry(app: &App, action: &'static str, parts: &mut Parts) -> Result<Ent
     let names: Vec<(&str, &str)> = names.iter().collect();
     let database = names.iter().find(|(name, _)| *name == "db");
     let principal = parts.extensions.get::<Principal>();
+    let mut details = Map::new();
     let subject = match (principal, database) {
         (None, _) => String::new(),
         (Some(principal), None) => principal.id().to_string(),
-        (Some(principal), Some((_, name))) => owner(app, principal, name).await?,
+        (Some(principal), Some((_, name))) => {
+            let (owner, grant) = owner(app, principal, name).await?;
+            details.extend(grant.map(|id| ("grant".to_owned(), Value::String(id))));
+            owner
+        }
     };
-    let mut details = Map::new();
     if principal.is_some_and(Principal::is_delegated) {
         details.insert("delegated".into(), Value::Bool(true));
     }
@@ -122,15 +126,27 @@ async fn entry(app: &App, action: &'static str, parts: &mut Parts) -> Result<Ent
     })
 }
 
-/// Whose the database is that the caller means by this name; his, if there is none yet.
-async fn owner(app: &App, principal: &Principal, name: &str) -> Result<String, ApiError> {
+/// Whose the database is that the caller means by this name; his, if there is none yet. Also the grant that leads him to
+/// it, if one does.
+async fn owner(
+    app: &App,
+    principal: &Principal,
+    name: &str,
+) -> Result<(String, Option<String>), ApiError> {
+    let (who, documents) = (principal.id(), &app.storage.documents);
     let Ok(name) = name.parse() else {
-        return Ok(principal.id().to_string());
+        return Ok((who.to_string(), None));
     };
-    let documents = &app.storage.documents;
-    let found = documents.database(principal.id(), &name).await?;
-    let owner = found.map_or_else(|| principal.id().clone(), |found| found.owner);
-    Ok(owner.to_string())
+    let found = documents.database(who, &name).await?;
+    let is_own = found.as_ref().is_some_and(|found| found.owner == *who);
+    if !is_own
+        && let Some((granted, grants)) = documents.granted(who, &name, app.clock.unix_ms()).await?
+    {
+        let grant = grants.into_iter().next();
+        return Ok((granted.owner.to_string(), grant.map(|grant| grant.id)));
+    }
+    let owner = found.map_or_else(|| who.clone(), |found| found.owner);
+    Ok((owner.to_string(), None))
 }
 
 /// Adds what is known once it was done.

@@ -140,7 +140,7 @@ IDENTITY: dict[str, Row] = {
             *bodies(({"scopes": ["models"]}, No(403, "insufficient_permissions"))),
             *bodies(({"scopes": ["storage"], "paths": ["x"]}, INVALID)),
             *bodies(({"scopes": ["storage"], "paths": ['/"']}, INVALID)),
-            *bodies(({"scopes": ["storage"], "expires_in": 0}, No(400, None, ""))),
+            *bodies(({"scopes": ["storage"], "expires_in": 0}, No(400, "integer_below_min_value"))),
         ),
     ),
     "POST /v1/auth/capabilities/revoke": Row(

@@ -169,6 +169,43 @@ async fn names_lead_to_ones_own_databases_first() {
 }
 
 #[tokio::test]
+async fn what_is_refused_uses_up_no_number_and_there_are_only_so_many() {
+    let open = Open::new().await;
+    let first = open.database("ada", "notes", Mode::Private).await;
+    let make = async |name: &str| {
+        let new = NewDatabase {
+            owner: "ada".into(),
+            name: name.parse().expect("it is a name"),
+            mode: Mode::Private,
+            created_at_ms: 1,
+        };
+        let made = open.store.create_database(&new).await;
+        made.expect("it answers")
+    };
+    for _ in 0..3 {
+        assert!(!make("notes").await);
+    }
+    let second = open.database("ada", "more", Mode::Private).await;
+    assert_eq!(second, first + 1);
+
+    let late = "UPDATE sqlite_sequence SET seq = ? WHERE name = 'databases'";
+    let late = sqlx::query(late).bind((1_i64 << 23) - 3);
+    late.execute(&open.store.writer).await.expect("it is set");
+    let last = open.database("ada", "last", Mode::Private).await;
+    assert!(!make("late").await, "its bodies would be another's");
+    let written = open.write(last, json!([{"_id": "a", "n": 1}])).await;
+    assert!(written[0].is_ok());
+    let gone = open.store.delete_database(last).await;
+    assert!(gone.expect("it answers"));
+    let bodies = "SELECT COUNT(*) FROM bodies";
+    let left: i64 = sqlx::query_scalar(bodies)
+        .fetch_one(&open.store.readers)
+        .await
+        .expect("it answers");
+    assert_eq!(left, 0);
+}
+
+#[tokio::test]
 async fn edits_conflict_and_replicated_ones_do_not() {
     let open = Open::new().await;
     let db = &open.database("ada", "notes", Mode::Private).await;

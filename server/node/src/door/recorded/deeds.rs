@@ -30,6 +30,7 @@ const DEEDS: &[(&str, &[(Method, &str)])] = &[
         (Method::GET, "storage.index.read"),
         (Method::POST, "storage.index.write"),
     ]),
+    ("/couch/{db}/_index/{ddoc}/json/{name}", &[(Method::DELETE, "storage.index.delete")]),
     ("/couch/{db}/_changes", &[
         (Method::GET, "storage.changes.read"),
         (Method::POST, "storage.changes.read"),
@@ -48,6 +49,8 @@ const DEEDS: &[(&str, &[(Method, &str)])] = &[
     ("/couch/{db}/_design/{id}/{*name}", ATTACHMENT),
     ("/couch/{db}/{id}", DOCUMENT),
     ("/couch/{db}/{id}/{*name}", ATTACHMENT),
+    ("/couch/{db}/{id}/_copy", &[(Method::POST, "storage.document.write")]),
+    ("/couch/_replicate", &[(Method::POST, "storage.replication.create")]),
     ("/v1/storage/databases", &[
         (Method::GET, "storage.databases.read"),
         (Method::POST, "storage.database.create"),
@@ -59,6 +62,20 @@ const DEEDS: &[(&str, &[(Method, &str)])] = &[
     ("/v1/storage/databases/{db}/changes", &[(Method::GET, "storage.changes.read")]),
     ("/v1/storage/databases/{db}/export", &[(Method::GET, "storage.database.export.read")]),
     ("/v1/storage/databases/{db}/erase", &[(Method::POST, "storage.documents.erase")]),
+    ("/v1/storage/databases/{db}/grants", &[
+        (Method::GET, "storage.grants.read"),
+        (Method::POST, "storage.grant.create"),
+    ]),
+    ("/v1/storage/databases/{db}/grants/{id}", &[(Method::DELETE, "storage.grant.revoke")]),
+    ("/v1/storage/erasures/{id}", &[(Method::GET, "storage.erasure.read")]),
+    ("/v1/storage/replications", &[
+        (Method::GET, "storage.replications.read"),
+        (Method::POST, "storage.replication.create"),
+    ]),
+    ("/v1/storage/replications/{id}", &[
+        (Method::GET, "storage.replication.read"),
+        (Method::DELETE, "storage.replication.delete"),
+    ]),
     ("/v1/storage/databases/{db}/docs", &[(Method::GET, "storage.documents.read")]),
     ("/v1/storage/databases/{db}/docs/{id}", DOCUMENT),
     ("/v1/storage/blobs", &[

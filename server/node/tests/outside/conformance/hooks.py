@@ -99,6 +99,9 @@ def before_call(context, case, kwargs):
         # A node that works alone fulfils hardly any demand, and says so with a 503.
         for name in [name for name in case.headers or {} if name.lower().startswith("x-kwaai-")]:
             del case.headers[name]
+    if is_ours and path == "/v1/identity/succeed":
+        # Somebody who has named his next key has no other.
+        THINGS.leave()
     if is_sound and path.startswith(HIS_OWN):
         case.headers = {**(case.headers or {}), **THINGS.person().headers()}
     if path.startswith("/v1/auth/passkey"):

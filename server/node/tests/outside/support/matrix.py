@@ -48,6 +48,10 @@ COUCH = {
 }
 
 
+TITLES = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}
+TITLES |= {413: "Payload Too Large"}
+
+
 @dataclass(frozen=True)
 class No:
     """A refusal: the status, the code, and the words with which the message begins where they matter."""
@@ -67,7 +71,7 @@ class No:
         elif path.startswith("/emissions"):
             assert reply.headers["content-type"] == "application/problem+json"
             assert (said["status"], said["type"]) == (self.status, "about:blank"), said
-            assert said["title"] == httpx.codes.get_reason_phrase(self.status), said
+            assert said["title"] == TITLES[self.status], said
             message = said["detail"]
         else:
             assert set(said) == {"error"}, said
@@ -224,7 +228,7 @@ class World:
 
     def of_the_owner(self) -> list[str]:
         """What nobody else's list may show."""
-        names = ("db", "id", "hash", "upload", "session", "account", "did", "owner", "transfer")
+        names = ("db", "id", "hash", "upload", "session", "account", "did", "transfer")
         return [self.things[name] for name in names]
 
 
@@ -289,7 +293,8 @@ def refusals(label: str, row: Row, kinds: set[str]) -> Iterator[tuple[str, str |
         too_large = {**good, "body": large, "headers": typed}
         yield "oversized", row.by, too_large, No(413, "request_too_large")
     if kinds and NOT_JSON not in kinds:
-        for body in (b'{"a":', b"\xff", b""):
+        cut = b"[" if isinstance(row.body, list) else b'{"a":'
+        for body in (cut, b"\xff", b""):
             spoiled = {**good, "body": body, "headers": {**row.headers, "content-type": "application/json"}}
             says = "invalid UTF-8 JSON" if couch else "the request body is not valid JSON"
             yield f"the body is {body!r}", row.by, spoiled, No(400, None, says)
