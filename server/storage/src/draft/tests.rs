@@ -1,3 +1,5 @@
+use std::io::Write as _;
+
 use serde_json::json;
 
 use super::*;

@@ -120,7 +120,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{BlobRecord, NewDatabase};
+    use crate::{BlobRecord, DatabaseRecord, NewDatabase};
 
     const WORD: &str = "Kanarienvogel";
     const LIMITS: Limits = Limits {
@@ -129,20 +129,21 @@ mod tests {
         attachments: 10,
     };
 
-    async fn database(store: &DocumentStore, owner: &str) -> i64 {
+    async fn database(store: &DocumentStore, owner: &str) -> DatabaseRecord {
         let new = NewDatabase {
             owner: owner.into(),
             name: "notes".parse().expect("it is a name"),
             mode: Mode::Private,
             created_at_ms: 1,
+            wrap: None,
         };
         assert!(store.create_database(&new).await.expect("it answers"));
         let found = store.database(&new.owner, &new.name).await;
-        found.expect("it answers").expect("it is there").key
+        found.expect("it answers").expect("it is there")
     }
 
     /// Documents in no order and of all sizes, so that rows move between pages.
-    async fn fill(store: &DocumentStore, db: i64, word: &str) {
+    async fn fill(store: &DocumentStore, db: &DatabaseRecord, word: &str) {
         let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
         for _ in 0..60 {
             let mut drafts = Vec::new();
@@ -169,8 +170,8 @@ mod tests {
             database(&store, &mine).await,
             database(&store, "key:b").await,
         );
-        fill(&store, own, WORD).await;
-        fill(&store, other, "other").await;
+        fill(&store, &own, WORD).await;
+        fill(&store, &other, "other").await;
         let names = vec![mine.clone(), "key:c".to_owned()];
         let security = Security {
             members: Roles {
@@ -179,7 +180,8 @@ mod tests {
             },
             ..Security::default()
         };
-        assert!(store.secure(other, &security).await.expect("it answers"));
+        let secured = store.secure(other.key, &security, None).await;
+        assert!(secured.expect("it answers"));
         let owner = PrincipalId::new(mine.as_str());
         for (holder, hash) in [(&owner, "aa"), (&owner, "bb"), (&"key:b".into(), "bb")] {
             let blob = BlobRecord {

@@ -178,6 +178,7 @@ async fn what_is_refused_uses_up_no_number_and_there_are_only_so_many() {
             name: name.parse().expect("it is a name"),
             mode: Mode::Private,
             created_at_ms: 1,
+            wrap: None,
         };
         let made = open.store.create_database(&new).await;
         made.expect("it answers")
@@ -186,16 +187,16 @@ async fn what_is_refused_uses_up_no_number_and_there_are_only_so_many() {
         assert!(!make("notes").await);
     }
     let second = open.database("ada", "more", Mode::Private).await;
-    assert_eq!(second, first + 1);
+    assert_eq!(second.key, first.key + 1);
 
     let late = "UPDATE sqlite_sequence SET seq = ? WHERE name = 'databases'";
     let late = sqlx::query(late).bind((1_i64 << 23) - 3);
     late.execute(&open.store.writer).await.expect("it is set");
     let last = open.database("ada", "last", Mode::Private).await;
     assert!(!make("late").await, "its bodies would be another's");
-    let written = open.write(last, json!([{"_id": "a", "n": 1}])).await;
+    let written = open.write(&last, json!([{"_id": "a", "n": 1}])).await;
     assert!(written[0].is_ok());
-    let gone = open.store.delete_database(last).await;
+    let gone = open.store.delete_database(last.key).await;
     assert!(gone.expect("it answers"));
     let bodies = "SELECT COUNT(*) FROM bodies";
     let left: i64 = sqlx::query_scalar(bodies)

@@ -20,8 +20,11 @@ fn new(db: i64, id: &str, url: &str, direction: Direction) -> NewReplication {
     }
 }
 
-fn seal(id: &str) -> Vec<u8> {
-    format!("sealed for {id}").into_bytes()
+fn seal(id: &str) -> ReplicationSecrets {
+    ReplicationSecrets {
+        secret: format!("sealed for {id}").into_bytes(),
+        opens: Some(b"opens".to_vec()),
+    }
 }
 
 impl Open {
@@ -53,12 +56,12 @@ impl Open {
 async fn a_replication_that_is_asked_for_anew_stays_itself() {
     let open = Open::new().await;
     let db = open.database("ada", "notes", Mode::Private).await;
-    let first = open.keep(&new(db, "one", URL, Direction::Push)).await;
+    let first = open.keep(&new(db.key, "one", URL, Direction::Push)).await;
     let first = first.expect("there is room");
     assert_eq!((first.id.as_str(), first.revision), ("one", 1));
     assert_eq!(
         (first.name.as_str(), first.secret.clone()),
-        ("notes", seal("one"))
+        ("notes", seal("one").secret)
     );
     let came = WayRecord {
         since: Some("7-x".into()),
@@ -80,7 +83,7 @@ async fn a_replication_that_is_asked_for_anew_stays_itself() {
             .expect("it answers")
             .is_empty()
     );
-    let again = open.keep(&new(db, "two", URL, Direction::Pull)).await;
+    let again = open.keep(&new(db.key, "two", URL, Direction::Pull)).await;
     let again = again.expect("there is room");
     assert_eq!((again.id.as_str(), again.revision), ("one", 2));
     assert_eq!(
@@ -98,20 +101,20 @@ async fn a_replication_that_is_asked_for_anew_stays_itself() {
     for n in 0..63 {
         let url = format!("{URL}{n}");
         let kept = open
-            .keep(&new(db, &format!("n{n}"), &url, Direction::Pull))
+            .keep(&new(db.key, &format!("n{n}"), &url, Direction::Pull))
             .await;
         assert!(kept.is_some(), "{n}");
     }
     let full = open
-        .keep(&new(db, "last", "https://last", Direction::Pull))
+        .keep(&new(db.key, "last", "https://last", Direction::Pull))
         .await;
     assert_eq!(full, None);
     assert!(
-        open.keep(&new(db, "x", URL, Direction::Both))
+        open.keep(&new(db.key, "x", URL, Direction::Both))
             .await
             .is_some()
     );
-    assert!(open.store.delete_database(db).await.expect("it answers"));
+    assert!(open.store.delete_database(db.key).await.expect("it answers"));
     let left = open.store.replications(&"ada".into()).await;
     assert!(left.expect("it answers").is_empty());
     open.close().await;
@@ -121,7 +124,7 @@ async fn a_replication_that_is_asked_for_anew_stays_itself() {
 async fn an_erasure_is_complete_when_the_last_copy_is_gone() {
     let open = Open::new().await;
     let db = open.database("ada", "notes", Mode::Private).await;
-    open.write(db, json!([{"_id": "a"}, {"_id": "b"}, {"_id": "kept"}]))
+    open.write(&db, json!([{"_id": "a"}, {"_id": "b"}, {"_id": "kept"}]))
         .await;
     assert!(open.erase("notes", "alone", &["a"]).await);
     let alone = open.erasure("alone").await;
@@ -134,22 +137,22 @@ async fn an_erasure_is_complete_when_the_last_copy_is_gone() {
             .is_empty()
     );
 
-    open.keep(&new(db, "copy", URL, Direction::Push)).await;
+    open.keep(&new(db.key, "copy", URL, Direction::Push)).await;
     // That it was pushed once is not forgotten.
-    open.keep(&new(db, "copy", URL, Direction::Pull)).await;
-    open.keep(&new(db, "source", "https://source", Direction::Pull))
+    open.keep(&new(db.key, "copy", URL, Direction::Pull)).await;
+    open.keep(&new(db.key, "source", "https://source", Direction::Pull))
         .await;
     assert!(open.erase("notes", "both", &["b", "unknown"]).await);
     open.store
         .forget_replication(&"ada".into(), "copy")
         .await
         .expect("it answers");
-    open.store.delete_database(db).await.expect("it answers");
+    open.store.delete_database(db.key).await.expect("it answers");
     let waiting = open.store.open_erasures(9).await.expect("it answers");
     assert_eq!(waiting.len(), 1, "it outlives replication and database");
     assert_eq!(
         (waiting[0].secret_of.as_str(), waiting[0].secret.clone()),
-        ("copy", seal("copy"))
+        ("copy", seal("copy").secret)
     );
     let which = ("both", URL);
     open.store
@@ -191,7 +194,7 @@ async fn what_was_erased_comes_back_by_nobody_but_its_owner() {
     let bring = async |docs: &Value| {
         let docs = docs.as_array().expect("an array").iter();
         let drafts = docs.map(|doc| Draft::parse(doc.clone(), &LIMITS).expect("it is sound"));
-        let written = open.store.write(db, drafts.collect(), true, QUOTA).await;
+        let written = open.store.write(&db, drafts.collect(), true, QUOTA).await;
         written.expect("it is written")
     };
     assert!(bring(&old).await[0].as_ref().expect("taken").is_some());
@@ -199,7 +202,7 @@ async fn what_was_erased_comes_back_by_nobody_but_its_owner() {
     assert!(!open.erase("others", "e", &["a"]).await, "it is another's");
     assert_eq!(bring(&old).await, [Ok(None)]);
     assert!(open.find("ada", "notes").await.expect("it is there").docs == 0);
-    let anew = open.write(db, json!([{"_id": "a", "n": 1}])).await;
+    let anew = open.write(&db, json!([{"_id": "a", "n": 1}])).await;
     let anew = anew[0].as_ref().expect("taken").as_ref().expect("new");
     assert_eq!(anew.rev.generation(), 1_025);
     assert_eq!(bring(&old).await, [Ok(None)], "not beside it either");
@@ -207,7 +210,7 @@ async fn what_was_erased_comes_back_by_nobody_but_its_owner() {
         "_revisions": {"start": 1_026, "ids": ["z", anew.rev.hash()]}}]);
     assert!(bring(&next).await[0].as_ref().expect("taken").is_some());
     assert!(open.erase("notes", "again", &["a"]).await);
-    let anew = open.write(db, json!([{"_id": "a", "n": 1}])).await;
+    let anew = open.write(&db, json!([{"_id": "a", "n": 1}])).await;
     let anew = anew[0].as_ref().expect("taken").as_ref().expect("new");
     assert_eq!(anew.rev.generation(), 2_049, "above all that ever was");
     open.close().await;
@@ -236,11 +239,11 @@ async fn leave_leads_to_a_database_until_its_time() {
     assert_eq!(granted(2).await, None);
     assert!(
         open.store
-            .grant(db, &grant("one", Some("a")))
+            .grant(db.key, &grant("one", Some("a")))
             .await
             .expect("it answers")
     );
-    assert_eq!(granted(2).await, Some((db, 1)));
+    assert_eq!(granted(2).await, Some((db.key, 1)));
     let listed = async |now| {
         let found = open.store.granted_databases(&"bob".into(), now).await;
         found.expect("it answers").len()
@@ -248,34 +251,34 @@ async fn leave_leads_to_a_database_until_its_time() {
     assert_eq!(listed(2).await, 0, "not as a whole");
     assert!(
         open.store
-            .grant(db, &grant("two", None))
+            .grant(db.key, &grant("two", None))
             .await
             .expect("it answers")
     );
-    assert_eq!((granted(2).await, listed(2).await), (Some((db, 2)), 1));
+    assert_eq!((granted(2).await, listed(2).await), (Some((db.key, 2)), 1));
     assert_eq!((granted(10).await, listed(10).await), (None, 0));
-    assert_eq!(open.store.grants(db, 2).await.expect("it answers").len(), 2);
+    assert_eq!(open.store.grants(db.key, 2).await.expect("it answers").len(), 2);
     assert!(
         open.store
-            .revoke_grant(db, "one")
+            .revoke_grant(db.key, "one")
             .await
             .expect("it answers")
     );
     assert!(
         !open
             .store
-            .revoke_grant(db, "one")
+            .revoke_grant(db.key, "one")
             .await
             .expect("it answers")
     );
     assert!(
         !open
             .store
-            .grant(db + 1, &grant("three", None))
+            .grant(db.key + 1, &grant("three", None))
             .await
             .expect("it answers")
     );
-    assert!(open.store.delete_database(db).await.expect("it answers"));
+    assert!(open.store.delete_database(db.key).await.expect("it answers"));
     assert_eq!(granted(2).await, None);
     open.close().await;
 }
