@@ -12,6 +12,7 @@ mod session;
 mod side;
 
 pub(crate) use erasing::{erase_url, run as tell_replicas};
+pub(crate) use session::Watch;
 pub(crate) use side::{Authorization, Trouble};
 
 use std::collections::HashMap;
@@ -27,7 +28,7 @@ use tokio::task::JoinSet;
 
 use crate::door::{self, ApiError, App};
 use crate::identity::locked;
-use session::{Plan, Watch};
+use session::Plan;
 use side::Side;
 
 /// How often it is looked for replications if nothing rings.
@@ -151,7 +152,13 @@ async fn drive(app: Arc<App>, record: ReplicationRecord) {
     }
 }
 
-async fn say(app: &App, record: &ReplicationRecord, state: ReplicationState, error: Option<&str>) {
+/// Says what a replication is about.
+pub(crate) async fn say(
+    app: &App,
+    record: &ReplicationRecord,
+    state: ReplicationState,
+    error: Option<&str>,
+) {
     let documents = &app.storage.documents;
     let which = (record.id.as_str(), record.revision);
     let said = documents.replication_is(which, state, error, app.clock.unix_ms());

@@ -33,6 +33,10 @@ impl Other {
         };
         let stored = node.app().store.insert_key(&record).await;
         stored.expect("it is stored");
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            // It fails only if there is one by now, which is as good.
+            let _installed = rustls::crypto::ring::default_provider().install_default();
+        }
         let client = reqwest::Client::builder().no_proxy().tls_certs_only([]);
         Self {
             node,

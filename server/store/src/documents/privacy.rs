@@ -33,8 +33,8 @@ impl DocumentStore {
         Ok(ids.bind(owner.as_str()).fetch_all(&self.readers).await?)
     }
 
-    /// Erases all that is a principal's: databases with all that is in them, what he holds of blobs, uploads, his meter,
-    /// and his name where others let him in.
+    /// Erases all that is a principal's: databases with all that is in them, replications and erasures, what he holds of
+    /// blobs, uploads, his meter, and his name where others let him in.
     ///
     /// # Errors
     /// When the file fails. What was erased until then stays erased, and the rest may be erased again.
@@ -76,10 +76,17 @@ impl DocumentStore {
                 .await?;
             erased.memberships += 1;
         }
-        sqlx::query("DELETE FROM members WHERE principal = ?")
-            .bind(owner.as_str())
-            .execute(&mut *transaction)
-            .await?;
+        // Where others let him in, what was encrypted for him, and what he had erased elsewhere.
+        for statement in [
+            "DELETE FROM members WHERE principal = ?",
+            "DELETE FROM grants WHERE grantee = ?",
+            "DELETE FROM wraps WHERE recipient = ?",
+            "DELETE FROM replications WHERE owner = ?",
+            "DELETE FROM erasures WHERE owner = ?",
+        ] {
+            let statement = sqlx::query(statement).bind(owner.as_str());
+            statement.execute(&mut *transaction).await?;
+        }
         let held = sqlx::query("DELETE FROM blob_holders WHERE owner = ?").bind(owner.as_str());
         erased.blobs = held.execute(&mut *transaction).await?.rows_affected();
         erased.files = sqlx::query_scalar(

@@ -105,6 +105,8 @@ pub struct ReplicationRecord {
     pub direction: Direction,
     /// Whether it goes on for ever.
     pub live: bool,
+    /// Whether something was ever pushed.
+    pub has_copy: bool,
     /// How often it was asked for.
     pub revision: i64,
     /// What it is about.
@@ -275,6 +277,18 @@ impl DocumentStore {
         Ok(())
     }
 
+    /// Says that something is pushed beside it.
+    ///
+    /// # Errors
+    /// When the file fails.
+    pub async fn replication_has_copy(&self, id: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE replications SET has_copy = 1 WHERE id = ?")
+            .bind(id)
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
     /// Says that it is under way, and not yet that nothing is wrong with it.
     ///
     /// # Errors
@@ -408,6 +422,7 @@ fn record(row: &SqliteRow) -> Result<ReplicationRecord, StoreError> {
         opens: row.try_get("opens")?,
         direction: direction.parse().map_err(malformed)?,
         live: row.try_get("live")?,
+        has_copy: row.try_get("has_copy")?,
         revision: row.try_get("revision")?,
         state: state.parse().map_err(malformed)?,
         last_error: row.try_get("last_error")?,

@@ -9,7 +9,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use kwaainet_core::Principal;
 use kwaainet_storage::{DatabaseName, Mode};
-use kwaainet_store::{DatabaseRecord, Direction, NewDatabase, ReplicationState, Way};
+use kwaainet_store::{
+    DatabaseRecord, Direction, NewDatabase, ReplicationRecord, ReplicationState, Way,
+};
 use reqwest::Url;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -18,7 +20,7 @@ use super::asked;
 use super::{bad_request, not_found, refused};
 use crate::door::storage::replications::{Terms, keep, own, place};
 use crate::door::{ApiError, App};
-use crate::replication::{Authorization, Pair, Trouble};
+use crate::replication::{Authorization, Pair, Trouble, Watch, say};
 
 /// What a client asks for. What it asks for beside this and the node cannot do is refused.
 #[derive(Debug, Deserialize)]
@@ -100,18 +102,24 @@ pub(crate) async fn replicate(
         let said = json!({"ok": true, "_local_id": kept.id});
         return Ok((StatusCode::ACCEPTED, Json(said)));
     }
-    if way == Way::Push {
-        remember(&app, &principal, &found, (&url, &shown)).await?;
-    }
+    let known = match way {
+        Way::Push => remember(&app, &principal, &found, (&url, &shown)).await?,
+        Way::Pull => None,
+    };
     let pair = Pair {
         here: (found.name.as_str(), &found.uuid),
         url: &url,
         authorization: shown,
     };
+    let watch = known.as_ref().map(|record| Watch { record, way });
     let ran = tokio::select! {
-        ran = pair.run(&app, &principal, way, false, None) => ran,
+        ran = pair.run(&app, &principal, way, false, watch) => ran,
         () = app.storage.closing.cancelled() => Err(Trouble::Gone),
     };
+    if let (Some(record), Err(trouble)) = (&known, &ran) {
+        let error = trouble.to_string();
+        say(&app, record, ReplicationState::Failed, Some(&error)).await;
+    }
     let checkpoint = ran.map_err(troubled)?;
     let mut said = json!(checkpoint);
     said["ok"] = Value::Bool(true);
@@ -142,29 +150,30 @@ async fn cancel(
     Ok((StatusCode::OK, Json(said)))
 }
 
-/// Keeps in mind who is given a copy, unless that is known: what is erased here has to be erased there.
+/// Keeps in mind who is given a copy: what is erased here has to be erased there. The record, if there was none.
 async fn remember(
     app: &App,
     principal: &Principal,
     found: &DatabaseRecord,
     (url, shown): (&str, &Authorization),
-) -> Result<(), ApiError> {
+) -> Result<Option<ReplicationRecord>, ApiError> {
     let documents = &app.storage.documents;
     let all = documents.replications(principal.id()).await?;
     let mut same = all
         .iter()
         .filter(|one| one.db == found.key && one.url == url);
-    if same.any(|one| one.live || one.direction != Direction::Pull) {
-        return Ok(());
+    if let Some(known) = same.next() {
+        documents.replication_has_copy(&known.id).await?;
+        return Ok(None);
     }
     let terms = Terms {
         direction: Direction::Push,
         live: false,
+        // Nobody but who asks for it drives it.
         state: ReplicationState::Completed,
     };
-    keep(app, principal, found, (url, shown), terms)
-        .await
-        .map(drop)
+    let kept = keep(app, principal, found, (url, shown), terms).await?;
+    Ok(Some(kept))
 }
 
 /// Makes the database that is to be the target, if it is not there.

@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 use kwaainet_core::{Principal, random_id};
 use kwaainet_openapi::{EraseRequest, Erased, ErasedReplica, ErasedReplicaState};
 use kwaainet_storage::Access;
-use kwaainet_store::{DatabaseRecord, Direction, ErasureRecord, ErasureReplica, NewErasure};
+use kwaainet_store::{DatabaseRecord, ErasureRecord, ErasureReplica, NewErasure};
 
 use super::open;
 use crate::door::body::ApiJson;
@@ -110,8 +110,7 @@ pub(crate) async fn show(
 async fn has_copies(app: &App, database: &DatabaseRecord) -> Result<bool, ApiError> {
     let documents = &app.storage.documents;
     let all = documents.replications(&database.owner).await?;
-    let mut of_it = all.iter().filter(|one| one.db == database.key);
-    Ok(of_it.any(|one| one.direction != Direction::Pull))
+    Ok(all.iter().any(|one| one.db == database.key && one.has_copy))
 }
 
 fn is_name(id: &str) -> bool {

@@ -146,8 +146,9 @@ def _known(path: str, parameters: dict[str, Any]) -> dict[str, Any]:
     ids = dict(THINGS.ids())
     if "file_batches" in path:
         ids["batch_id"] = ids["file_batch_id"]
-    if path.startswith("/v1/storage/uploads"):
-        ids["id"] = ids["upload_id"]
+    for kind in ("upload", "erasure", "grant", "replication"):
+        if f"/{kind}s/" in path and path.startswith("/v1/storage"):
+            ids["id"] = ids[f"{kind}_id"]
     if path == "/v1/models/{model}":
         ids["model"] = SMOL
     return {name: ids.get(name, value) for name, value in parameters.items()}

@@ -6,6 +6,7 @@ a stream by chance only. Ids take the place of "here".
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 SMOL = "smollm2-135m-instruct"
@@ -32,6 +33,15 @@ def _with(common: dict[str, Any], *bodies: dict[str, Any]) -> list[dict[str, Any
 
 
 _RANKED = {"model": MINILM, "query": "moon", "documents": ["sun", {"text": "moon"}], "top_n": 1}
+
+# Nobody is there, and it need not be.
+REPLICATION = {
+    "database": "kept",
+    "url": "http://127.0.0.1:9/couch/kept",
+    "token": "kw_moon",
+    "direction": "pull",
+}
+GRANT = {"to": "key:moon", "access": "read", "purpose": "tides", "expires_at": int(time.time()) + 3_600}
 
 QUESTIONS: dict[str, list[Any]] = {
     "POST /v1/chat/completions": [
@@ -78,6 +88,8 @@ QUESTIONS: dict[str, list[Any]] = {
     "PUT /v1/storage/databases/{db}/docs/{id}": [{"round": True}],
     "POST /v1/storage/databases": [{"name": "fresh", "mode": "public"}],
     "POST /v1/storage/databases/{db}/erase": [{"ids": ["moon", "nothing"]}],
+    "POST /v1/storage/databases/{db}/grants": [GRANT],
+    "POST /v1/storage/replications": [REPLICATION],
     "POST /v1/storage/uploads": [{"bytes": 4}],
     "POST /v1/completions": [
         *_with(

@@ -9,7 +9,7 @@ from typing import Any
 
 import requests
 from people import Person
-from questions import SMOL
+from questions import GRANT, REPLICATION, SMOL
 
 _LINE = {
     "custom_id": "a",
@@ -62,7 +62,19 @@ class Things:
         requests.put(f"{storage}/databases/kept/docs/moon", json={"round": True}, timeout=30)
         blob = requests.post(f"{storage}/blobs", data=b"moon", timeout=30).json()
         upload = requests.post(f"{storage}/uploads", json={"bytes": 4}, timeout=30).json()
-        return {"db": "kept", "id": "moon", "hash": blob["hash"], "upload_id": upload["id"]}
+        kept = f"{storage}/databases/kept"
+        erased = requests.post(f"{kept}/erase", json={"ids": ["sun"]}, timeout=30).json()
+        grant = requests.post(f"{kept}/grants", json=GRANT, timeout=30).json()
+        replication = requests.post(f"{storage}/replications", json=REPLICATION, timeout=30).json()
+        return {
+            "db": "kept",
+            "id": "moon",
+            "hash": blob["hash"],
+            "upload_id": upload["id"],
+            "erasure_id": erased["id"],
+            "grant_id": grant["id"],
+            "replication_id": replication["id"],
+        }
 
     def _made(self) -> dict[str, str]:
         file = self._file("moon.txt", "assistants", "The moon goes around the earth.")
