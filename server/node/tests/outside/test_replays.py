@@ -74,7 +74,9 @@ ISSUED = {"credential": {"id": "urn:kwaai:once", "credentialSubject": {"id": "di
 REPLAYS = [
     Once("POST /v1/auth/verify", USED, lambda w: w.signed("sign_in", "owner", Account.create())),
     Once("POST /v1/auth/passkey/register/complete", USED, passkey("register"), first=4),
-    Once("POST /v1/identity/links", USED, lambda w: w.signed("link", "session", Account.create()), by="session"),
+    Once(
+        "POST /v1/identity/links", USED, lambda w: w.signed("link", "session", Account.create()), by="session"
+    ),
     Once("DELETE /v1/identity/links/{did}", No(404, "link_not_found"), by="session"),
     Once("DELETE /v1/auth/sessions/{session}", No(401, "invalid_session"), names=signing_out, by="leaving"),
     Once("POST /v1/credentials/issue", No(409, "duplicate_id"), ISSUED),
@@ -100,7 +102,9 @@ REPLAYS = [
     Once("POST /v1/storage/blobs", SO_ALREADY, b"the same bytes"),
     Once("DELETE /v1/storage/blobs/{hash}", No(404, "blob_not_found")),
     Once("PUT /v1/storage/uploads/{id}", No(409, "upload_conflict"), b"mo", headers=PARTS, names=upload(4)),
-    Once("PUT /v1/storage/uploads/{id}", No(404, "upload_not_found"), b"moon", headers=PARTS, names=upload(4)),
+    Once(
+        "PUT /v1/storage/uploads/{id}", No(404, "upload_not_found"), b"moon", headers=PARTS, names=upload(4)
+    ),
     Once("DELETE /v1/storage/uploads/{id}", No(404, "upload_not_found"), names=upload(4)),
     Once("PUT /couch/{db}", No(412, "file_exists"), names=lambda w: {"db": "again"}),
     Once("DELETE /couch/{db}", No(404, "not_found"), names=lambda w: {"db": "again"}),

@@ -300,4 +300,3 @@ def refusals(label: str, row: Row, kinds: set[str]) -> Iterator[tuple[str, str |
             yield f"the body is {body!r}", row.by, spoiled, No(400, None, says)
     for change, refusal in row.bad:
         yield f"{change}", row.by, {**good, **change}, refusal
-
