@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::http::Request;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use kwaainet_core::{ApiKey, KeyRecord};
+use kwaainet_storage::SharingKey;
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, MODEL, TestNode};
@@ -102,6 +103,9 @@ pub(crate) async fn key(node: &TestNode, scopes: &str) -> ApiKey {
         last_used_at_ms: None,
     };
     node.store.insert_key(&record).await.expect("it is stored");
+    let public = SharingKey::of(key.sharing_secret().bytes()).public();
+    let noted = node.store.note_sharing_key(key.id(), &public).await;
+    noted.expect("it is stored");
     key
 }
 

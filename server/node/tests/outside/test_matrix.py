@@ -5,12 +5,13 @@ The routes are those of the node's own document; a new one needs a row in `suppo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
 from support import routes
-from support.matrix import OWN, ROOTS, World, keyed, refusals
+from support.matrix import BY_OR_ABOUT_HIM, OWN, ROOTS, World, keyed, refusals
 from support.routes import ROUTES
 
 
@@ -63,6 +64,13 @@ def test_what_is_refused_changes_nothing(world: World, documented: dict[str, set
         assert other.status_code == 200, other.text
         for name in world.of_the_owner():
             assert name not in other.text, f"{label} tells another one of {name}"
+    if row.foreign is BY_OR_ABOUT_HIM:
+        listed = world.send("other", label)
+        assert listed.status_code == 200, listed.text
+        lines = listed.text.splitlines() if "export" in label else map(json.dumps, listed.json()["data"])
+        entries = [entry for entry in map(json.loads, lines) if "actor" in entry]
+        him = f"key:{world.keys['other'].split('_')[1]}"
+        assert entries and all(him in (entry["actor"], entry["subject"]) for entry in entries)
     after = world.state()
     assert after.keys() == before.keys()
     changed_tables = [name for name in before if before[name] != after[name]]

@@ -98,7 +98,6 @@ REPLAYS = [
         headers=lambda w: document(w, "gone"),
         names=lambda w: {"id": "gone"},
     ),
-    Once("POST /v1/storage/databases/{db}/erase", SO_ALREADY, {"ids": ["once"]}),
     Once("POST /v1/storage/blobs", SO_ALREADY, b"the same bytes"),
     Once("DELETE /v1/storage/blobs/{hash}", No(404, "blob_not_found")),
     Once("PUT /v1/storage/uploads/{id}", No(409, "upload_conflict"), b"mo", headers=PARTS, names=upload(4)),

@@ -103,7 +103,7 @@ pub(super) async fn keep(
     for wrap in wraps {
         sqlx::query(
             "INSERT INTO wraps (db, recipient, wrapped) VALUES (?, ?, ?)
-             ON CONFLICT (db, recipient) DO UPDATE SET wrapped = excluded.wrapped",
+             ON CONFLICT (db, recipient) DO NOTHING",
         )
         .bind(db)
         .bind(&wrap.recipient)

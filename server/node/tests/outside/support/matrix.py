@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +37,7 @@ strangers = {json.dumps(SCOPES)}
 """
 # The log of what was refused grows by that; the others are written by the clock.
 ITS_OWN = {"audit_entries", "audit_subjects", "log_nodes", "log_checkpoints", "carbon_hours"}
-ITS_OWN |= {"storage_meters", "api_keys"}
+ITS_OWN |= {"storage_meters", "api_keys", "replications"}
 
 # CouchDB's words for what every protocol here refuses.
 COUCH = {
@@ -98,7 +99,7 @@ class Row:
     public: str = ""
     # What a stranger who signed in is told, where his scopes would do.
     tier: No | None = None
-    # What another one is told who names the owner's things; `OWN` for a list of his own.
+    # What another one is told who names the owner's things; or of what the list is that he gets.
     foreign: Any = None
     # Of a database: whether the route reads it, edits documents, or is for its admins.
     needs: str = ""
@@ -109,6 +110,8 @@ class Row:
 
 
 OWN = "a list of his own"
+# Of the audit log: what he asked for stands there in his own words.
+BY_OR_ABOUT_HIM = "entries by him or about him"
 
 
 @dataclass
@@ -210,6 +213,14 @@ class World:
         self.signs_in("other_session", "other")
         self.signs_in("stranger", None)
         things["session"] = things["session_of_session"]
+        replication = {"database": "ownersnotes", "url": "https://replica.invalid/couch/x"}
+        replication |= {"token": "kw_a_b", "direction": "push"}
+        kept = self.good("owner", "POST /v1/storage/replications", replication)
+        erased = self.good("owner", "POST /v1/storage/databases/{db}/erase", {"ids": ["nothing"]})
+        things.update(replication=kept["id"], erasure=erased["id"])
+        grant = {"to": "key:x", "access": "read", "purpose": "tax"}
+        grant["expires_at"] = int(time.time()) + 3_600
+        things["grant"] = self.good("owner", "POST /v1/storage/databases/{db}/grants", grant)["id"]
         link = Account.create()
         self.good("session", "POST /v1/identity/links", self.signed("link", "session", link))
         things["did"] = did(link)

@@ -5,16 +5,20 @@ changes spoil it in what way."""
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from eth_account import Account
 
-from support.matrix import OWN, No, Row, World
+from support.matrix import BY_OR_ABOUT_HIM, OWN, No, Row, World
 
 NO_DB = No(404, "database_not_found", "No such database.")
 NO_DOCUMENT = No(404, "document_not_found", "No such document.")
 NO_BLOB = No(404, "blob_not_found", "No such blob.")
 NO_UPLOAD = No(404, "upload_not_found", "No such upload.")
+NO_REPLICATION = No(404, "replication_not_found", "No such replication.")
+NO_ERASURE = No(404, "erasure_not_found", "No such erasure.")
+NO_GRANT = No(404, "grant_not_found", "No such grant.")
 COUCH_NO_DB = No(404, "not_found", "Database does not exist.")
 COUCH_NO_DOCUMENT = No(404, "not_found", "missing")
 COUCH_NO_ATTACHMENT = No(404, "not_found", "Document is missing attachment")
@@ -210,6 +214,10 @@ def upload(**more: Any) -> Row:
 BLOB = {"foreign": NO_BLOB, "missing": {"hash": NO_BLOB}}
 DOCUMENT = {"db": NO_DB, "id": NO_DOCUMENT}
 SEEN = {"if-match": '"9-x"'}
+# Nobody is there; it may be tried for ever.
+REPLICA = {"database": "ownersnotes", "url": "https://replica.invalid/couch/x", "token": "kw_a_b"}
+REPLICATION = {**REPLICA, "direction": "push"}
+GRANT = {"to": "key:x", "access": "read", "purpose": "tax", "expires_at": int(time.time()) + 3_600}
 STALE = No(412, "revision_mismatch")
 
 STORAGE: dict[str, Row] = {
@@ -251,6 +259,48 @@ STORAGE: dict[str, Row] = {
         {"ids": ["moonstone"]}, *bodies(({"ids": []}, INVALID), ({}, No(400, "invalid_value"))), needs="admin"
     ),
     "GET /v1/storage/databases/{db}/export": database(needs="read"),
+    "GET /v1/storage/erasures/{id}": Row(
+        names={"id": "erasure"}, foreign=NO_ERASURE, missing={"id": NO_ERASURE}
+    ),
+    "GET /v1/storage/databases/{db}/grants": database(needs="admin"),
+    "POST /v1/storage/databases/{db}/grants": database(
+        GRANT,
+        *bodies(
+            ({}, No(400, "invalid_value")),
+            ({**GRANT, "to": ""}, INVALID),
+            ({**GRANT, "purpose": ""}, INVALID),
+            ({**GRANT, "access": "admin"}, No(400, "invalid_value")),
+            ({**GRANT, "expires_at": 1}, INVALID),
+            ({**GRANT, "expires_at": 1 << 62}, INVALID),
+            ({**GRANT, "documents": []}, INVALID),
+        ),
+        needs="admin",
+    ),
+    "DELETE /v1/storage/databases/{db}/grants/{id}": database(
+        needs="admin", names={"id": "grant"}, missing={"db": NO_DB, "id": NO_GRANT}
+    ),
+    "GET /v1/storage/replications": Row(foreign=OWN),
+    "POST /v1/storage/replications": Row(
+        REPLICATION,
+        foreign=NO_DB,
+        bad=bodies(
+            ({}, No(400, "invalid_value")),
+            ({**REPLICATION, "token": ""}, INVALID),
+            ({**REPLICATION, "direction": "up"}, No(400, "invalid_value")),
+            ({**REPLICATION, "url": "file:///etc/passwd"}, INVALID),
+            ({**REPLICATION, "url": "https://a:b@replica.invalid/couch/x"}, INVALID),
+            (
+                {**REPLICATION, "url": "https://127.0.0.1/couch/x"},
+                No(403, "insufficient_permissions", "This address is in the node's own network"),
+            ),
+        ),
+    ),
+    "GET /v1/storage/replications/{id}": Row(
+        names={"id": "replication"}, foreign=NO_REPLICATION, missing={"id": NO_REPLICATION}
+    ),
+    "DELETE /v1/storage/replications/{id}": Row(
+        names={"id": "replication"}, foreign=NO_REPLICATION, missing={"id": NO_REPLICATION}
+    ),
     "GET /v1/storage/blobs": Row(foreign=OWN, bad=queries(("limit=0", INVALID), ("limit=1001", INVALID))),
     "POST /v1/storage/blobs": Row(b"sun"),
     "GET /v1/storage/blobs/{hash}": Row(
@@ -334,10 +384,36 @@ SELECTORS = bodies(
     ({"selector": {}, "sort": [{"a": "up"}]}, No(400, "invalid_sort_json")),
 )
 
+NO_INDEX = No(404, "not_found", "index_not_found")
+
 COUCHDB: dict[str, Row] = {
     "GET /couch": Row(foreign=OWN),
     "GET /couch/_all_dbs": Row(foreign=OWN),
     "GET /couch/{db}": couch(needs="read"),
+    "POST /couch/_replicate": Row(
+        {"source": "ownersnotes", "target": REPLICA["url"]},
+        foreign=No(404, "not_found"),
+        bad=bodies(
+            ({}, BAD_REQUEST),
+            ({"source": "ownersnotes", "target": "shared"}, BAD_REQUEST),
+            ({"source": "ownersnotes", "target": "file:///etc/passwd"}, BAD_REQUEST),
+        ),
+    ),
+    "POST /couch/{db}/{id}/_copy": Row(
+        headers={"destination": "copied"},
+        needs="write",
+        missing={"db": COUCH_NO_DB, "id": COUCH_NO_DOCUMENT},
+        bad=(
+            ({"headers": {}}, BAD_REQUEST),
+            ({"headers": {"destination": "_x"}}, BAD_REQUEST),
+            ({"headers": {"destination": "moonstone"}}, CONFLICT),
+        ),
+    ),
+    "DELETE /couch/{db}/_index/{ddoc}/json/{name}": Row(
+        names={"ddoc": "id"},
+        needs="write",
+        missing={"db": COUCH_NO_DB, "ddoc": NO_INDEX, "name": NO_INDEX},
+    ),
     # Names are one's own, so that nobody takes another's.
     "PUT /couch/{db}": Row(
         missing={"db": No(400, "illegal_database_name")},
@@ -427,7 +503,7 @@ LOG = queries(
     ("from=18446744073709551615", INVALID),
 )
 ENTRIES = Row(
-    foreign=OWN,
+    foreign=BY_OR_ABOUT_HIM,
     bad=(*LOG, *queries(("outcome=x", INVALID)), ({"by": "other", "query": "subject={owner}"}, OTHERS)),
 )
 PRIVACY = Row(

@@ -16,7 +16,10 @@ async fn fill(open: &Open, db: &DatabaseRecord) -> Rev {
     let said = json!({"_id": "a", "text": document, "_attachments": {name: attachment}});
     let rev = open.put(db, said).await;
     let local = json!({ "text": local }).to_string();
-    let edited = open.store.edit_local(db, "l", None, Some(&local), QUOTA).await;
+    let edited = open
+        .store
+        .edit_local(db, "l", None, Some(&local), QUOTA)
+        .await;
     assert_eq!(edited.expect("it answers"), LocalEdit::Now(1));
     rev
 }
@@ -80,7 +83,10 @@ async fn what_a_sealed_database_says_is_in_no_file() {
     let drafts_of_it = drafts(json!([{"_id": "b"}]));
     let locked = open.store.write(&db, drafts_of_it, false, QUOTA).await;
     assert!(matches!(locked, Err(WriteError::Locked)));
-    let locked = open.store.edit_local(&db, "x", None, Some("{}"), QUOTA).await;
+    let locked = open
+        .store
+        .edit_local(&db, "x", None, Some("{}"), QUOTA)
+        .await;
     assert!(matches!(locked, Err(StoreError::Locked)));
     // Which documents there are is no secret of its key.
     let rows = open.store.changes(&db, 0, i64::MAX, 10, false).await;

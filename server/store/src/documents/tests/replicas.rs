@@ -114,7 +114,12 @@ async fn a_replication_that_is_asked_for_anew_stays_itself() {
             .await
             .is_some()
     );
-    assert!(open.store.delete_database(db.key).await.expect("it answers"));
+    assert!(
+        open.store
+            .delete_database(db.key)
+            .await
+            .expect("it answers")
+    );
     let left = open.store.replications(&"ada".into()).await;
     assert!(left.expect("it answers").is_empty());
     open.close().await;
@@ -147,7 +152,10 @@ async fn an_erasure_is_complete_when_the_last_copy_is_gone() {
         .forget_replication(&"ada".into(), "copy")
         .await
         .expect("it answers");
-    open.store.delete_database(db.key).await.expect("it answers");
+    open.store
+        .delete_database(db.key)
+        .await
+        .expect("it answers");
     let waiting = open.store.open_erasures(9).await.expect("it answers");
     assert_eq!(waiting.len(), 1, "it outlives replication and database");
     assert_eq!(
@@ -257,7 +265,14 @@ async fn leave_leads_to_a_database_until_its_time() {
     );
     assert_eq!((granted(2).await, listed(2).await), (Some((db.key, 2)), 1));
     assert_eq!((granted(10).await, listed(10).await), (None, 0));
-    assert_eq!(open.store.grants(db.key, 2).await.expect("it answers").len(), 2);
+    assert_eq!(
+        open.store
+            .grants(db.key, 2)
+            .await
+            .expect("it answers")
+            .len(),
+        2
+    );
     assert!(
         open.store
             .revoke_grant(db.key, "one")
@@ -278,7 +293,12 @@ async fn leave_leads_to_a_database_until_its_time() {
             .await
             .expect("it answers")
     );
-    assert!(open.store.delete_database(db.key).await.expect("it answers"));
+    assert!(
+        open.store
+            .delete_database(db.key)
+            .await
+            .expect("it answers")
+    );
     assert_eq!(granted(2).await, None);
     open.close().await;
 }
