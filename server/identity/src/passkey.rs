@@ -1,13 +1,13 @@
 //! Passkeys (W3C Web Authentication, level 3), as webauthn-rs checks them. What is kept of one is text, which only
 //! this module reads.
+//!
+//! A registration without attestation, as all of ours are, names a public key and does not prove that anybody has the
+//! other half of it. So nothing may be concluded from the key but that who signs with it later is the same.
 
 use serde_json::Value;
 use webauthn_rs::prelude::{
-    COSEKeyType, ECDSACurve, Passkey, PasskeyAuthentication, PasskeyRegistration, Url, Uuid,
-    Webauthn, WebauthnBuilder,
+    Passkey, PasskeyAuthentication, PasskeyRegistration, Url, Uuid, Webauthn, WebauthnBuilder,
 };
-
-use crate::public_key::PublicKey;
 
 /// Passkeys of one account at most.
 pub const PASSKEYS_MAX: usize = 16;
@@ -90,7 +90,7 @@ impl PasskeyDoor {
         Ok((asked, Registering(state)))
     }
 
-    /// The new passkey, and its key if it can have a DID.
+    /// The new passkey.
     ///
     /// # Errors
     /// When the answer is none, or not good.
@@ -98,12 +98,10 @@ impl PasskeyDoor {
         &self,
         begun: &Registering,
         answer: Value,
-    ) -> Result<(KeptPasskey, Option<PublicKey>), PasskeyError> {
+    ) -> Result<KeptPasskey, PasskeyError> {
         let answer = serde_json::from_value(answer).map_err(|_| PasskeyError::Malformed)?;
         let done = self.0.finish_passkey_registration(&answer, &begun.0);
-        let passkey = done.map_err(|_| PasskeyError::Refused)?;
-        let key = public_key(&passkey);
-        Ok((kept(&passkey)?, key))
+        kept(&done.map_err(|_| PasskeyError::Refused)?)
     }
 
     /// Begins a login with one of these.
@@ -148,17 +146,6 @@ fn kept(passkey: &Passkey) -> Result<KeptPasskey, PasskeyError> {
         id: passkey.cred_id().to_vec(),
         record: serde_json::to_string(passkey).map_err(|_| PasskeyError::Kept)?,
     })
-}
-
-fn public_key(passkey: &Passkey) -> Option<PublicKey> {
-    match &passkey.get_public_key().key {
-        COSEKeyType::EC_EC2(key) if key.curve == ECDSACurve::SECP256R1 => {
-            let point = [&[4][..], &key.x, &key.y].concat();
-            PublicKey::p256(&point).ok()
-        }
-        COSEKeyType::EC_OKP(key) => PublicKey::ed25519(key.x.to_vec().try_into().ok()?).ok(),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

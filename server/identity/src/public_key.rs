@@ -65,6 +65,22 @@ impl PublicKey {
         Ok(Self::Secp256k1(bytes))
     }
 
+    /// A P-256 key that nobody has: a point was drawn, and not made of a secret. For a name that only its holder's
+    /// node knows him by.
+    ///
+    /// # Panics
+    /// When the operating system gives no randomness.
+    pub fn of_nobody() -> Self {
+        let mut point = [2; 33];
+        // Every second number is where a point stands.
+        loop {
+            getrandom::fill(&mut point[1..]).expect("the operating system gives random bytes");
+            if let Ok(key) = Self::p256(&point) {
+                return key;
+            }
+        }
+    }
+
     /// Whether the key's owner signed the message. Ed25519 signs it as it is and is checked strictly; the others
     /// sign its SHA-256, and their signature is `r` and `s` in 32 bytes each.
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
@@ -178,6 +194,14 @@ mod tests {
             assert!(!key.verifies(b"message", &signature[1..]));
             assert!(!key.verifies(b"message", b""));
         }
+    }
+
+    #[test]
+    fn a_key_of_nobody_is_a_key_and_never_the_same() {
+        let (one, other) = (PublicKey::of_nobody(), PublicKey::of_nobody());
+        assert_ne!(one, other);
+        assert_eq!(one.to_string().parse(), Ok(one));
+        assert!(one.to_string().starts_with("zDn"));
     }
 
     /// A point of the method's vectors for NIST's curves (github.com/w3c-ccg/did-method-key,

@@ -5,7 +5,7 @@ mod accounts;
 mod credentials;
 mod sessions;
 
-pub use accounts::{AccountRecord, Admission, LinkRecord, Linked, PasskeyRecord};
+pub use accounts::{AccountRecord, Admission, LinkRecord, Linked, PasskeyKept, PasskeyRecord};
 pub use credentials::{IssuedCredential, ShownCredential};
 pub use sessions::SessionRow;
 

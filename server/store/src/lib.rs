@@ -35,12 +35,12 @@ pub use carbon::{
 };
 pub use documents::{
     BlobRecord, Body, Compacted, DatabaseRecord, DocumentRow, DocumentStore, GroupWriter, IdRange,
-    LocalEdit, NewDatabase, Purged, StorageMeter, UploadRecord, WriteError, Written,
+    LocalEdit, NewDatabase, Purged, StorageMeter, UploadBegun, UploadRecord, WriteError, Written,
 };
 pub use files::FileRecord;
 pub use identity::{
-    AccountRecord, Admission, IssuedCredential, LinkRecord, Linked, PasskeyRecord, SessionRow,
-    ShownCredential,
+    AccountRecord, Admission, IssuedCredential, LinkRecord, Linked, PasskeyKept, PasskeyRecord,
+    SessionRow, ShownCredential,
 };
 pub use introductions::IntroductionRecord;
 pub use invitations::{InvitationRecord, Redeemed};

@@ -1,6 +1,7 @@
 //! Signing in, accounts, credentials and capabilities, as a client sees them.
 
 mod credentials;
+mod passkeys;
 mod refusals;
 
 use axum::body::Body;
@@ -225,6 +226,15 @@ async fn at_a_node_without_keys_whoever_is_at_the_machine_is_let_in() {
         401,
         "a bad session is not taken for the owner"
     );
+
+    // From the first key on, nobody comes in whom none lets in.
+    let key = key(&node, "inference identity").await.reveal();
+    let closed = ask(&node, "GET", "/v1/models", Some(&token), None).await;
+    assert_eq!(closed.error().0, 403);
+    assert_eq!(sign_in(&node, &person, None).await.error().0, 403);
+    assert_eq!(sign_in(&node, &person, Some(&key)).await.status, 200);
+    let again = ask(&node, "GET", "/v1/identity/me", Some(&token), None).await;
+    assert_eq!(again.status, 200, "{}", again.text);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ pub struct AccountRecord {
     pub did: String,
     /// What passkeys call it.
     pub handle: [u8; 16],
-    /// Whether the key that let it in is good now.
+    /// Whether what let it in is good now: a key, or that the node has none.
     pub admitted: bool,
     /// What the owner allowed it while that is so.
     pub scopes: Scopes,
@@ -85,12 +85,24 @@ pub struct PasskeyRecord {
     pub record: String,
 }
 
-/// An account's columns with what is known of it; takes the time twice.
+/// What became of a passkey that was to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasskeyKept {
+    /// It is kept.
+    Done,
+    /// It is another account's.
+    Taken,
+    /// The account has too many.
+    Full,
+}
+
+/// An account's columns with what is known of it; takes the time twice. What the owner let in while his node had no
+/// key is let in until it has one.
 pub(super) const FACTS: &str = "
     a.did, a.handle, a.scopes AS account_scopes, a.next_key, a.recovery, a.created_at_ms AS account_created_at_ms,
-    (a.admitted_by IS 'owner' OR EXISTS (
+    (CASE WHEN a.admitted_by IS 'owner' THEN NOT EXISTS (SELECT 1 FROM api_keys) ELSE EXISTS (
         SELECT 1 FROM api_keys k WHERE k.id = a.admitted_by AND k.revoked_at_ms IS NULL
-        AND (k.expires_at_ms IS NULL OR k.expires_at_ms > ?))) AS admitted,
+        AND (k.expires_at_ms IS NULL OR k.expires_at_ms > ?)) END) AS admitted,
     (SELECT COUNT(*) FROM passkeys p WHERE p.account = a.did) AS passkeys,
     (SELECT COUNT(*) FROM account_links l WHERE l.account = a.did) AS links,
     (SELECT COUNT(*) FROM account_links l WHERE l.account = a.did AND l.linked LIKE 'did:pkh:%') AS chains,
@@ -293,27 +305,44 @@ impl Store {
         Ok(true)
     }
 
-    /// Keeps a passkey: a new one, or what has changed of a known one, whose owner stays who he was.
+    /// Keeps a passkey: a new one, if its account has not so many yet, or what has changed of a known one, whose owner
+    /// stays who he was.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn keep_passkey(
         &self,
         passkey: &PasskeyRecord,
+        max: usize,
         now_ms: i64,
-    ) -> Result<(), StoreError> {
+    ) -> Result<PasskeyKept, StoreError> {
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let row = sqlx::query(
+            "SELECT (SELECT account FROM passkeys WHERE id = ?1) AS holder,
+                    (SELECT COUNT(*) FROM passkeys WHERE account = ?2) AS held",
+        )
+        .bind(&passkey.id)
+        .bind(&passkey.account)
+        .fetch_one(&mut *transaction)
+        .await?;
+        let (holder, held): (Option<String>, i64) = (row.try_get("holder")?, row.try_get("held")?);
+        match holder {
+            Some(holder) if holder != passkey.account => return Ok(PasskeyKept::Taken),
+            None if held >= max as i64 => return Ok(PasskeyKept::Full),
+            _ => {}
+        }
         sqlx::query(
             "INSERT INTO passkeys (id, account, record, created_at_ms) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (id) DO UPDATE SET record = excluded.record, used_at_ms = ?4
-                 WHERE account = excluded.account",
+             ON CONFLICT (id) DO UPDATE SET record = excluded.record, used_at_ms = ?4",
         )
         .bind(&passkey.id)
         .bind(&passkey.account)
         .bind(&passkey.record)
         .bind(now_ms)
-        .execute(&self.writer)
+        .execute(&mut *transaction)
         .await?;
-        Ok(())
+        transaction.commit().await?;
+        Ok(PasskeyKept::Done)
     }
 
     /// An account's passkeys, oldest first.

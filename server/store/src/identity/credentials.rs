@@ -139,14 +139,16 @@ impl Store {
         Ok(Some(places.collect::<Result<_, _>>()?))
     }
 
-    /// Keeps that an account showed a credential.
+    /// Keeps that an account showed a credential; not of one of this node's that was revoked since it was looked at.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn show_credential(&self, shown: &ShownCredential) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT INTO shown_credentials (account, issuer, credential, shown_at_ms, good_until_ms)
-             VALUES (?, ?, ?, ?, ?) ON CONFLICT (account, issuer) DO UPDATE SET
+             SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (
+                 SELECT 1 FROM issued_credentials WHERE id = ?3 AND revoked_at_ms IS NOT NULL)
+             ON CONFLICT (account, issuer) DO UPDATE SET
                  credential = excluded.credential, shown_at_ms = excluded.shown_at_ms,
                  good_until_ms = excluded.good_until_ms",
         )

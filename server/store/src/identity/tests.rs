@@ -194,6 +194,9 @@ async fn places_are_taken_once_and_what_is_revoked_does_not_count_as_shown() {
     }
     assert!(!store.revoke_credential("urn:9", 7).await.expect("answers"));
     assert_eq!(account(&store, 49).await.verified_until_ms, None);
+    store.show_credential(&shown).await.expect("answers");
+    let late = account(&store, 49).await;
+    assert_eq!(late.verified_until_ms, None, "it was revoked meanwhile");
     let revoked = store.revoked_places(1).await.expect("answers");
     assert_eq!(revoked.map(|places| places.len()), Some(1));
 
@@ -211,12 +214,18 @@ async fn another_did_takes_an_accounts_place_with_all_that_it_has() {
         .await
         .expect("made");
     store.link_account(&link(CHAIN, DID)).await.expect("linked");
-    let passkey = PasskeyRecord {
-        id: vec![1],
-        account: DID.into(),
-        record: "{}".into(),
+    let keep = async |account: &str, id: u8, max| {
+        let passkey = PasskeyRecord {
+            id: vec![id],
+            account: account.into(),
+            record: "{}".into(),
+        };
+        store.keep_passkey(&passkey, max, 1).await.expect("answers")
     };
-    store.keep_passkey(&passkey, 1).await.expect("kept");
+    assert_eq!(keep(DID, 1, 1).await, PasskeyKept::Done);
+    assert_eq!(keep(DID, 1, 1).await, PasskeyKept::Done, "it is the same");
+    assert_eq!(keep(DID, 2, 1).await, PasskeyKept::Full);
+    assert_eq!(keep("did:key:zother", 1, 1).await, PasskeyKept::Taken);
     let prepared = store.prepare_account(DID, [7; 32], CHAIN).await;
     prepared.expect("kept");
     assert_eq!(account(&store, 1).await.next_key, Some([7; 32]));

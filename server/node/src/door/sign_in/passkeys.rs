@@ -6,11 +6,13 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::{Extension, Json};
 use kwaainet_core::{Principal, Scopes};
-use kwaainet_identity::{Did, KeptPasskey, PASSKEYS_MAX, PasskeyDoor, PasskeyError, TooMany};
+use kwaainet_identity::{
+    Did, KeptPasskey, PASSKEYS_MAX, PasskeyDoor, PasskeyError, PublicKey, TooMany,
+};
 use kwaainet_openapi::{
     PasskeyAnswer, PasskeyCeremony, PasskeyLoginRequest, PasskeyRegistrationRequest, Session,
 };
-use kwaainet_store::{AccountRecord, PasskeyRecord};
+use kwaainet_store::{AccountRecord, PasskeyKept, PasskeyRecord};
 use serde_json::Value;
 
 use super::{did, enter, handle, host, own_account, scopes, sessions};
@@ -49,8 +51,7 @@ pub(crate) async fn begin_registration(
         None => Vec::new(),
     };
     if known.len() >= PASSKEYS_MAX {
-        let message = format!("an account has {PASSKEYS_MAX} passkeys at most");
-        return Err(ApiError::bad_request(Some("too_many_passkeys"), message));
+        return Err(too_many());
     }
     let name = match (&request.name, &account) {
         (Some(name), _) if (1..=NAME_BYTES_MAX).contains(&name.len()) => name,
@@ -80,7 +81,8 @@ pub(crate) async fn begin_registration(
     ceremony_object(&app, ceremony, asked)
 }
 
-/// Takes the browser's answer, keeps the passkey, and gives a session. A new account's DID is the passkey's own key.
+/// Takes the browser's answer, keeps the passkey, and gives a session. A new account's DID is a key that nobody has: that
+/// the passkey's own key is the caller's is not proved here, and it may be the name of somebody else.
 #[utoipa::path(
     post,
     path = "/v1/auth/passkey/register/complete",
@@ -100,7 +102,7 @@ pub(crate) async fn complete_registration(
     let begun = begun.ok_or_else(unknown_ceremony)?;
     let door = PasskeyDoor::at(&begun.origin).map_err(refused)?;
     let done = door.complete_registration(&begun.state, answer);
-    let (passkey, key) = done.map_err(refused)?;
+    let passkey = done.map_err(refused)?;
     let principal = principal.as_ref().map(|Extension(principal)| principal);
     let account = match begun.account {
         // Whoever began it has to end it.
@@ -111,8 +113,7 @@ pub(crate) async fn complete_registration(
         }
         Some(_) => return Err(unknown_ceremony()),
         None => {
-            let key = key.ok_or_else(|| refused(PasskeyError::Refused))?;
-            let did = Did::Key(key).to_string();
+            let did = Did::Key(PublicKey::of_nobody()).to_string();
             enter(&app, &did, begun.handle, principal).await?
         }
     };
@@ -211,7 +212,20 @@ async fn keep(app: &App, account: &str, passkey: KeptPasskey) -> Result<(), ApiE
         account: account.to_owned(),
         record: passkey.record,
     };
-    Ok(app.store.keep_passkey(&record, app.clock.unix_ms()).await?)
+    let kept = app
+        .store
+        .keep_passkey(&record, PASSKEYS_MAX, app.clock.unix_ms());
+    match kept.await? {
+        PasskeyKept::Done => Ok(()),
+        // Names of passkeys are random, so that nobody brings another's by chance.
+        PasskeyKept::Taken => Err(refused(PasskeyError::Refused)),
+        PasskeyKept::Full => Err(too_many()),
+    }
+}
+
+fn too_many() -> ApiError {
+    let message = format!("an account has {PASSKEYS_MAX} passkeys at most");
+    ApiError::bad_request(Some("too_many_passkeys"), message)
 }
 
 fn ceremony_object(
