@@ -114,7 +114,11 @@ impl Capabilities {
         let paths: Vec<_> = allowance
             .paths
             .iter()
-            .map(|path| format!("path($p), $p.starts_with({path:?})"))
+            .map(|path| {
+                let root = path.trim_end_matches('/');
+                let below = format!("{root}/");
+                format!("path({root:?}) or path($p), $p.starts_with({below:?})")
+            })
             .collect();
         let mut builder = Biscuit::builder()
             .fact(fact("minter", &[string(kind), string(id)]))
@@ -247,6 +251,18 @@ mod tests {
         let chat = "/v1/chat/completions";
         assert!(opened.allows(&wanted(Scope::Inference, chat)));
         assert!(opened.allows(&wanted(Scope::Storage, paths[1])));
+        assert!(opened.allows(&wanted(Scope::Inference, "/v1/chat")));
+        for beside in ["/v1/chats", "/v1/chat2/completions", "/v1", ""] {
+            assert!(
+                !opened.allows(&wanted(Scope::Inference, beside)),
+                "{beside}"
+            );
+        }
+        for (root, inside) in [("/", "/v1/models"), ("/v1/", "/v1"), ("/v1/", "/v1/models")] {
+            let token = capabilities.mint(&minter, &allowance(&[root]));
+            let opened = capabilities.open(&token).expect("it is ours");
+            assert!(opened.allows(&wanted(Scope::Inference, inside)), "{root}");
+        }
         assert!(!opened.allows(&wanted(Scope::Models, chat)), "scope");
         assert!(
             !opened.allows(&wanted(Scope::Inference, "/v1/embeddings")),

@@ -1,6 +1,8 @@
 //! Whether a credential, or a presentation of some, can be believed: who says so, whether he signed it, whether it is
 //! good now, and whether he has taken it back. Whatever cannot be told counts against it.
 
+use std::time::Duration;
+
 use kwaainet_core::BoxFuture;
 use serde_json::{Map, Value};
 
@@ -10,6 +12,10 @@ use crate::document::{DidDocument, Purpose};
 use crate::proof::Proof;
 use crate::resolve::Resolver;
 use crate::status::StatusList;
+
+/// How long all lists and documents together may take that have to be fetched for one question: a few dozen may be
+/// named, and few are fetched at once for everybody.
+const FETCHING_MAX: Duration = Duration::from_secs(20);
 
 /// Lists of states that this node itself keeps.
 pub trait OwnLists: Send + Sync {
@@ -48,6 +54,10 @@ impl<'a> Verifier<'a> {
     /// # Errors
     /// The first reason against it.
     pub async fn credential(&self, text: &Map<String, Value>) -> Result<Credential, Problem> {
+        in_time(self.one(text)).await
+    }
+
+    async fn one(&self, text: &Map<String, Value>) -> Result<Credential, Problem> {
         let credential = self.signed_credential(text).await?;
         for entry in &credential.statuses {
             self.status(&credential, entry).await?;
@@ -64,13 +74,21 @@ impl<'a> Verifier<'a> {
         text: &Map<String, Value>,
         audience: Audience<'_>,
     ) -> Result<Vec<Credential>, Problem> {
+        in_time(self.all(text, audience)).await
+    }
+
+    async fn all(
+        &self,
+        text: &Map<String, Value>,
+        audience: Audience<'_>,
+    ) -> Result<Vec<Credential>, Problem> {
         let presentation = Presentation::read(text)?;
         let holder = presentation.holder.as_deref();
         self.proofs(text, Purpose::Authentication, holder, audience)
             .await?;
         let mut credentials = Vec::with_capacity(presentation.credentials.len());
         for credential in presentation.credentials {
-            credentials.push(self.credential(credential).await?);
+            credentials.push(self.one(credential).await?);
         }
         Ok(credentials)
     }
@@ -173,6 +191,11 @@ impl<'a> Verifier<'a> {
         }
         Ok(is_set(&list, entry))
     }
+}
+
+async fn in_time<T>(checking: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    let checked = tokio::time::timeout(FETCHING_MAX, checking).await;
+    checked.unwrap_or_else(|_| Err(Problem::StatusUnknown("it does not come in time".into())))
 }
 
 /// Whether the list has the place set; none where it cannot say.

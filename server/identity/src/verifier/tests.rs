@@ -219,3 +219,42 @@ async fn a_presentation_is_for_whom_it_was_made() {
     let changed = signed(&key, changed, Purpose::Authentication);
     assert!(verifier.presentation(&changed, asked("c")).await.is_err());
 }
+
+/// Each place takes as long as one may.
+struct Slow(Map<String, Value>);
+
+impl Fetch for Slow {
+    fn object<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Map<String, Value>, FetchError>> {
+        Box::pin(async {
+            tokio::time::sleep(Duration::from_secs(7)).await;
+            Ok(self.0.clone())
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_names_many_slow_places_does_not_take_for_ever() {
+    let key = NodeKey::generate();
+    let resolver = Resolver::new(Arc::new(Slow(list(&key, &[]))), None);
+    let now = crate::parse_timestamp(NOW).expect("a time");
+    let verifier = Verifier::new(&resolver, &NoLists, now);
+    let verified = async |states: usize| {
+        let mut many = credential(&key);
+        many["credentialStatus"] = json!(vec![entry(LIST, 7); states]);
+        let many = signed(&key, many, Purpose::Assertion);
+        let credential = verifier.credential(&many).await.map(|_| ());
+        let presentation = json!({
+            "@context": [CONTEXT],
+            "type": ["VerifiablePresentation"],
+            "verifiableCredential": many,
+        });
+        let presentation = signed(&key, presentation, Purpose::Authentication);
+        let shown = verifier.presentation(&presentation, Audience::default());
+        (credential, shown.await.map(|_| ()))
+    };
+    assert_eq!(verified(2).await, (Ok(()), Ok(())));
+    let late = || Err(Problem::StatusUnknown("it does not come in time".into()));
+    let before = tokio::time::Instant::now();
+    assert_eq!(verified(16).await, (late(), late()));
+    assert_eq!(before.elapsed().as_secs(), 2 * FETCHING_MAX.as_secs());
+}
