@@ -132,8 +132,12 @@ impl Draft {
     /// Takes what follows from the other parts of the message, in the order in which they were announced.
     ///
     /// # Errors
-    /// When there are fewer parts, or others.
-    pub fn attach(&mut self, parts: &mut Multipart<'_>) -> Result<(), BadDocument> {
+    /// When there are fewer parts, or others, or one is too large.
+    pub fn attach(
+        &mut self,
+        parts: &mut Multipart<'_>,
+        limits: &Limits,
+    ) -> Result<(), BadDocument> {
         for (_, attachment) in &mut self.attachments {
             let AttachmentDraft::Follows {
                 content_type,
@@ -147,6 +151,9 @@ impl Draft {
             let part = parts
                 .next()
                 .ok_or(BadDocument::Attachment("a part is missing"))?;
+            if part.body.len() > limits.attachment_bytes {
+                return Err(BadDocument::TooLarge("An attachment"));
+            }
             if length.is_some_and(|length| length != part.body.len() as u64) {
                 return Err(BadDocument::Attachment(
                     "a part is not as long as announced",

@@ -2,6 +2,9 @@
 
 use crate::{Attachments, Draft, Rev, RevTree};
 
+/// Revisions of one document that edits from elsewhere may make known: a tree is read whole for each edit.
+const NODES_MAX: usize = 32_768;
+
 /// Why an edit is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -96,6 +99,9 @@ pub fn replicated(
     {
         return Ok(None);
     }
+    if tree.nodes().len() + history.len() > NODES_MAX {
+        return Err(Refused::Full);
+    }
     let ancestor = history
         .iter()
         .find(|rev| tree.find(rev).is_some_and(|node| node.body.is_some()));
@@ -176,5 +182,24 @@ mod tests {
                 .is_some()
         );
         assert_eq!(come(&tree, json!({"n": 1})), Err(Refused::NoRev));
+    }
+
+    #[test]
+    fn a_document_has_so_many_revisions_of_others_and_no_more() {
+        let mut tree = RevTree::default();
+        let come = |tree: &RevTree, branch: usize| {
+            let ids: Vec<_> = (0..1_000).map(|step| format!("{branch}x{step}")).collect();
+            let document = json!({"_revisions": {"start": 1_000, "ids": ids}});
+            replicated(tree, &draft(document), |_| Attachments::new())
+        };
+        for branch in 0..NODES_MAX / 1_000 {
+            let edit = come(&tree, branch).expect("there is room").expect("new");
+            tree.add(&edit.history, false, 1);
+        }
+        assert_eq!(come(&tree, 99), Err(Refused::Full));
+        let leaf = tree.leaves()[0].rev.clone();
+        let deletion = Draft::deletion("a".into(), Some(leaf));
+        let edit = interactive(&tree, &deletion, |_| Attachments::new());
+        assert!(edit.is_ok(), "what is there can be deleted");
     }
 }

@@ -1,6 +1,8 @@
 //! The revisions of one document: a forest, whose leaves are what is current and whose winner is what a
 //! reader sees. Two places with the same revisions have the same winner, whatever came first.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Rev;
@@ -143,15 +145,12 @@ impl RevTree {
     /// Removes leaves, and of what led to them what leads to no other leaf. Returns those that were there,
     /// and the bodies of all that is gone.
     pub fn purge(&mut self, revs: &[Rev]) -> (Vec<Rev>, Vec<u64>) {
-        let gone: Vec<Rev> = revs
-            .iter()
-            .filter(|rev| self.is_leaf(rev))
-            .cloned()
-            .collect();
+        let leaves: HashSet<Rev> = self.leaves().iter().map(|leaf| leaf.rev.clone()).collect();
+        let wanted: HashSet<&Rev> = revs.iter().filter(|rev| leaves.contains(*rev)).collect();
         let before = self.bodies();
         let mut kept = vec![false; self.nodes.len()];
         for leaf in self.leaves() {
-            if gone.contains(&leaf.rev) {
+            if wanted.contains(&leaf.rev) {
                 continue;
             }
             let mut next = self.nodes.iter().position(|node| node.rev == leaf.rev);
@@ -161,10 +160,13 @@ impl RevTree {
             }
         }
         self.retain(&kept);
-        let after = self.bodies();
+        let after: HashSet<u64> = self.bodies().into_iter().collect();
         let bodies = before.into_iter().filter(|body| !after.contains(body));
         let bodies = bodies.collect();
-        (gone, bodies)
+        // In the order in which they were asked for, each once.
+        let mut left = wanted;
+        let gone = revs.iter().filter(|rev| left.remove(rev)).cloned();
+        (gone.collect(), bodies)
     }
 
     /// Forgets what all but the leaves say, and gives the names of that.

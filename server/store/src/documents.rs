@@ -16,7 +16,7 @@ mod meters;
 mod reading;
 mod rows;
 
-pub use blobs::{BlobRecord, UploadRecord};
+pub use blobs::{BlobRecord, UploadBegun, UploadRecord};
 pub use databases::{DatabaseRecord, NewDatabase};
 pub use erasing::{Compacted, Purged};
 pub use group::{GroupWriter, WriteError, Written};

@@ -46,8 +46,16 @@ fn rev(answer: &Answer) -> String {
 async fn every_refusal_is_in_couchdbs_words_and_changes_nothing() {
     let node = node().await;
     let first = rev(&node.put("/couch/notes/a", json!({"n": 1})).await);
+    node.put("/couch/notes/_design/x", json!({"views": []}))
+        .await;
     let before = node.get(DB).await.json();
+    let index = json!({"index": {"fields": ["n"]}, "ddoc": "x", "name": "n"});
     let table = [
+        (
+            node.post("/couch/notes/_index", index).await,
+            400,
+            "bad_request",
+        ),
         (node.put(DB, Value::Null).await, 412, "file_exists"),
         (
             node.put("/couch/Notes", Value::Null).await,

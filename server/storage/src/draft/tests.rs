@@ -107,9 +107,12 @@ fn what_follows_is_taken_from_the_other_parts() {
     let attach = |message: &[u8]| {
         let mut draft = draft.clone();
         let mut parts = Multipart::new(message, "x");
-        draft.attach(&mut parts).map(|()| draft.bytes())
+        draft.attach(&mut parts, &LIMITS).map(|()| draft.bytes())
     };
     assert_eq!(attach(message), Ok(Draft::OVERHEAD + 2 + 3));
+    let large = b"--x\r\n\r\nabc\r\n--x\r\n\r\n0123456789a\r\n--x--";
+    let refused = Err(BadDocument::TooLarge("An attachment"));
+    assert_eq!(attach(large), refused);
     let other = b"--x\r\n\r\nabd\r\n--x\r\n\r\n\r\n--x--";
     assert!(attach(other).is_err(), "another digest");
     assert!(

@@ -33,6 +33,17 @@ pub struct UploadRecord {
     pub bytes: u64,
 }
 
+/// What became of an upload that was to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UploadBegun {
+    /// It began.
+    Done,
+    /// Too many are under way.
+    TooMany,
+    /// There is no room for it beside what its owner has and has announced.
+    Full,
+}
+
 impl DocumentStore {
     /// Notes that a principal has a blob; `false`, and nothing is noted, if all that is his would be more
     /// than `quota` bytes. What he has already costs nothing again.
@@ -158,7 +169,8 @@ impl DocumentStore {
         Ok(row.fetch_optional(&self.readers).await?.is_some())
     }
 
-    /// Begins an upload; `false` if the principal has too many under way.
+    /// Begins an upload, if the principal has not too many under way, and may have `quota` bytes with all that he has
+    /// announced.
     ///
     /// # Errors
     /// When the file fails.
@@ -166,20 +178,35 @@ impl DocumentStore {
         &self,
         owner: &PrincipalId,
         upload: &UploadRecord,
+        quota: u64,
         now_ms: i64,
-    ) -> Result<bool, StoreError> {
-        let done = sqlx::query(
-            "INSERT INTO uploads (id, owner, bytes, created_at_ms) SELECT ?1, ?2, ?3, ?4
-             WHERE (SELECT COUNT(*) FROM uploads WHERE owner = ?2) < ?5",
-        )
-        .bind(&upload.id)
-        .bind(owner.as_str())
-        .bind(upload.bytes as i64)
-        .bind(now_ms)
-        .bind(UPLOADS_MAX)
-        .execute(&self.writer)
-        .await?;
-        Ok(done.rows_affected() == 1)
+    ) -> Result<UploadBegun, StoreError> {
+        let mut transaction = self.writer.begin_with(IMMEDIATE).await?;
+        let (count, announced): (i64, i64) =
+            sqlx::query_as("SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM uploads WHERE owner = ?")
+                .bind(owner.as_str())
+                .fetch_one(&mut *transaction)
+                .await?;
+        if count >= UPLOADS_MAX {
+            return Ok(UploadBegun::TooMany);
+        }
+        let held: i64 = sqlx::query_scalar(HELD)
+            .bind(owner.as_str())
+            .fetch_one(&mut *transaction)
+            .await?;
+        let held = held.max(0).saturating_add(announced) as u64;
+        if held.saturating_add(upload.bytes) > quota {
+            return Ok(UploadBegun::Full);
+        }
+        sqlx::query("INSERT INTO uploads (id, owner, bytes, created_at_ms) VALUES (?, ?, ?, ?)")
+            .bind(&upload.id)
+            .bind(owner.as_str())
+            .bind(upload.bytes as i64)
+            .bind(now_ms)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(UploadBegun::Done)
     }
 
     /// The principal's upload.

@@ -14,6 +14,9 @@ const DATABASES_MAX: i64 = 10_000;
 /// Generations of a document that are remembered, as in CouchDB.
 const REVS_LIMIT: i64 = 1_000;
 const BODY_BITS: u32 = 40;
+/// Databases that a file ever has: each has a number of its own for good, which has to leave room for those of its
+/// bodies, and one more for the end of them.
+const NUMBERS_MAX: i64 = (1 << (i64::BITS - 1 - BODY_BITS)) - 2;
 
 /// One database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,13 +66,15 @@ const COLUMNS: &str =
     "key, owner, name, mode, uuid, security, created_at_ms, revs_limit, update_seq,
     purge_seq, docs, deleted_docs, bytes";
 
-/// The key of what has this number in a database. A number below 2^40 never meets another database's keys.
+/// The key of what has this number in a database. A number below 2^40 never meets another database's keys, since there
+/// are at most [`NUMBERS_MAX`].
 pub(super) fn body_key(db: i64, number: u64) -> i64 {
     (db << BODY_BITS) | number as i64
 }
 
 impl DocumentStore {
-    /// Makes a database; `false`, and none is made, if its owner has one of this name or too many.
+    /// Makes a database; `false`, and none is made, if its owner has one of this name or too many. No number is used up
+    /// by what is refused.
     ///
     /// # Errors
     /// When the file fails.
@@ -78,7 +83,8 @@ impl DocumentStore {
             "INSERT INTO databases (owner, name, mode, uuid, security, created_at_ms, revs_limit)
              SELECT ?1, ?2, ?3, lower(hex(randomblob(16))), '{}', ?4, ?5
              WHERE (SELECT COUNT(*) FROM databases WHERE owner = ?1) < ?6
-             ON CONFLICT DO NOTHING",
+                 AND NOT EXISTS (SELECT 1 FROM databases WHERE owner = ?1 AND name = ?2)
+                 AND COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'databases'), 0) < ?7",
         )
         .bind(new.owner.as_str())
         .bind(new.name.as_str())
@@ -86,6 +92,7 @@ impl DocumentStore {
         .bind(new.created_at_ms)
         .bind(REVS_LIMIT)
         .bind(DATABASES_MAX)
+        .bind(NUMBERS_MAX)
         .execute(&self.writer)
         .await?;
         Ok(done.rows_affected() == 1)

@@ -111,6 +111,43 @@ async fn names_lead_to_ones_own_databases_first() {
 }
 
 #[tokio::test]
+async fn what_is_refused_uses_up_no_number_and_there_are_only_so_many() {
+    let open = Open::new().await;
+    let first = open.database("ada", "notes", Mode::Private).await;
+    let make = async |name: &str| {
+        let new = NewDatabase {
+            owner: "ada".into(),
+            name: name.parse().expect("it is a name"),
+            mode: Mode::Private,
+            created_at_ms: 1,
+        };
+        let made = open.store.create_database(&new).await;
+        made.expect("it answers")
+    };
+    for _ in 0..3 {
+        assert!(!make("notes").await);
+    }
+    let second = open.database("ada", "more", Mode::Private).await;
+    assert_eq!(second, first + 1);
+
+    let late = "UPDATE sqlite_sequence SET seq = ? WHERE name = 'databases'";
+    let late = sqlx::query(late).bind((1_i64 << 23) - 3);
+    late.execute(&open.store.writer).await.expect("it is set");
+    let last = open.database("ada", "last", Mode::Private).await;
+    assert!(!make("late").await, "its bodies would be another's");
+    let written = open.write(last, json!([{"_id": "a", "n": 1}])).await;
+    assert!(written[0].is_ok());
+    let gone = open.store.delete_database(last).await;
+    assert!(gone.expect("it answers"));
+    let bodies = "SELECT COUNT(*) FROM bodies";
+    let left: i64 = sqlx::query_scalar(bodies)
+        .fetch_one(&open.store.readers)
+        .await
+        .expect("it answers");
+    assert_eq!(left, 0);
+}
+
+#[tokio::test]
 async fn edits_conflict_and_replicated_ones_do_not() {
     let open = Open::new().await;
     let db = open.database("ada", "notes", Mode::Private).await;
@@ -355,15 +392,24 @@ async fn a_local_document_is_edited_by_who_knows_it() {
     let open = Open::new().await;
     let db = open.database("ada", "notes", Mode::Private).await;
     let edit = async |rev, json| {
-        let edited = open.store.edit_local(db, "x", rev, json).await;
+        let edited = open.store.edit_local(db, "x", rev, json, 100).await;
         edited.expect("it answers")
+    };
+    let held = async || {
+        let held = open.store.held(&PrincipalId::new("ada")).await;
+        held.expect("it answers")
     };
     assert_eq!(edit(None, Some("{}")).await, LocalEdit::Now(1));
     assert_eq!(edit(None, Some("{}")).await, LocalEdit::Conflict);
     assert_eq!(edit(Some(1), Some(r#"{"n":1}"#)).await, LocalEdit::Now(2));
     let read = open.store.local(db, "x").await.expect("it answers");
     assert_eq!(read, Some((2, r#"{"n":1}"#.to_owned())));
+    assert_eq!(held().await, 7, "it counts as all else does");
+    let long = format!("{{\"n\":\"{}\"}}", "x".repeat(93));
+    assert_eq!(edit(Some(2), Some(&long)).await, LocalEdit::Full);
+    assert_eq!(held().await, 7);
     assert_eq!(edit(Some(2), None).await, LocalEdit::Now(0));
+    assert_eq!(held().await, 0);
     assert_eq!(open.store.local(db, "x").await.expect("it answers"), None);
 }
 
@@ -403,6 +449,31 @@ async fn blobs_are_held_counted_and_let_go() {
             .expect("it answers")
             .is_empty()
     );
+}
+
+#[tokio::test]
+async fn what_is_announced_in_several_uploads_has_room_together() {
+    let open = Open::new().await;
+    let ada = PrincipalId::new("ada");
+    let begin = async |id: &str, bytes| {
+        let upload = UploadRecord {
+            id: id.to_owned(),
+            bytes,
+        };
+        let begun = open.store.begin_upload(&ada, &upload, 100, 1).await;
+        begun.expect("it answers")
+    };
+    assert_eq!(begin("a", 60).await, UploadBegun::Done);
+    assert_eq!(begin("b", 41).await, UploadBegun::Full);
+    for number in 0..40 {
+        assert_eq!(begin(&format!("c{number}"), 1).await, UploadBegun::Done);
+    }
+    assert_eq!(begin("d", 1).await, UploadBegun::Full);
+    assert!(open.store.end_upload(&ada, "a").await.expect("it answers"));
+    for number in 0..60 {
+        assert_eq!(begin(&format!("e{number}"), 1).await, UploadBegun::Done);
+    }
+    assert_eq!(begin("f", 1).await, UploadBegun::TooMany);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::sync::SemaphorePermit;
 
 use super::bad_request;
+use crate::door::objects::Objects;
 use crate::door::{ApiError, App, body};
 
 /// The fields of a query, as they came. Those that nobody asks for are passed over.
@@ -135,5 +136,9 @@ pub(super) async fn json<T: DeserializeOwned>(
 
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     // The words of the error may hold some of the document.
-    serde_json::from_slice(bytes).map_err(|_| bad_request("invalid UTF-8 JSON"))
+    let wrong = |_| bad_request("invalid UTF-8 JSON");
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = T::deserialize(Objects(&mut json)).map_err(wrong)?;
+    json.end().map_err(wrong)?;
+    Ok(value)
 }

@@ -1,6 +1,6 @@
 //! Many documents at once: written, read, and compared with what somebody else has.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -322,8 +322,9 @@ async fn diff<'a>(
             .await?;
         for (id, revs) in chunk {
             let row = found.get(*id);
-            let is_missing = |rev: &&Rev| row.is_none_or(|row| row.tree.find(rev).is_none());
-            let missing: Vec<&Rev> = revs.iter().filter(is_missing).collect();
+            let known = row.map(|row| row.tree.nodes()).unwrap_or_default();
+            let known: HashSet<&Rev> = known.iter().map(|node| &node.rev).collect();
+            let missing: Vec<&Rev> = revs.iter().filter(|rev| !known.contains(rev)).collect();
             let Some(highest) = missing.iter().map(|rev| rev.generation()).max() else {
                 continue;
             };

@@ -17,7 +17,7 @@ use super::{bad_request, open, refused};
 use crate::door::path::ApiPath;
 use crate::door::{ApiError, App};
 
-/// Documents of one purge.
+/// Documents, and revisions of them, of one purge.
 const PURGED_MAX: usize = 10_000;
 
 /// A sequence number as clients see it: with a mark of the database, so that what belongs to an earlier one
@@ -180,7 +180,8 @@ pub(crate) async fn purge(
 ) -> Result<(StatusCode, Json<CouchPurged>), ApiError> {
     let found = open(&app, &principal, &db, Access::Admin).await?;
     let wanted: BTreeMap<String, Vec<Rev>> = asked::json(&app, &headers, body).await?;
-    if wanted.len() > PURGED_MAX {
+    let revisions = wanted.values().map(Vec::len).sum::<usize>();
+    if wanted.len().max(revisions) > PURGED_MAX {
         return Err(bad_request("Too many documents to purge at once"));
     }
     let purged = app.storage.documents.purge(found.key, &wanted).await?;

@@ -225,7 +225,7 @@ async fn write(
             let mut parts = Multipart::new(&held.bytes, boundary);
             let first = parts.next().ok_or_else(|| bad_request("no parts"))?;
             let mut draft = Draft::parse(asked::parse(first.body)?, &app.storage.limits)?;
-            draft.attach(&mut parts)?;
+            draft.attach(&mut parts, &app.storage.limits)?;
             draft
         }
         None => Draft::parse(asked::parse(&held.bytes)?, &app.storage.limits)?,

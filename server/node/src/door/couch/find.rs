@@ -371,7 +371,9 @@ pub(crate) async fn make_index(
     if document["views"][&name] == view {
         return Ok(Json(made("exists")));
     }
-    document["views"][&name] = view;
+    let views = document["views"].as_object_mut();
+    let views = views.ok_or_else(|| bad_request("The design document has no `views`"))?;
+    views.insert(name.clone(), view);
     document["_id"] = Value::from(id.as_str());
     let mut draft = Draft::parse(document, &app.storage.limits)?;
     draft.rev = rev;

@@ -136,7 +136,9 @@ async fn edit(
     rev: Option<i64>,
     json: Option<&str>,
 ) -> Result<CouchEdited, ApiError> {
-    match app.storage.documents.edit_local(db, &id, rev, json).await? {
+    let documents = &app.storage.documents;
+    let edited = documents.edit_local(db, &id, rev, json, app.storage.quota);
+    match edited.await? {
         LocalEdit::Now(rev) => Ok(CouchEdited {
             ok: true,
             id: format!("_local/{id}"),

@@ -89,9 +89,7 @@ pub(crate) async fn create(
     body: Body,
 ) -> Result<(StatusCode, Json<StorageBlob>), ApiError> {
     let max = app.storage.blob_bytes_max;
-    if body::declared(&headers).is_some_and(|declared| declared as u64 > max) {
-        return Err(too_large(&headers, body, larger(max)).await);
-    }
+    let body = not_larger(&headers, body, max).await?;
     let _place = app.storage.blobs.place().await;
     let name = format!("new-{}", random_id());
     let held = app.storage.blobs.hold(&name);
@@ -109,6 +107,18 @@ pub(crate) async fn create(
     };
     let blob = keep(&app, &principal, held, bytes).await?;
     Ok((StatusCode::CREATED, Json(wire(&blob))))
+}
+
+/// The same body, unless it says of itself that it is larger: then nothing of it is written.
+pub(super) async fn not_larger(
+    headers: &HeaderMap,
+    body: Body,
+    max: u64,
+) -> Result<Body, ApiError> {
+    match body::declared(headers) {
+        Some(declared) if declared as u64 > max => Err(too_large(headers, body, larger(max)).await),
+        _ => Ok(body),
+    }
 }
 
 /// Appends a body to a file, at most so many bytes, and syncs it; how many came.

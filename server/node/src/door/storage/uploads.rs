@@ -9,9 +9,9 @@ use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::{Extension, Json};
 use kwaainet_core::{Principal, random_id};
 use kwaainet_openapi::{NewUpload, StorageDeleted, StorageUpload};
-use kwaainet_store::UploadRecord;
+use kwaainet_store::{UploadBegun, UploadRecord};
 
-use super::blobs::{keep, take};
+use super::blobs::{keep, not_larger, take};
 use super::{disk, full};
 use crate::door::body::ApiJson;
 use crate::door::path::ApiPath;
@@ -39,11 +39,6 @@ pub(crate) async fn create(
         let message = format!("Invalid 'bytes': expected 1 to {max}.");
         return Err(ApiError::invalid("bytes", "invalid_value", message));
     }
-    let documents = &app.storage.documents;
-    let held = documents.held(principal.id()).await?;
-    if held.saturating_add(asked.bytes) > app.storage.quota {
-        return Err(full(&app));
-    }
     let upload = UploadRecord {
         id: format!("upload-{}", random_id()),
         bytes: asked.bytes,
@@ -53,17 +48,21 @@ pub(crate) async fn create(
     let begun = app.storage.blobs.begin(&file).await;
     begun.map_err(|error| disk(&error))?;
     let now = app.clock.unix_ms();
-    if !documents.begin_upload(principal.id(), &upload, now).await? {
+    let (documents, quota) = (&app.storage.documents, app.storage.quota);
+    let begun = documents.begin_upload(principal.id(), &upload, quota, now);
+    let begun = begun.await?;
+    if begun != UploadBegun::Done {
         app.storage.blobs.remove(&upload.id).await;
-        let code = Some("too_many_uploads");
-        let message = "You have too many uploads under way; end some first.";
-        return Err(ApiError::refused(
-            StatusCode::TOO_MANY_REQUESTS,
-            code,
-            message,
-        ));
     }
-    Ok((StatusCode::CREATED, Json(wire(&upload, 0, None))))
+    match begun {
+        UploadBegun::Done => Ok((StatusCode::CREATED, Json(wire(&upload, 0, None)))),
+        UploadBegun::Full => Err(full(&app)),
+        UploadBegun::TooMany => {
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            let message = "You have too many uploads under way; end some first.";
+            Err(ApiError::refused(status, Some("too_many_uploads"), message))
+        }
+    }
 }
 
 /// Says how far an upload came.
@@ -117,16 +116,12 @@ pub(crate) async fn append(
         let message = "Invalid 'Upload-Offset': expected a whole number.";
         ApiError::invalid("Upload-Offset", "invalid_value", message)
     })?;
-    let elsewhere = |message: String| {
-        let code = Some("upload_conflict");
-        ApiError::refused(StatusCode::CONFLICT, code, message)
-    };
-    let busy = || elsewhere("Another part of this upload is on its way.".to_owned());
     let held = app.storage.blobs.hold(&upload.id).ok_or_else(busy)?;
     let offset = length(&app, &upload).await?;
     if begin != offset {
-        return Err(elsewhere(format!("The upload is at {offset}.")));
+        return Err(conflict(format!("The upload is at {offset}.")));
     }
+    let body = not_larger(&headers, body, upload.bytes - offset).await?;
     let _place = app.storage.blobs.place().await;
     let opened = app.storage.blobs.append(&held).await;
     let file = opened.map_err(|error| disk(&error))?;
@@ -148,7 +143,10 @@ pub(crate) async fn append(
     tag = "storage",
     operation_id = "cancelStorageUpload",
     params(("id" = String, Path, description = "The upload's id.")),
-    responses((status = 200, description = "It is gone.", body = StorageDeleted))
+    responses(
+        (status = 200, description = "It is gone.", body = StorageDeleted),
+        (status = 409, description = "A part of it is on its way.", body = kwaainet_openapi::ErrorBody)
+    )
 )]
 pub(crate) async fn cancel(
     State(app): State<Arc<App>>,
@@ -156,6 +154,7 @@ pub(crate) async fn cancel(
     ApiPath(id): ApiPath<String>,
 ) -> Result<Json<StorageDeleted>, ApiError> {
     let upload = find(&app, &principal, &id).await?;
+    let _held = app.storage.blobs.hold(&upload.id).ok_or_else(busy)?;
     let documents = &app.storage.documents;
     documents.end_upload(principal.id(), &upload.id).await?;
     app.storage.blobs.remove(&upload.id).await;
@@ -175,6 +174,14 @@ async fn find(app: &App, principal: &Principal, id: &str) -> Result<UploadRecord
 async fn length(app: &App, upload: &UploadRecord) -> Result<u64, ApiError> {
     let length = app.storage.blobs.length(&upload.id).await;
     length.map_err(|error| disk(&error))?.ok_or_else(missing)
+}
+
+fn busy() -> ApiError {
+    conflict("Another part of this upload is on its way.".to_owned())
+}
+
+fn conflict(message: String) -> ApiError {
+    ApiError::refused(StatusCode::CONFLICT, Some("upload_conflict"), message)
 }
 
 fn missing() -> ApiError {
