@@ -11,6 +11,8 @@ from typing import Any
 SMOL = "smollm2-135m-instruct"
 MINILM = "all-minilm-l6-v2"
 
+_DID = "did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp"
+_ETHEREUM = "did:pkh:eip155:1:0xb9c5714089478a327f09197987f16f9e5d936e8a"
 SAID = [{"role": "user", "content": "What is the moon?"}]
 _SCHEMA = {
     "type": "object",
@@ -51,6 +53,18 @@ QUESTIONS: dict[str, list[Any]] = {
         },
     ],
     "POST /v1/conversations/{conversation_id}": [{"metadata": {"of": "moon"}}],
+    # Their bodies are made for the one time (`people`).
+    "POST /v1/auth/verify": [{}],
+    "POST /v1/auth/capabilities/revoke": [{}],
+    "POST /v1/credentials/status": [{}],
+    "POST /v1/identity/credentials": [{}],
+    "POST /v1/identity/links": [{}],
+    "POST /v1/identity/succeed": [{}],
+    "POST /v1/auth/capabilities": [{"scopes": ["inference", "storage"], "paths": ["/v1"]}],
+    "POST /v1/auth/challenge": [{"account": _DID}, {"account": _ETHEREUM, "scopes": ["inference"]}],
+    "POST /v1/auth/passkey/register/begin": [{"name": "moon"}],
+    "POST /v1/credentials/issue": [{"credential": {"credentialSubject": {"id": _DID}}}],
+    "POST /v1/identity/prepare": [{"next_key_sha256": "0" * 64, "recovery": _DID}],
     "POST /v1/credentials/present": [{"presentation": {}}],
     "POST /v1/credentials/presentations/verify": [{"verifiablePresentation": {}}],
     "POST /v1/credentials/verify": [{"verifiableCredential": {}}],

@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 import requests
+from people import Person
 from questions import SMOL
 
 _LINE = {
@@ -24,6 +25,16 @@ class Things:
     def __init__(self, url: str) -> None:
         self.url = url
         self._ids: dict[str, str] = {}
+        self._person: Person | None = None
+
+    def person(self) -> Person:
+        """Whoever signed in."""
+        self._person = self._person or Person(self.url)
+        return self._person
+
+    def leave(self) -> None:
+        """His session is over, or he has another key."""
+        self._person = None
 
     def ids(self) -> dict[str, str]:
         """All of them, of one owner, each in the one that it belongs to."""
@@ -34,6 +45,7 @@ class Things:
     def forget(self) -> None:
         """One of them is gone."""
         self._ids = {}
+        self.leave()
 
     def _post(self, path: str, body: Any = None, **form: Any) -> dict[str, Any]:
         reply = requests.post(f"{self.url}/v1{path}", json=body, timeout=30, **form)
