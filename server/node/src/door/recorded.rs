@@ -83,10 +83,10 @@ pub(crate) async fn record(
     if entry.actor == STRANGER && !app.audit.heeds_strangers() {
         return Ok(response);
     }
-    if deeds::reads(action) {
-        place.note(entry);
-    } else {
+    if deeds::is_awaited(action) {
         place.send(entry).done().await.map_err(unrecorded)?;
+    } else {
+        place.note(entry);
     }
     Ok(response)
 }

@@ -149,8 +149,13 @@ pub(super) fn of(method: &Method, route: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether a deed of this name changes nothing.
-pub(super) fn reads(action: &str) -> bool {
+/// Whether a deed of this name is answered only when its entry is on the disk: all that change something, but for the
+/// bookmarks that replicating clients leave after every batch.
+pub(super) fn is_awaited(action: &str) -> bool {
+    !reads(action) && action != "storage.local.write"
+}
+
+fn reads(action: &str) -> bool {
     action.ends_with(".read")
 }
 
