@@ -216,7 +216,11 @@ async fn what_is_too_large_is_refused() {
         assert_eq!(text.map(str::len), Some(600 << 10), "{path}");
     }
     let usage = node.get("/v1/storage/usage").await.json();
-    assert_eq!(usage["bytes"], (600 << 10) + r#"{"text":""}"#.len() + 128);
+    let overhead = 128 + kwaainet_store::Body::SEALED_OVERHEAD;
+    assert_eq!(
+        usage["bytes"],
+        (600 << 10) + r#"{"text":""}"#.len() + overhead
+    );
 }
 
 #[tokio::test]
