@@ -12,6 +12,8 @@ from support.wire import Reply, ask
 
 WORDS = ("kanarienvogel-text", "kanarienvogel-anhang", "kanarienvogel-name", "kanarienvogel-lokal")
 DB = "/couch/notes"
+# What documents are called is not encrypted, but it goes with the database.
+ID = "kanarienvogel-id-"
 
 
 def key(folder: Path) -> str:
@@ -44,7 +46,7 @@ def write(node: Node, key: str) -> None:
     data = base64.b64encode(attachment.encode()).decode()
     for n in range(50):
         document = {"n": n, "text": text, "_attachments": {name: {"data": data}}}
-        assert send(node, key, "PUT", f"{DB}/d{n}", document).status == 201
+        assert send(node, key, "PUT", f"{DB}/{ID}{n}", document).status == 201
     big = (attachment * 20_000).encode()
     assert send(node, key, "PUT", f"{DB}/big/{name}", big).status == 201
     assert send(node, key, "PUT", f"{DB}/_local/here", {"text": local}).status == 201
@@ -53,7 +55,7 @@ def write(node: Node, key: str) -> None:
 def check(node: Node, key: str) -> None:
     text, attachment, name, local = WORDS
     for n in range(50):
-        document = send(node, key, "GET", f"{DB}/d{n}?attachments=true").json
+        document = send(node, key, "GET", f"{DB}/{ID}{n}?attachments=true").json
         assert (document["n"], document["text"]) == (n, text)
         assert base64.b64decode(document["_attachments"][name]["data"]) == attachment.encode()
     assert send(node, key, "GET", f"{DB}/big/{name}").body == (attachment * 20_000).encode()
@@ -77,7 +79,7 @@ def test_a_private_database_is_read_with_the_right_key_and_nowhere_else(folder: 
 
     with running(folder) as node:
         check(node, ada)
-        assert send(node, eve, "GET", f"{DB}/d0").status == 404
+        assert send(node, eve, "GET", f"{DB}/{ID}0").status == 404
         member = {"members": {"names": [f"key:{eve.split('_')[1]}"]}}
         assert send(node, ada, "PUT", f"{DB}/_security", member).status == 200
         check(node, eve)
@@ -86,9 +88,9 @@ def test_a_private_database_is_read_with_the_right_key_and_nowhere_else(folder: 
         check(node, eve)
         assert send(node, eve, "DELETE", DB).status == 403
         assert send(node, ada, "DELETE", DB).status == 200
-        for word in (*WORDS, "d49"):
+        for word in (*WORDS, ID):
             assert places(folder, word) == [], "after it was deleted"
-        assert send(node, ada, "GET", f"{DB}/d0").status == 404
+        assert send(node, ada, "GET", f"{DB}/{ID}0").status == 404
         # The search finds what is not private.
         assert send(node, ada, "PUT", f"{DB}?mode=public").status == 201
         write(node, ada)
