@@ -155,9 +155,6 @@ impl Draft {
             let part = parts
                 .next()
                 .ok_or(BadDocument::Attachment("a part is missing"))?;
-            if part.body.len() > limits.attachment_bytes {
-                return Err(BadDocument::TooLarge("An attachment"));
-            }
             if length.is_some_and(|length| length != part.body.len() as u64) {
                 return Err(BadDocument::Attachment(
                     "a part is not as long as announced",

@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import threading
@@ -136,17 +137,20 @@ def test_an_export_is_verified_offline_and_a_change_is_seen(books: Books, tmp_pa
 
 def test_pymerkle_has_the_same_tree_and_verifies_the_proofs(books: Books) -> None:
     tree = pymerkle.InmemoryTree(algorithm="sha256")
-    proofs: list[dict[str, Any]] = []
     for _ in range(4):
         books.work()
-        for transfer in books.transfers()[len(proofs) :]:
-            assert transfer["index"] == len(proofs)
-            proof = books.get("/v1/rewards/proofs/inclusion", transfer=transfer["id"]).json()
-            tree.append_entry(base64.b64decode(proof["leaf"]))
-            proofs.append(transfer)
-    size = len(proofs)
+    # The tree is of all transfers, also of those that are none of the key's.
+    lines = succeeded(books.ledger("export", "--format", "jsonl")).splitlines()
+    leaves = [leaf_of(line) for line in map(json.loads, lines) if line["type"] == "transfer"]
+    for data in leaves:
+        tree.append_entry(data)
+    size, own = len(leaves), books.transfers()
+    assert len(own) >= 14
+    for transfer in own:
+        proof = books.get("/v1/rewards/proofs/inclusion", transfer=transfer["id"]).json()
+        assert base64.b64decode(proof["leaf"]) == leaves[transfer["index"]]
     for at in sorted({1, 2, 3, size // 2, size - 1, size}):
-        for transfer in proofs[:at]:
+        for transfer in (one for one in own if one["index"] < at):
             query = {"transfer": transfer["id"], "size": at}
             ours = books.get("/v1/rewards/proofs/inclusion", **query).json()
             theirs = tree.prove_inclusion(transfer["index"] + 1, at)
@@ -167,6 +171,18 @@ def test_pymerkle_has_the_same_tree_and_verifies_the_proofs(books: Books) -> Non
             old, new = bytes.fromhex(ours["first_root"]), bytes.fromhex(ours["second_root"])
             pymerkle.verify_consistency(old, new, tree.prove_consistency(first, at))
             assert consistent(first, old, at, new, [*map(bytes.fromhex, ours["hashes"])])
+
+
+def leaf_of(line: dict[str, Any]) -> bytes:
+    """A transfer's bytes in the tree: a version byte and every field in order, the most significant byte first."""
+    fields = bytes([1])
+    for name in ("id", "debit", "credit"):
+        fields += bytes.fromhex(line[name])
+    fields += line["amount"].to_bytes(8, "big")
+    for name in ("pending", "user_data_128"):
+        fields += bytes.fromhex(line[name])
+    rest = ("user_data_64", "user_data_32", "timeout_s", "ledger", "code", "flags", "at_ns")
+    return fields + struct.pack(">QIIIHHq", *(line[name] for name in rest))
 
 
 def consistent(first: int, old: bytes, second: int, new: bytes, proof: list[bytes]) -> bool:

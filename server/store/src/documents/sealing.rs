@@ -148,14 +148,21 @@ impl DocumentStore {
         .bind(PAGE)
         .fetch_all(&mut *transaction)
         .await?;
+        let mut more = 0;
         for row in &rows {
             let (id, rev): (&str, i64) = (row.try_get("id")?, row.try_get("rev")?);
-            let place = Place::Local { id, rev };
-            let said = sealed::kept_local(Some(seal), place, row.try_get("json")?);
+            let (place, json) = (Place::Local { id, rev }, row.try_get::<&str, _>("json")?);
+            let said = sealed::kept_local(Some(seal), place, json);
+            more += said.len() as i64 - json.len() as i64;
             let update = sqlx::query("UPDATE locals SET json = ? WHERE db = ? AND id = ?");
             let update = said.bind(update).bind(db).bind(id.to_owned());
             update.execute(&mut *transaction).await?;
         }
+        sqlx::query("UPDATE databases SET bytes = bytes + ? WHERE key = ?")
+            .bind(more)
+            .bind(db)
+            .execute(&mut *transaction)
+            .await?;
         transaction.commit().await?;
         Ok(!rows.is_empty())
     }

@@ -446,7 +446,7 @@ async fn an_owner_has_so_much_and_an_encrypted_database_takes_envelopes_only() {
 #[tokio::test]
 async fn a_local_document_is_edited_by_who_knows_it() {
     let open = Open::new().await;
-    let db = &open.database("ada", "notes", Mode::Private).await;
+    let db = &open.database("ada", "notes", Mode::Public).await;
     let edit = async |rev, json| {
         let edited = open.store.edit_local(db, "x", rev, json, 100).await;
         edited.expect("it answers")

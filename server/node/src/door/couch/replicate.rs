@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use kwaainet_core::Principal;
-use kwaainet_storage::{DatabaseName, Mode};
+use kwaainet_storage::{Access, DatabaseName, Mode};
 use kwaainet_store::{
     DatabaseRecord, Direction, NewDatabase, ReplicationRecord, ReplicationState, Way,
 };
@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::asked;
-use super::{bad_request, not_found, refused};
+use super::{bad_request, find_database, not_found, refused};
 use crate::door::storage::replications::{Terms, keep, own, place};
 use crate::door::{ApiError, App};
 use crate::replication::{Authorization, Pair, Trouble, Watch, say};
@@ -81,6 +81,8 @@ pub(crate) async fn replicate(
     if asked.create_target && way == Way::Pull && !asked.cancel {
         make(&app, &principal, &name).await?;
     }
+    // In this protocol's words.
+    find_database(&app, &principal, &name, Access::Admin).await?;
     let found = own(&app, &principal, &name).await?;
     let url = place(&app, &principal, &url).await?;
     if asked.cancel {

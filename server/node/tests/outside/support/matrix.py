@@ -37,7 +37,7 @@ strangers = {json.dumps(SCOPES)}
 """
 # The log of what was refused grows by that; the others are written by the clock.
 ITS_OWN = {"audit_entries", "audit_subjects", "log_nodes", "log_checkpoints", "carbon_hours"}
-ITS_OWN |= {"storage_meters", "api_keys", "replications"}
+ITS_OWN |= {"storage_meters", "api_keys", "replications", "erasure_replicas"}
 
 # CouchDB's words for what every protocol here refuses.
 COUCH = {

@@ -392,7 +392,7 @@ COUCHDB: dict[str, Row] = {
     "GET /couch/{db}": couch(needs="read"),
     "POST /couch/_replicate": Row(
         {"source": "ownersnotes", "target": REPLICA["url"]},
-        foreign=No(404, "not_found"),
+        foreign=COUCH_NO_DB,
         bad=bodies(
             ({}, BAD_REQUEST),
             ({"source": "ownersnotes", "target": "shared"}, BAD_REQUEST),

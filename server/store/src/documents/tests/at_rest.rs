@@ -149,7 +149,8 @@ async fn a_database_of_before_is_sealed_bit_by_bit() {
     check(&open, &db, &rev).await;
     let counted = open.find("ada", "notes").await.expect("there").bytes;
     let kept: i64 = sqlx::query_scalar(
-        "SELECT (SELECT SUM(OCTET_LENGTH(json) + ?) FROM bodies) + (SELECT SUM(length) FROM attachments)",
+        "SELECT (SELECT SUM(OCTET_LENGTH(json) + ?) FROM bodies) + (SELECT SUM(length) FROM attachments)
+             + (SELECT SUM(OCTET_LENGTH(json)) FROM locals)",
     )
     .bind(Draft::OVERHEAD as i64)
     .fetch_one(&open.store.readers)
