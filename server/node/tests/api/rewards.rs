@@ -6,28 +6,18 @@ use axum::body::Body;
 use axum::http::Request;
 use data_encoding::{BASE64, HEXLOWER};
 use kwaainet_core::merkle::{Checkpoint, Hash, leaf_hash, verify_consistency, verify_inclusion};
-use kwaainet_core::{ApiKey, KeyRecord, Scope};
+use kwaainet_core::{ApiKey, Scope, Scopes};
 use kwaainet_identity::{NodeKey, open_note};
 use kwaainet_testkit::Script;
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, MODEL, SOON, TestNode, get};
+use crate::identity;
 
 /// Makes a key that may do these.
 pub(crate) async fn key(node: &TestNode, scopes: &[Scope]) -> ApiKey {
-    let key = ApiKey::generate();
-    let record = KeyRecord {
-        id: key.id().clone(),
-        name: String::new(),
-        hash: key.hash(),
-        scopes: scopes.iter().copied().collect(),
-        created_at_ms: 0,
-        expires_at_ms: None,
-        revoked_at_ms: None,
-        last_used_at_ms: None,
-    };
-    node.store.insert_key(&record).await.expect("it is stored");
-    key
+    let scopes: Scopes = scopes.iter().copied().collect();
+    identity::key(node, &scopes.to_string()).await
 }
 
 pub(crate) async fn ask(node: &TestNode, key: &ApiKey, path: &str) -> Answer {
