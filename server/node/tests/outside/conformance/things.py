@@ -25,6 +25,7 @@ class Things:
     def __init__(self, url: str) -> None:
         self.url = url
         self._ids: dict[str, str] = {}
+        self._bounded: list[str] = []
         self._person: Person | None = None
 
     def person(self) -> Person:
@@ -58,6 +59,9 @@ class Things:
 
     def _stored(self) -> dict[str, str]:
         storage = f"{self.url}/v1/storage"
+        # Of these there may be only so many.
+        for bounded in self._bounded:
+            requests.delete(f"{storage}{bounded}", timeout=30)
         requests.post(f"{storage}/databases", json={"name": "kept"}, timeout=30)
         requests.put(f"{storage}/databases/kept/docs/moon", json={"round": True}, timeout=30)
         blob = requests.post(f"{storage}/blobs", data=b"moon", timeout=30).json()
@@ -66,6 +70,7 @@ class Things:
         erased = requests.post(f"{kept}/erase", json={"ids": ["sun"]}, timeout=30).json()
         grant = requests.post(f"{kept}/grants", json=GRANT, timeout=30).json()
         replication = requests.post(f"{storage}/replications", json=REPLICATION, timeout=30).json()
+        self._bounded = [f"/uploads/{upload['id']}", f"/databases/kept/grants/{grant['id']}"]
         return {
             "db": "kept",
             "id": "moon",
