@@ -52,7 +52,13 @@ class Books:
         return answer
 
     def transfers(self) -> list[dict[str, Any]]:
-        return self.get("/v1/rewards/transfers").json()["data"]
+        found: list[dict[str, Any]] = []
+        while True:
+            after = found[-1]["index"] + 1 if found else 0
+            page = self.get("/v1/rewards/transfers", **{"from": after, "limit": 1_000}).json()
+            found += page["data"]
+            if not page["has_more"]:
+                return found
 
     def ledger(self, *args: str | Path) -> subprocess.CompletedProcess[str]:
         return kwaainet(self.node.folder, "ledger", *args, "--data-dir", self.node.data_dir)
@@ -207,6 +213,7 @@ def consistent(first: int, old: bytes, second: int, new: bytes, proof: list[byte
     return (one, other, last) == (old, new, 0)
 
 
+@pytest.mark.timeout(60 + 15 * KILLS)
 def test_what_was_acknowledged_survives_a_kill(folder: Path) -> None:
     moments = random.Random(SEED)
     print(f"REWARDS_SEED={SEED}")
@@ -253,6 +260,7 @@ def test_what_was_acknowledged_survives_a_kill(folder: Path) -> None:
     print(f"{len(receipts)} audit entries and {len(seen)} transfers were acknowledged")
 
 
+@pytest.mark.timeout(60 + 15 * KILLS)
 def test_storage_and_verifications_are_paid_once_whatever_is_killed(folder: Path) -> None:
     moments = random.Random(SEED)
     data = folder / "data"

@@ -7,10 +7,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import PouchDB from "pouchdb";
 import PouchFind from "pouchdb-find";
 
+import { Cable } from "./cable.js";
 import { eventually, start } from "./node.js";
 
 PouchDB.plugin(PouchFind);
@@ -226,6 +228,45 @@ test("live replication goes on through restarts and a crash", { timeout: 300_000
   assert.deepEqual(errors, []);
   await one.sync(there("live"));
   await assertEqual(one, there("live"), two);
+});
+
+test("live replication goes on through a cut of the network", { timeout: 120_000 }, async () => {
+  const [remote, local] = [there("cut"), here()];
+  const cable = await Cable.to(new URL(node.url));
+  const far = new PouchDB(`${cable.url}/couch/cut`);
+  const sync = local.sync(far, { live: true, retry: true, back_off_function: () => 200 });
+  const errors = [];
+  sync.on("error", (error) => errors.push(error)).on("denied", (error) => errors.push(error));
+  let written = 0;
+  const write = async (db, count) => {
+    await db.bulkDocs(documents(count, written));
+    written += count;
+  };
+  const meet = () =>
+    eventually(async () => {
+      const [a, b] = await Promise.all([local.info(), remote.info()]);
+      return a.doc_count === b.doc_count && b.doc_count === written;
+    }, 60_000);
+  await write(local, 50);
+  await meet();
+  for (let round = 0; round < 3; round += 1) {
+    await write(local, 200);
+    // While something is on its way: nothing arrives any more, and nobody is told.
+    cable.cut();
+    await write(local, 20);
+    await write(remote, 25);
+    await sleep(1_000);
+    const apart = await Promise.all([local.info(), remote.info()]);
+    assert.notEqual(apart[0].doc_count, apart[1].doc_count);
+    cable.mend();
+    await meet();
+  }
+  const over = new Promise((resolve) => sync.on("complete", resolve));
+  sync.cancel();
+  await over;
+  cable.close();
+  assert.deepEqual(errors, []);
+  await assertEqual(local, remote);
 });
 
 test("each call of PouchDB is answered as PouchDB expects it", async () => {
