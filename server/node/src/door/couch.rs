@@ -24,6 +24,7 @@ mod server;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::{Extension, Router};
 use kwaainet_core::Principal;
 use kwaainet_openapi::CouchError;
@@ -33,7 +34,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::membership::{self, Denied};
-use super::{ApiError, App};
+use super::{ApiError, App, recorded};
 pub(crate) use changes::event_stream;
 pub(crate) use database::{scrub, seq_of};
 pub(crate) use document::etag;
@@ -85,10 +86,14 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         ))
 }
 
-/// The same for what the node does by itself, as somebody who is not there: no key is asked for.
+/// The same for what the node does by itself, as somebody who is not there: no key is asked for. The audit log has it
+/// all the same.
 pub(crate) fn inside(app: Arc<App>, principal: Principal) -> Router {
     let (router, _) = routes().split_for_parts();
-    router.layer(Extension(principal)).with_state(app)
+    router
+        .layer(from_fn_with_state(Arc::clone(&app), recorded::record))
+        .layer(Extension(principal))
+        .with_state(app)
 }
 
 /// Finds a database, refuses who may not do that much with it as a whole, and opens what is sealed in it. Whoever may
@@ -99,19 +104,19 @@ pub(super) async fn open(
     name: &str,
     needed: Access,
 ) -> Result<DatabaseRecord, ApiError> {
-    let found = find_database(app, principal, name, needed).await?;
-    unlocked(app, principal, found).await
+    let found = membership::open(app, principal, name, needed).await;
+    found.map_err(denied)
 }
 
 /// The same for one document, which somebody may have leave for alone.
 pub(super) async fn open_document(
     app: &App,
     principal: &Principal,
-    (name, id): (&str, &str),
+    document: (&str, &str),
     needed: Access,
 ) -> Result<DatabaseRecord, ApiError> {
-    let found = membership::document(app, principal, (name, id), needed).await;
-    unlocked(app, principal, found.map_err(denied)?).await
+    let found = membership::open_document(app, principal, document, needed).await;
+    found.map_err(denied)
 }
 
 /// A database without opening it.
@@ -125,18 +130,6 @@ pub(super) async fn find_database(
     found.map_err(denied)
 }
 
-async fn unlocked(
-    app: &App,
-    principal: &Principal,
-    found: DatabaseRecord,
-) -> Result<DatabaseRecord, ApiError> {
-    let storage = &app.storage;
-    storage
-        .keyring
-        .open(&storage.documents, principal, found)
-        .await
-}
-
 fn denied(denied: Denied) -> ApiError {
     match denied {
         Denied::Missing => not_found("Database does not exist."),
@@ -144,6 +137,7 @@ fn denied(denied: Denied) -> ApiError {
             let reason = "You are not allowed to access this db.";
             refused(StatusCode::FORBIDDEN, "forbidden", reason)
         }
+        Denied::Sealed(error) => error,
         Denied::Store(error) => error.into(),
     }
 }

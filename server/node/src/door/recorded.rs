@@ -18,7 +18,7 @@ use kwaainet_audit::{Action, AuditOutcome, Entry};
 use kwaainet_core::{Clock, Principal};
 use serde_json::{Map, Value};
 
-use super::{ApiError, App};
+use super::{ApiError, App, membership};
 use crate::audit::{AuditPlace, NotRecorded};
 
 /// Bytes of what a client calls a thing.
@@ -133,20 +133,14 @@ async fn owner(
     principal: &Principal,
     name: &str,
 ) -> Result<(String, Option<String>), ApiError> {
-    let (who, documents) = (principal.id(), &app.storage.documents);
+    let who = principal.id().to_string();
     let Ok(name) = name.parse() else {
-        return Ok((who.to_string(), None));
+        return Ok((who, None));
     };
-    let found = documents.database(who, &name).await?;
-    let is_own = found.as_ref().is_some_and(|found| found.owner == *who);
-    if !is_own
-        && let Some((granted, grants)) = documents.granted(who, &name, app.clock.unix_ms()).await?
-    {
-        let grant = grants.into_iter().next();
-        return Ok((granted.owner.to_string(), grant.map(|grant| grant.id)));
-    }
-    let owner = found.map_or_else(|| who.clone(), |found| found.owner);
-    Ok((owner.to_string(), None))
+    Ok(match membership::lead(app, principal, &name, None).await? {
+        Some(led) => (led.database.owner.to_string(), led.grant),
+        None => (who, None),
+    })
 }
 
 /// Adds what is known once it was done.

@@ -55,19 +55,19 @@ async fn open(
     name: &str,
     needed: Access,
 ) -> Result<DatabaseRecord, ApiError> {
-    let found = find_database(app, principal, name, needed).await?;
-    unlocked(app, principal, found).await
+    let found = membership::open(app, principal, name, needed).await;
+    found.map_err(denied)
 }
 
 /// The same for one document, which somebody may have leave for alone.
 async fn open_document(
     app: &App,
     principal: &Principal,
-    (name, id): (&str, &str),
+    document: (&str, &str),
     needed: Access,
 ) -> Result<DatabaseRecord, ApiError> {
-    let found = membership::document(app, principal, (name, id), needed).await;
-    unlocked(app, principal, found.map_err(denied)?).await
+    let found = membership::open_document(app, principal, document, needed).await;
+    found.map_err(denied)
 }
 
 /// A database without opening it.
@@ -81,22 +81,11 @@ async fn find_database(
     found.map_err(denied)
 }
 
-async fn unlocked(
-    app: &App,
-    principal: &Principal,
-    found: DatabaseRecord,
-) -> Result<DatabaseRecord, ApiError> {
-    let storage = &app.storage;
-    storage
-        .keyring
-        .open(&storage.documents, principal, found)
-        .await
-}
-
 fn denied(denied: Denied) -> ApiError {
     match denied {
         Denied::Missing => ApiError::not_found("db", "database_not_found", "No such database."),
         Denied::Forbidden => ApiError::forbidden("You may not do this with the database."),
+        Denied::Sealed(error) => error,
         Denied::Store(error) => error.into(),
     }
 }

@@ -11,20 +11,14 @@ from collections.abc import Iterator
 import pytest
 
 from support import routes
-from support.matrix import BY_OR_ABOUT_HIM, OWN, ROOTS, World, keyed, refusals
+from support.matrix import BY_OR_ABOUT_HIM, OWN, ROOTS, World, filled, refusals
 from support.routes import ROUTES
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    world = keyed(tmp_path_factory.mktemp("matrix"))
-    try:
-        world.fill()
+    with filled(tmp_path_factory.mktemp("matrix")) as world:
         yield world
-        world.http.close()
-        world.node.stop()
-    finally:
-        world.node.kill()
 
 
 @pytest.fixture(scope="module")

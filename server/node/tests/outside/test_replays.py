@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from eth_account import Account
 
-from support.matrix import No, World, keyed
+from support.matrix import No, World, filled
 
 USED = No(401, "invalid_nonce")
 CONFLICT = No(409, "conflict", "Document update conflict.")
@@ -130,14 +130,8 @@ REPLAYS = [
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    world = keyed(tmp_path_factory.mktemp("replays"))
-    try:
-        world.fill()
+    with filled(tmp_path_factory.mktemp("replays")) as world:
         yield world
-        world.http.close()
-        world.node.stop()
-    finally:
-        world.node.kill()
 
 
 @pytest.mark.parametrize("once", REPLAYS, ids=Once.id)

@@ -17,8 +17,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::asked;
-use super::{bad_request, find_database, not_found, refused};
-use crate::door::storage::replications::{Terms, keep, own, place};
+use super::{bad_request, not_found, open, refused};
+use crate::door::storage::replications::{Terms, keep, owned, place};
 use crate::door::{ApiError, App};
 use crate::replication::{Authorization, Pair, Trouble, Watch, say};
 
@@ -81,9 +81,8 @@ pub(crate) async fn replicate(
     if asked.create_target && way == Way::Pull && !asked.cancel {
         make(&app, &principal, &name).await?;
     }
-    // In this protocol's words.
-    find_database(&app, &principal, &name, Access::Admin).await?;
-    let found = own(&app, &principal, &name).await?;
+    let found = open(&app, &principal, &name, Access::Admin).await?;
+    owned(&principal, &found)?;
     let url = place(&app, &principal, &url).await?;
     if asked.cancel {
         return cancel(&app, &principal, (&found, &url)).await;

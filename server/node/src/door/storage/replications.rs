@@ -64,7 +64,8 @@ pub(crate) async fn create(
     Extension(principal): Extension<Principal>,
     ApiJson(asked): ApiJson<NewStorageReplication>,
 ) -> Result<(StatusCode, Json<StorageReplication>), ApiError> {
-    let found = own(&app, &principal, &asked.database).await?;
+    let found = open(&app, &principal, &asked.database, Access::Admin).await?;
+    owned(&principal, &found)?;
     let bearer = Authorization::bearer(asked.token.trim());
     let fits = (1..=TOKEN_BYTES_MAX).contains(&asked.token.trim().len());
     let authorization = bearer.filter(|_| fits).ok_or_else(|| {
@@ -131,21 +132,19 @@ pub(crate) async fn delete(
     }))
 }
 
-/// A database that belongs to the caller himself.
-pub(crate) async fn own(
-    app: &App,
-    principal: &Principal,
-    name: &str,
-) -> Result<DatabaseRecord, ApiError> {
+/// Only the owner replicates a database, and by himself.
+///
+/// # Errors
+/// When the caller is not that.
+pub(crate) fn owned(principal: &Principal, found: &DatabaseRecord) -> Result<(), ApiError> {
     if principal.is_delegated() {
         let message = "A capability cannot leave a replication behind that outlives it.";
         return Err(ApiError::forbidden(message));
     }
-    let found = open(app, principal, name, Access::Admin).await?;
     if found.owner != *principal.id() {
         return Err(ApiError::forbidden("Only its owner replicates a database."));
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Where a database is at another node: checked, and in one form.

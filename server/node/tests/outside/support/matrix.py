@@ -3,6 +3,7 @@ the node keeps as one value."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import time
@@ -254,6 +255,19 @@ def keyed(folder: Path) -> World:
     keys = {name: succeeded(kwaainet(folder, *make, *scoped)).strip() for name in ("owner", "other")}
     keys["poor"] = succeeded(kwaainet(folder, *make, "--scope", "inference")).strip()
     return World(Node(folder, "--model", SMOL, config=CONFIG), keys)
+
+
+@contextlib.contextmanager
+def filled(folder: Path) -> Iterator[World]:
+    """Such a node, in which everybody has his things."""
+    world = keyed(folder)
+    try:
+        world.fill()
+        yield world
+        world.http.close()
+        world.node.stop()
+    finally:
+        world.node.kill()
 
 
 NOBODY = No(401, "invalid_api_key", "no API key was given")
