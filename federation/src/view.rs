@@ -1,5 +1,7 @@
 //! A peer as this node sees it now.
 
+use std::sync::Arc;
+
 use kwaainet_core::{ModelFacts, NodeId, PeerFacts};
 use serde::Serialize;
 
@@ -15,7 +17,7 @@ pub struct PeerView {
     /// For routing.
     pub facts: PeerFacts,
     /// What it serves itself; a peer never offers what it would have to ask others for.
-    pub models: Vec<ModelFacts>,
+    pub models: Arc<[ModelFacts]>,
     /// Counts up with each start of the node.
     pub incarnation: u64,
     /// The version that it says it runs.

@@ -207,7 +207,7 @@ fn asker(transport: &Arc<IrohTransport>, server: NodeId) -> Arc<PeerBackend> {
             load: Load::default(),
             ours: 0,
         },
-        models: models.report().models,
+        models: models.report().models.into(),
         incarnation: 1,
         version: String::new(),
         introduced_by: None,

@@ -5,37 +5,39 @@
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kwaainet_core::{
-    BackendId, Candidate, GenerateParams, Job, JobId, Load, ModelId, NodeId, Own, PeerFacts, Place,
-    Prompt, Route, Snapshot, Work, plan,
+    BackendId, Candidate, GenerateParams, Job, JobId, Load, ModelFacts, ModelId, NodeId, Own,
+    PeerFacts, Place, Prompt, Route, Snapshot, Work, plan,
 };
 use kwaainet_federation::{PeerView, Seeded};
-use kwaainet_sim::{Weather, World, node_id, run};
+use kwaainet_sim::{Engine, Weather, World, node_id, run};
 use tokio::time::Instant;
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(20);
-/// Until everything has settled, news that all hand on included.
-const SETTLED: Duration = Duration::from_secs(30);
+/// Until all know of each other, news that all hand on included.
+const ACQUAINTED: Duration = Duration::from_secs(30);
+/// Until all know what changed in one of them.
+const SETTLED: Duration = Duration::from_secs(15);
 /// Who has not noticed by then never will.
 const NEVER: Duration = Duration::from_secs(60);
-/// Nodes to which each thing happens, one after the other.
+/// Nodes to which each thing happens, at the same time.
 const VICTIMS: usize = 3;
-/// For the cost.
-const MEASURED: Duration = Duration::from_secs(20);
+/// All loads change for so long before routing and its cost are measured, and then for so long while they are.
+const BUSY: Duration = Duration::from_secs(20);
 /// Models, each served by one node in so many.
 const MODELS: usize = 5;
-/// Requests that are routed, one every so often.
-const REQUESTS: usize = 400;
-const REQUEST_EVERY: Duration = Duration::from_millis(100);
+/// A request is routed every so often.
+const REQUEST_EVERY: Duration = Duration::from_millis(50);
 /// In each such time one node of so many gets other work.
-const CHANGES_ONE_OF: usize = 20;
+const CHANGES_ONE_OF: usize = 40;
 /// Tokens a second of the fastest node, and of the slowest.
-const FASTEST: u64 = 80;
-const SLOWEST: u64 = 5;
+const FASTEST: f32 = 80.0;
+const SLOWEST: f32 = 5.0;
 /// What a call to a node takes with which there is no stream, there and back.
 const CALL: Duration = Duration::from_millis(150);
 
@@ -52,7 +54,7 @@ fn main() {
     println!(
         "Routing: the chosen node's true estimate over the best one's, and who is within a tenth of it."
     );
-    println!("Cost: what a node sends in a second while all loads change.");
+    println!("Cost: what a node sends in a second meanwhile. All loads change.");
     println!(
         "nodes streams known |    crash     |    wedge     |    return    | mean ratio within 10 % unserved | messages   bytes"
     );
@@ -69,7 +71,7 @@ async fn measure(size: usize, seed: u64) {
         engine.set_models(&[&model(n)]);
         engine.set_load(load(&mut random, None));
     }
-    tokio::time::sleep(SETTLED).await;
+    tokio::time::sleep(ACQUAINTED).await;
     let count = |holds: fn(&PeerView) -> bool| {
         let all = (0..size).map(|n| world.views(node_id(n)));
         all.map(|views| views.iter().filter(|view| holds(view)).count())
@@ -78,8 +80,7 @@ async fn measure(size: usize, seed: u64) {
     };
     let streams = count(|view| view.state.is_routable());
     let known = count(|view| view.state.is_askable());
-    let routing = routing(&mut world, size, &mut random).await;
-    let (messages, bytes) = cost(&mut world, size, &mut random).await;
+    let (routing, messages, bytes) = busy(&mut world, size, &mut random).await;
     let [crash, wedge, back] = detection(&mut world, size).await.map(spread);
     println!(
         "{size:5} {streams:7} {known:5} | {crash} | {wedge} | {back} | {routing} | {messages:8.1} {bytes:7.0}"
@@ -92,14 +93,21 @@ fn model(n: usize) -> String {
 
 /// Other work for a node, at its own speed.
 fn load(random: &mut Seeded, before: Option<Load>) -> Load {
-    let speed = SLOWEST + random.below(FASTEST - SLOWEST);
-    let decode_rate = before.map_or(speed as f32, |load| load.decode_rate);
+    let speed = SLOWEST + random.below((FASTEST - SLOWEST) as u64) as f32;
+    let decode_rate = before.map_or(speed, |load| load.decode_rate);
     let running = random.below(8) as u32;
     let is_full = running >= 5;
     Load {
         running,
         queued: if is_full { random.below(6) as u32 } else { 0 },
         queued_prefill_tokens: if is_full { random.below(4000) } else { 0 },
+        ..at_speed(decode_rate)
+    }
+}
+
+/// Of a node that has nothing to do.
+fn at_speed(decode_rate: f32) -> Load {
+    Load {
         free_pages: 1000,
         prefill_rate: decode_rate * 20.0,
         decode_rate,
@@ -115,12 +123,39 @@ fn change_some(world: &mut World, size: usize, random: &mut Seeded) {
     }
 }
 
-/// How good the choices are.
-async fn routing(world: &mut World, size: usize, random: &mut Seeded) -> String {
-    let (mut ratios, mut unserved) = (Vec::new(), 0);
-    for _ in 0..REQUESTS {
+/// How good the choices are while all loads change, and how many messages and bytes each node sends in a second.
+async fn busy(world: &mut World, size: usize, random: &mut Seeded) -> (String, f64, f64) {
+    let begin = Instant::now();
+    while begin.elapsed() < BUSY {
         tokio::time::sleep(REQUEST_EVERY).await;
         change_some(world, size, random);
+    }
+    let mut quality = Quality::default();
+    let (before, begin) = (world.net.sent(), Instant::now());
+    while begin.elapsed() < BUSY {
+        tokio::time::sleep(REQUEST_EVERY).await;
+        change_some(world, size, random);
+        quality.request(world, size, random);
+    }
+    let after = world.net.sent();
+    let each = |n: u64| n as f64 / BUSY.as_secs_f64() / size as f64;
+    (
+        quality.to_string(),
+        each(after.0 - before.0),
+        each(after.1 - before.1),
+    )
+}
+
+/// Of the choices.
+#[derive(Default)]
+struct Quality {
+    ratios: Vec<f64>,
+    unserved: usize,
+}
+
+impl Quality {
+    /// Routes one request of some node, and compares.
+    fn request(&mut self, world: &mut World, size: usize, random: &mut Seeded) {
         let asker = node_id(random.below(size as u64) as usize);
         let wanted = model(random.below(MODELS as u64) as usize);
         let job = Job::new(JobId::random(), ModelId::new(wanted.as_str()), work());
@@ -128,17 +163,23 @@ async fn routing(world: &mut World, size: usize, random: &mut Seeded) -> String 
         let as_known = snapshot(views.iter().filter(|view| view.state.is_askable()).cloned());
         let truth = truth(world, size, asker, &wanted);
         let Ok(best) = plan(&job, &truth, &Own::default()) else {
-            continue;
+            return;
         };
         match plan(&job, &as_known, &Own::default()) {
-            Ok(chosen) => ratios.extend(ratio(&chosen, &best)),
-            Err(_) => unserved += 1,
+            Ok(chosen) => self.ratios.extend(ratio(&chosen, &best)),
+            Err(_) => self.unserved += 1,
         }
     }
-    let within = ratios.iter().filter(|ratio| **ratio <= 1.1).count();
-    let mean = ratios.iter().sum::<f64>() / ratios.len().max(1) as f64;
-    let share = 100.0 * within as f64 / ratios.len().max(1) as f64;
-    format!("{mean:10.3} {share:9.1} % {unserved:8}")
+}
+
+impl fmt::Display for Quality {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.ratios.len().max(1) as f64;
+        let within = self.ratios.iter().filter(|ratio| **ratio <= 1.1).count();
+        let mean = self.ratios.iter().sum::<f64>() / count;
+        let share = 100.0 * within as f64 / count;
+        write!(f, "{mean:10.3} {share:9.1} % {:8}", self.unserved)
+    }
 }
 
 fn work() -> Work {
@@ -167,7 +208,8 @@ fn ratio(chosen: &Route, truth: &Route) -> Option<f64> {
 fn snapshot(views: impl Iterator<Item = PeerView>) -> Snapshot {
     let candidates = views.flat_map(|view| {
         let facts = Arc::new(view.facts);
-        view.models.into_iter().map(move |model| Candidate {
+        let models: Vec<ModelFacts> = view.models.to_vec();
+        models.into_iter().map(move |model| Candidate {
             backend: BackendId::new(facts.node.to_string()),
             model,
             unavailable: None,
@@ -207,62 +249,67 @@ fn truth(world: &mut World, size: usize, asker: NodeId, wanted: &str) -> Snapsho
     snapshot(views.into_iter())
 }
 
-/// What a node sends each second while loads change.
-async fn cost(world: &mut World, size: usize, random: &mut Seeded) -> (f64, f64) {
-    let before = world.net.sent();
-    let begin = Instant::now();
-    while begin.elapsed() < MEASURED {
-        tokio::time::sleep(REQUEST_EVERY).await;
-        change_some(world, size, random);
-    }
-    let after = world.net.sent();
-    let each = |n: u64| n as f64 / MEASURED.as_secs_f64() / size as f64;
-    (each(after.0 - before.0), each(after.1 - before.1))
-}
-
 /// After how many milliseconds others know of a crash, a wedge and a return.
 async fn detection(world: &mut World, size: usize) -> [Vec<u128>; 3] {
-    let (mut crash, mut wedge, mut back) = (Vec::new(), Vec::new(), Vec::new());
-    for n in 0..VICTIMS {
-        let victim = node_id(n * size / VICTIMS);
-        let engine = world.node(victim).engine.clone();
-        engine.set_running(1);
-        tokio::time::sleep(SETTLED).await;
-        let knew = asking(world, victim);
+    let victims: Vec<NodeId> = (0..VICTIMS).map(|n| node_id(n * size / VICTIMS)).collect();
+    let engines: Vec<Engine> = (victims.iter())
+        .map(|victim| world.node(*victim).engine.clone())
+        .collect();
+    for engine in &engines {
+        engine.set_load(Load {
+            running: 1,
+            ..at_speed(FASTEST)
+        });
+    }
+    tokio::time::sleep(SETTLED).await;
+    let knew = asking(world, &victims);
+    for engine in &engines {
         engine.set_stuck(true);
-        wedge.extend(times(world, victim, &knew, false).await);
+    }
+    let wedge = times(world, &victims, &knew, false).await;
+    for engine in &engines {
         engine.set_stuck(false);
         engine.set_running(0);
-        tokio::time::sleep(SETTLED).await;
-        let knew = asking(world, victim);
-        world.crash(victim);
-        crash.extend(times(world, victim, &knew, false).await);
-        tokio::time::sleep(SETTLED).await;
-        world.start(victim);
-        back.extend(times(world, victim, &knew, true).await);
-        tokio::time::sleep(SETTLED).await;
     }
+    tokio::time::sleep(SETTLED).await;
+    let knew = asking(world, &victims);
+    for victim in &victims {
+        world.crash(*victim);
+    }
+    let crash = times(world, &victims, &knew, false).await;
+    tokio::time::sleep(SETTLED).await;
+    for victim in &victims {
+        world.start(*victim);
+    }
+    let back = times(world, &victims, &knew, true).await;
     [crash, wedge, back]
 }
 
-/// Those that would ask a node.
-fn asking(world: &World, node: NodeId) -> BTreeSet<NodeId> {
-    let asks = |by: &NodeId| {
-        let view = world.view(node, *by);
+/// Who would ask which of these nodes, except that they do not ask each other.
+fn asking(world: &World, nodes: &[NodeId]) -> BTreeSet<(NodeId, NodeId)> {
+    let others = (world.running().into_iter()).filter(|by| !nodes.contains(by));
+    let pairs = others.flat_map(|by| nodes.iter().map(move |node| (by, *node)));
+    let asks = |(by, node): &(NodeId, NodeId)| {
+        let view = world.view(*node, *by);
         view.is_some_and(|view| view.state.is_askable() && !view.models.is_empty())
     };
-    world.running().into_iter().filter(asks).collect()
+    pairs.filter(asks).collect()
 }
 
 /// After how many milliseconds each of those would ask the node, or would not any more.
-async fn times(world: &World, node: NodeId, knew: &BTreeSet<NodeId>, asks: bool) -> Vec<u128> {
+async fn times(
+    world: &World,
+    nodes: &[NodeId],
+    knew: &BTreeSet<(NodeId, NodeId)>,
+    asks: bool,
+) -> Vec<u128> {
     let begin = Instant::now();
     let (mut left, mut times) = (knew.clone(), Vec::new());
     while !left.is_empty() && begin.elapsed() < NEVER {
         tokio::time::sleep(LOOK).await;
-        let now = asking(world, node);
-        left.retain(|by| {
-            let done = now.contains(by) == asks;
+        let now = asking(world, nodes);
+        left.retain(|pair| {
+            let done = now.contains(pair) == asks;
             if done {
                 times.push(begin.elapsed().as_millis());
             }

@@ -61,7 +61,7 @@ fn those_that_keep_no_stream_know_of_each_other() {
             let states = world.states_of(busy);
             states.iter().all(|state| !state.is_askable())
         };
-        world.until("nobody asks it", ms(4500), unasked).await;
+        world.until("nobody asks it", ms(3000), unasked).await;
         assert!(seen(&world, busy, PeerState::Wedged) == MANY - 1);
         world.node(busy).engine.set_stuck(false);
         world
@@ -70,9 +70,14 @@ fn those_that_keep_no_stream_know_of_each_other() {
 
         // It dies, and those who kept streams with it tell the others.
         world.crash(busy);
-        world.until("nobody asks it", ms(3500), unasked).await;
+        world.until("nobody asks it", ms(2500), unasked).await;
         world.throughout("it stays so", ms(20_000), unasked).await;
         world.start(busy);
+        let asked = |world: &World| {
+            let states = world.states_of(busy);
+            states.iter().all(|state| state.is_askable())
+        };
+        world.until("the others ask it", ms(3000), asked).await;
         world.until("all ask it again", NEWS, all_may_ask_all).await;
 
         // It leaves.

@@ -23,7 +23,7 @@ use kwaainet_core::{Clock, NodeId};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::door::Complaints;
@@ -43,9 +43,11 @@ pub(crate) const MESSAGE_MAX: usize = NEWS_MAX + 512;
 /// With fewer neighbours another one is looked for,
 const NEIGHBOURS_MIN: usize = 3;
 const JOIN_EVERY: Duration = Duration::from_secs(3);
+/// sooner by a node that has none,
+const JOIN_ALONE_EVERY: Duration = Duration::from_secs(1);
 /// and now and then in any case: a federation that was cut in two grows together again.
 const MINGLE_EVERY: Duration = Duration::from_secs(45);
-/// For neighbours to be told that this node leaves.
+/// For the keeper's last word, and for neighbours to be told that this node leaves.
 const FAREWELL: Duration = Duration::from_millis(200);
 /// Streams of others, what is to be said, and what was heard, that wait.
 pub(crate) const QUEUE_MAX: usize = 64;
@@ -108,6 +110,7 @@ impl Gossip {
             timers: BTreeMap::new(),
             timer: 0,
             neighbours: BTreeSet::new(),
+            unheard: None,
             contacts: Vec::new(),
             random: Seeded::new(seed),
             joins: None,
@@ -131,8 +134,8 @@ impl Gossip {
                 }
             }
         }
-        // The farewell, if the keeper had one.
-        while let Ok(say) = says.try_recv() {
+        // The keeper's last word is its farewell, after which it says nothing more.
+        while let Ok(Some(say)) = timeout(FAREWELL, says.recv()).await {
             swarm.says(say);
         }
         swarm.handle(InEvent::Command(TOPIC.into(), Command::Quit), None);
@@ -149,15 +152,21 @@ fn config() -> Config {
             ..HyparviewConfig::default()
         },
         broadcast: PlumtreeConfig {
-            graft_timeout_1: Duration::from_millis(500),
-            graft_timeout_2: Duration::from_millis(250),
-            dispatch_timeout: Duration::from_millis(100),
+            graft_timeout_1: Duration::from_millis(250),
+            graft_timeout_2: Duration::from_millis(150),
+            dispatch_timeout: Duration::from_millis(50),
             message_cache_retention: Duration::from_secs(10),
             message_id_retention: Duration::from_secs(60),
             ..PlumtreeConfig::default()
         },
         max_message_size: MESSAGE_MAX,
     }
+}
+
+/// To tell all.
+fn broadcast(content: Bytes) -> InEvent<Id> {
+    let broadcast = Command::Broadcast(content, Scope::Swarm);
+    InEvent::Command(TOPIC.into(), broadcast)
 }
 
 struct Swarm {
@@ -167,6 +176,8 @@ struct Swarm {
     timers: BTreeMap<(Instant, u64), Timer<Id>>,
     timer: u64,
     neighbours: BTreeSet<NodeId>,
+    /// The latest news of this node, if it had no neighbour yet to tell them.
+    unheard: Option<Bytes>,
     contacts: Vec<NodeId>,
     random: Seeded,
     /// When another neighbour is looked for; before this node is in the swarm, never.
@@ -192,11 +203,8 @@ impl Swarm {
                 self.contacts = contacts;
                 self.come_in();
             }
-            Say::News(content) => {
-                let content = Bytes::from(content);
-                let broadcast = Command::Broadcast(content, Scope::Swarm);
-                self.handle(InEvent::Command(TOPIC.into(), broadcast), None);
-            }
+            Say::News(content) if self.neighbours.is_empty() => self.unheard = Some(content.into()),
+            Say::News(content) => self.handle(broadcast(content.into()), None),
         }
     }
 
@@ -226,7 +234,8 @@ impl Swarm {
             self.handle(InEvent::TimerExpired(timer), None);
         }
         if self.joins.is_some_and(|joins| joins <= now) {
-            self.joins = Some(now + JOIN_EVERY);
+            let alone = self.neighbours.is_empty();
+            self.joins = Some(now + if alone { JOIN_ALONE_EVERY } else { JOIN_EVERY });
             let lonely = self.neighbours.len() < NEIGHBOURS_MIN;
             if lonely || now >= self.mingles {
                 self.mingles = now + MINGLE_EVERY;
@@ -325,7 +334,7 @@ impl Swarm {
                         self.timers.insert((now + after, self.timer), timer);
                     }
                     OutEvent::DisconnectPeer(node) => self.lines.close(NodeId(node)),
-                    OutEvent::EmitEvent(_, told) => self.told(told, &mut news),
+                    OutEvent::EmitEvent(_, told) => events.extend(self.told(told, &mut news)),
                     OutEvent::PeerData(..) => {}
                 }
             }
@@ -336,10 +345,12 @@ impl Swarm {
         self.tiers.of(to).is_some() && self.lines.send(to, bytes)
     }
 
-    fn told(&mut self, told: Told<Id>, news: &mut Option<News>) {
+    /// What the protocol says, and what it has to be told thereupon.
+    fn told(&mut self, told: Told<Id>, news: &mut Option<News>) -> Option<InEvent<Id>> {
         match told {
             Told::NeighborUp(node) => {
                 self.neighbours.insert(NodeId(node));
+                return self.unheard.take().map(broadcast);
             }
             Told::NeighborDown(node) => {
                 self.neighbours.remove(&NodeId(node));
@@ -351,6 +362,7 @@ impl Swarm {
                 }
             }
         }
+        None
     }
 
     fn hang_up(&mut self, node: NodeId) {

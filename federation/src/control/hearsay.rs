@@ -1,6 +1,7 @@
 //! What is known of a peer by its own signed word, handed on by others. It gives load figures and makes a peer look
 //! worse, and never makes it one that answers. Pure.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kwaainet_core::{Load, ModelFacts};
@@ -19,7 +20,7 @@ pub(crate) struct Hearsay {
     until: Duration,
     pub(crate) described: Described,
     pub(crate) load: Load,
-    pub(crate) models: Vec<ModelFacts>,
+    pub(crate) models: Arc<[ModelFacts]>,
     matter: Option<Matter>,
 }
 
@@ -64,7 +65,7 @@ impl Hearsay {
             until: now + news.lasts,
             described,
             load,
-            models,
+            models: models.into(),
             matter,
         })
     }

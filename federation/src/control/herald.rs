@@ -11,8 +11,10 @@ use kwaainet_core::NodeId;
 use super::progress::Progress;
 use super::wire::{Lost, Report};
 
-/// Between two news, whatever happens.
+/// Between two urgent news, whatever happens, and at least before any others.
 const SOONEST: Duration = Duration::from_secs(1);
+/// Before urgent news, after any others.
+const URGENT: Duration = Duration::from_millis(250);
 /// Where only work came or went: for each member.
 const GAP_A_MEMBER: Duration = Duration::from_millis(10);
 /// Where nothing happens.
@@ -34,6 +36,8 @@ pub(crate) struct Herald {
 #[derive(Debug)]
 struct Said {
     at: Duration,
+    /// The last urgent ones.
+    urgent_at: Option<Duration>,
     gist: Gist,
     tells_of: usize,
 }
@@ -98,21 +102,25 @@ impl Herald {
     ) -> bool {
         let gist = Gist::of(report, draining, now);
         let tells_of = self.losses(now).len();
-        let pause = self.said.as_ref().map(|said| {
-            let urgent = tells_of > said.tells_of || said.gist.is_urgent(&gist);
-            (
-                said.at,
-                match () {
-                    () if urgent => SOONEST,
-                    () if said.gist != gist => gap(members),
-                    () => period(members),
-                },
-            )
+        let urgent = self
+            .said
+            .as_ref()
+            .is_some_and(|said| tells_of > said.tells_of || said.gist.is_urgent(&gist));
+        let is_time = self.said.as_ref().is_none_or(|said| {
+            let since = |at| now.saturating_sub(at);
+            let pause = match () {
+                () if urgent => URGENT,
+                () if said.gist != gist => gap(members),
+                () => period(members),
+            };
+            let urgent_again = urgent && said.urgent_at.is_some_and(|at| since(at) < SOONEST);
+            since(said.at) >= pause && !urgent_again
         });
-        let is_time = pause.is_none_or(|(at, pause)| now.saturating_sub(at) >= pause);
         if is_time {
+            let before = self.said.as_ref().and_then(|said| said.urgent_at);
             self.said = Some(Said {
                 at: now,
+                urgent_at: if urgent { Some(now) } else { before },
                 gist,
                 tells_of,
             });

@@ -39,6 +39,8 @@ const STALL: Duration = Duration::from_millis(400);
 const STALL_GRACE: Duration = Duration::from_millis(300);
 /// Between two publications of what is no news of who can be asked.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
+/// For each peer, where that is longer, since each publication tells of all.
+const PUBLISH_A_PEER: Duration = Duration::from_micros(250);
 /// The same where only figures of those moved with whom no stream is kept.
 const PUBLISH_DISTANT_EVERY: Duration = Duration::from_millis(500);
 /// A peer may make this node count up its incarnation by so much at a time.
@@ -364,7 +366,9 @@ impl Keeper {
 
     fn publish(&mut self, now: Duration) {
         let since = now.saturating_sub(self.published);
-        let is_due = (self.changed && since >= PUBLISH_EVERY)
+        let size = u32::try_from(self.peers.len()).unwrap_or(u32::MAX);
+        let every = PUBLISH_EVERY.max(PUBLISH_A_PEER.saturating_mul(size));
+        let is_due = (self.changed && since >= every)
             || (self.distant_changed && since >= PUBLISH_DISTANT_EVERY);
         if !self.urgent && !is_due {
             return;

@@ -1,5 +1,6 @@
 //! All that this node knows of one peer. Pure: what happened is told to it, with the time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kwaainet_core::{Load, ModelFacts, NodeId, PeerFacts};
@@ -48,7 +49,7 @@ pub(crate) struct Peer {
     progress: Progress,
     described: Described,
     load: Load,
-    models: Vec<ModelFacts>,
+    models: Arc<[ModelFacts]>,
     rtt: Rtt,
     relayed: bool,
 }
@@ -155,7 +156,7 @@ impl Peer {
             progress: Progress::default(),
             described: Described::default(),
             load: Load::default(),
-            models: Vec::new(),
+            models: Arc::default(),
             rtt: Rtt::default(),
             relayed: false,
         }
@@ -260,11 +261,14 @@ impl Peer {
         self.progress.reported(&load, still, now);
         self.membership.stuck(self.progress.is_stuck(now));
         let told = match () {
-            () if self.models != models => Told::Models,
+            () if *self.models != *models => Told::Models,
             () if self.load != load || self.described.about != before => Told::Numbers,
             () => Told::Nothing,
         };
-        (self.load, self.models) = (load, models);
+        self.load = load;
+        if matches!(told, Told::Models) {
+            self.models = models.into();
+        }
         told
     }
 
@@ -283,7 +287,7 @@ impl Peer {
     /// Nothing is open with it any more.
     pub(crate) fn lost(&mut self, reason: impl Into<String>) -> Option<Live> {
         self.membership.lost(reason);
-        self.models.clear();
+        self.models = Arc::default();
         self.load = Load::default();
         self.live.take()
     }
@@ -338,7 +342,7 @@ impl Peer {
                 load: self.load,
                 ours: 0,
             },
-            models: self.models.clone(),
+            models: Arc::clone(&self.models),
             incarnation: self.incarnation(),
             version: about.version.clone(),
             introduced_by: self.member.introduced_by,
@@ -365,9 +369,9 @@ impl Peer {
                 ours: 0,
             },
             models: if is_gone {
-                Vec::new()
+                Arc::default()
             } else {
-                hearsay.models.clone()
+                Arc::clone(&hearsay.models)
             },
             incarnation: hearsay.incarnation(),
             version: about.version.clone(),

@@ -150,7 +150,7 @@ fn a_peer_that_is_gone_offers_nothing() {
     assert_eq!(large.view().models.len(), 1);
     assert!(large.lost("it left").is_some());
     let view = large.view();
-    assert_eq!((view.state, view.models), (PeerState::Down, Vec::new()));
+    assert_eq!((view.state, view.models), (PeerState::Down, Arc::default()));
     assert_eq!(view.reason.as_deref(), Some("it left"));
 }
 

@@ -144,7 +144,7 @@ pub(super) fn view(models: Vec<ModelFacts>) -> PeerView {
             load: Load::default(),
             ours: 0,
         },
-        models,
+        models: models.into(),
         incarnation: 1,
         version: "test".into(),
         introduced_by: None,

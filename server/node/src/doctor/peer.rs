@@ -136,6 +136,7 @@ mod tests {
     use super::*;
     use kwaainet_core::{Load, NodeId, PeerFacts, Tier};
     use kwaainet_iroh::Grade;
+    use std::sync::Arc;
     use std::time::Duration;
 
     const NODE: NodeId = NodeId([7; 32]);
@@ -157,7 +158,7 @@ mod tests {
                 load: Load::default(),
                 ours: 0,
             },
-            models: Vec::new(),
+            models: Arc::default(),
             incarnation: 1,
             version: "9.9.9".into(),
             introduced_by: None,

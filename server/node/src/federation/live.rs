@@ -357,7 +357,9 @@ impl Keeper {
         let mut warm: HashMap<NodeId, u64> = HashMap::new();
         while self.views.changed().await.is_ok() {
             let views = Arc::clone(&self.views.borrow_and_update());
-            known.retain(|node, _| views.iter().any(|view| view.node == *node));
+            let is_member =
+                |node: &NodeId| views.binary_search_by_key(node, |view| view.node).is_ok();
+            known.retain(|node, _| is_member(node));
             for view in views.iter() {
                 known
                     .entry(view.node)
