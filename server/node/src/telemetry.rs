@@ -2,7 +2,11 @@
 
 use std::io::IsTerminal;
 
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
 
@@ -19,8 +23,16 @@ pub fn start(log: &Log) -> anyhow::Result<()> {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
     let started = match log.format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Text => builder.finish().with(filter_fn(is_news)).try_init(),
+        LogFormat::Json => (builder.json().finish())
+            .with(filter_fn(is_news))
+            .try_init(),
     };
     started.map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))
+}
+
+/// The one error of this part of iroh is that its queue is closed, which it is whenever an endpoint closes in good
+/// order while something arrives (<https://github.com/n0-computer/iroh/issues/3749>).
+fn is_news(what: &Metadata<'_>) -> bool {
+    *what.level() != Level::ERROR || what.target() != "iroh::socket::transports::relay"
 }
