@@ -115,8 +115,11 @@ fn at_speed(decode_rate: f32) -> Load {
     }
 }
 
+/// Gives one node of so many other work, on average.
 fn change_some(world: &mut World, size: usize, random: &mut Seeded) {
-    for _ in 0..size.div_ceil(CHANGES_ONE_OF) {
+    let (all, rest) = (size / CHANGES_ONE_OF, size % CHANGES_ONE_OF);
+    let one_more = rest > 0 && random.below(CHANGES_ONE_OF as u64) < rest as u64;
+    for _ in 0..all + usize::from(one_more) {
         let node = node_id(random.below(size as u64) as usize);
         let engine = &world.node(node).engine;
         engine.set_load(load(random, Some(engine.load())));

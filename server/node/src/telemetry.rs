@@ -22,11 +22,10 @@ pub fn start(log: &Log) -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
+    let news = filter_fn(is_news);
     let started = match log.format {
-        LogFormat::Text => builder.finish().with(filter_fn(is_news)).try_init(),
-        LogFormat::Json => (builder.json().finish())
-            .with(filter_fn(is_news))
-            .try_init(),
+        LogFormat::Text => builder.finish().with(news).try_init(),
+        LogFormat::Json => builder.json().finish().with(news).try_init(),
     };
     started.map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))
 }
